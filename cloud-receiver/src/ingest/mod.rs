@@ -1,0 +1,3 @@
+//! How what devices deliver comes in.
+
+pub mod accept;

@@ -1,0 +1,5 @@
+//! The cloud receiver: takes in what devices deliver, verifies, stores and shows it.
+
+pub mod ingest;
+pub mod live;
+pub mod store;

@@ -1,0 +1,270 @@
+//! The narrow seam to the database: every read and write the receiver makes, by what it is for.
+//!
+//! SQLite stands behind it now, PostgreSQL comes; so no SQL, no connection and no row type leaves this module.
+//! Everything a customer may see takes a [`ContractScope`], which only a signed-in session can make: there is
+//! no way to ask for "all events". Payloads come and go in clear; sealing them at rest is the store's work.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use wire::record::{ObjectBox, PathPoint};
+use wire::{
+    CameraId, ClockStamp, CommandId, ContractId, DeviceId, Epoch, EventId, MediaClass, Receipt,
+    Sha256, SiteId, UtcMicros, VerifyingKey,
+};
+
+/// The right to see one contract's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContractScope(ContractId);
+
+impl ContractScope {
+    /// For the session extractor, and for nobody else: holding a scope is the proof of being signed in.
+    pub(crate) fn of_session(contract: ContractId) -> Self {
+        Self(contract)
+    }
+
+    pub fn contract(self) -> ContractId {
+        self.0
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database: {0}")]
+    Database(String),
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+    #[error("there is no such {0}")]
+    Missing(&'static str),
+    #[error("{0} exists already")]
+    Exists(&'static str),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// One site with its cameras, as the overview shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SiteOverview {
+    pub site: SiteId,
+    pub name: String,
+    pub cameras: Vec<CameraOverview>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CameraOverview {
+    pub camera: CameraId,
+    pub device: DeviceId,
+    pub name: String,
+    /// As the device last said: `starting`, `running`, `retrying`, `removed`.
+    pub state: String,
+    pub reason: Option<String>,
+    pub state_since_us: UtcMicros,
+    /// When the device was last heard, by the receiver's clock. Silence of the device is silence of the camera.
+    pub device_heard_us: Option<UtcMicros>,
+    pub latest_picture: Option<PictureRef>,
+    /// Events opened since the given start of the day, by class.
+    pub today: Vec<(String, u64)>,
+}
+
+/// A picture that can be shown: its blob has arrived.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PictureRef {
+    pub sha256: Sha256,
+    /// Device time corrected by its measured offset.
+    pub captured_at_us: UtcMicros,
+    pub width: u32,
+    pub height: u32,
+    pub boxes: Vec<ObjectBox>,
+}
+
+/// Which events. All conditions hold together; an absent one holds always.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFilter {
+    pub site: Option<SiteId>,
+    pub camera: Option<CameraId>,
+    pub class: Option<String>,
+    /// Opened at or after.
+    pub from_us: Option<UtcMicros>,
+    /// Opened before.
+    pub to_us: Option<UtcMicros>,
+}
+
+/// Place in a timeline that runs from new to old (keyset, not offset).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCursor {
+    pub opened_at_us: UtcMicros,
+    pub id: EventId,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRow {
+    pub id: EventId,
+    pub camera: CameraId,
+    pub camera_name: String,
+    pub site: SiteId,
+    pub site_name: String,
+    pub class: String,
+    pub score: f32,
+    /// Device time corrected by its measured offset.
+    pub opened_at_us: UtcMicros,
+    pub last_seen_at_us: UtcMicros,
+    pub closed_at_us: Option<UtcMicros>,
+    pub revision: u32,
+    /// The snapshot of highest quality that has arrived.
+    pub snapshot: Option<PictureRef>,
+}
+
+/// All that the event page shows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventDetail {
+    pub row: EventRow,
+    pub device: DeviceId,
+    pub track: u64,
+    pub path: Vec<PathPoint>,
+    pub clock: ClockStamp,
+    /// When the receiver had stored its first record, by the receiver's clock.
+    pub received_at_us: UtcMicros,
+    pub proof: Proof,
+    /// Neighbours in time within the contract.
+    pub older: Option<EventId>,
+    pub newer: Option<EventId>,
+}
+
+/// What was checked to call an event genuine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Proof {
+    /// Every batch that states this event or its snapshot is signed by the device's pinned record key.
+    pub signature_ok: bool,
+    /// State of the link of the newest of these batches to its predecessor.
+    pub link: LinkState,
+    pub epoch: Epoch,
+    pub first_seq: u64,
+    pub batch_sha256: Sha256,
+    pub record_key: VerifyingKey,
+    /// The stored picture was hashed when it arrived and equals what the signed record names.
+    pub picture_ok: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// The batch before has not arrived yet.
+    Pending,
+    Ok,
+    Broken,
+}
+
+/// A blob's clear facts, by which it may be served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MediaRow {
+    pub sha256: Sha256,
+    pub device: DeviceId,
+    pub class: MediaClass,
+    pub content_type: String,
+    pub bytes: u64,
+    pub captured_at_us: UtcMicros,
+}
+
+/// A customer's account.
+#[derive(Clone, Debug)]
+pub struct UserRow {
+    pub login_id: String,
+    pub contract: ContractId,
+    pub password_hash: String,
+    pub must_change_password: bool,
+    pub last_sign_in_us: Option<UtcMicros>,
+    pub failed_sign_ins: u64,
+}
+
+/// A signed-in browser. The token itself is never stored, its hash is.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    pub token_hash: Sha256,
+    pub login_id: String,
+    pub contract: ContractId,
+    pub contract_name: String,
+    pub created_us: UtcMicros,
+    pub last_used_us: UtcMicros,
+    pub must_change_password: bool,
+}
+
+/// A device as its certificate names it, with what the receiver has on file.
+#[derive(Clone, Debug)]
+pub struct DeviceRow {
+    pub device: DeviceId,
+    pub contract: ContractId,
+    pub site: SiteId,
+    pub record_key: VerifyingKey,
+    pub revoked_us: Option<UtcMicros>,
+    pub heard_us: Option<UtcMicros>,
+    pub heartbeat: Option<wire::heartbeat::Heartbeat>,
+}
+
+/// What the portal asks, always within a contract.
+#[async_trait]
+pub trait CustomerReads: Send + Sync {
+    /// `day_start_us`: since when "today" counts, in the contract's time zone.
+    async fn overview(
+        &self,
+        scope: ContractScope,
+        day_start_us: UtcMicros,
+    ) -> Result<Vec<SiteOverview>>;
+    /// At most `limit` events older than `before`, newest first.
+    async fn events(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        before: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>>;
+    async fn event(&self, scope: ContractScope, id: EventId) -> Result<Option<EventDetail>>;
+    /// Only a blob that has arrived and that a signed record of this contract names.
+    async fn media(&self, scope: ContractScope, sha256: Sha256) -> Result<Option<MediaRow>>;
+    /// Classes seen so far, for the filter.
+    async fn classes(&self, scope: ContractScope) -> Result<Vec<String>>;
+}
+
+/// Accounts and sessions.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    async fn user(&self, login_id: &str) -> Result<Option<UserRow>>;
+    async fn set_password(
+        &self,
+        login_id: &str,
+        password_hash: &str,
+        must_change: bool,
+    ) -> Result<()>;
+    async fn record_sign_in(&self, login_id: &str, at: UtcMicros, succeeded: bool) -> Result<()>;
+    async fn create_session(&self, login_id: &str, token_hash: Sha256, at: UtcMicros)
+    -> Result<()>;
+    async fn session(&self, token_hash: Sha256) -> Result<Option<SessionRow>>;
+    async fn touch_session(&self, token_hash: Sha256, at: UtcMicros) -> Result<()>;
+    async fn delete_session(&self, token_hash: Sha256) -> Result<()>;
+    /// Ends every session of a user but the one given.
+    async fn delete_other_sessions(&self, login_id: &str, keep: Sha256) -> Result<()>;
+}
+
+/// What devices need.
+#[async_trait]
+pub trait DeviceWrites: Send + Sync {
+    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>>;
+    async fn heard(
+        &self,
+        device: DeviceId,
+        heartbeat: Option<&wire::heartbeat::Heartbeat>,
+        at: UtcMicros,
+    ) -> Result<()>;
+    /// Stores verified batches in one commit, and answers a receipt for each epoch they touch. Doing it twice
+    /// changes nothing.
+    async fn accept(
+        &self,
+        batches: Vec<crate::ingest::accept::Accepted>,
+        at: UtcMicros,
+    ) -> Result<Vec<(DeviceId, Receipt)>>;
+    /// Commands due for a device that it has not answered yet.
+    async fn pending_commands(
+        &self,
+        device: DeviceId,
+        at: UtcMicros,
+    ) -> Result<Vec<wire::command::Command>>;
+    async fn command_sent(&self, command: CommandId, at: UtcMicros) -> Result<()>;
+}

@@ -1,0 +1,3 @@
+//! Cameras in, frames out.
+
+pub mod latest;

@@ -1,0 +1,227 @@
+//! The one configuration file of the agent, `edge-agent.toml`, as types.
+//!
+//! Strict with people: an unknown key, a duplicate camera id or a bad URL is an error that names the line and
+//! the remedy. Every key has its unit in its name and a default that runs, so that a file may hold nothing but
+//! its cameras. Secrets never show in `Debug`.
+
+use serde::Deserialize;
+use std::fmt;
+use std::path::PathBuf;
+use wire::CameraId;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(default)]
+    pub device: DeviceConfig,
+    #[serde(default)]
+    pub model: ModelConfig,
+    #[serde(default)]
+    pub analysis: AnalysisConfig,
+    #[serde(default)]
+    pub spool: SpoolConfig,
+    #[serde(default)]
+    pub uplink: UplinkConfig,
+    #[serde(default)]
+    pub clock: ClockConfig,
+    #[serde(default, rename = "camera")]
+    pub cameras: Vec<CameraConfig>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceConfig {
+    /// Identity, spool and status live below this folder.
+    pub data_dir: PathBuf,
+    /// Unix socket that `edge-agent status` asks; by default `control.sock` in the data folder.
+    pub control_socket: Option<PathBuf>,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: "/var/lib/edge-agent".into(),
+            control_socket: None,
+        }
+    }
+}
+
+impl DeviceConfig {
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("control.sock"))
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Folder with `model.toml` and the file it names.
+    pub dir: PathBuf,
+    /// ONNX Runtime's shared library; by default `ORT_DYLIB_PATH`, then the system's search path.
+    pub runtime_library: Option<PathBuf>,
+    /// Worker threads, each with a session of its own. One serves many cameras.
+    pub workers: usize,
+    /// Threads ONNX Runtime uses within one inference. More than one is quicker and dearer.
+    pub threads_per_worker: usize,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            dir: "/usr/share/edge-agent/models/nanodet-g-416-int8".into(),
+            runtime_library: None,
+            workers: 1,
+            threads_per_worker: 1,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnalysisConfig {
+    /// Most frames of one camera that are looked at in a second.
+    pub frames_per_second: f32,
+    /// The customer's classes that become events; others are neither followed nor drawn.
+    pub classes: Vec<String>,
+    /// Detections below this score are dropped; by default what the model's description says.
+    pub min_score: Option<f32>,
+}
+
+impl Default for AnalysisConfig {
+    fn default() -> Self {
+        Self {
+            frames_per_second: 5.0,
+            classes: vec!["person".into(), "vehicle".into(), "bicycle".into()],
+            min_score: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolConfig {
+    /// Most bytes the spool may take; beyond it the least valuable media is shed, and counted.
+    pub quota_bytes: u64,
+    /// Free space the spool leaves on its disk.
+    pub min_free_bytes: u64,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            quota_bytes: 8 << 30,
+            min_free_bytes: 512 << 20,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UplinkConfig {
+    /// With `false` the box works alone and keeps everything in its spool.
+    pub enabled: bool,
+    /// With `false` records always go over HTTPS.
+    pub mqtt: bool,
+    pub heartbeat_seconds: u32,
+}
+
+impl Default for UplinkConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            mqtt: true,
+            heartbeat_seconds: 60,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// `host` or `host:port`; three or more, so that one that lies is outvoted.
+    pub servers: Vec<String>,
+    pub poll_seconds: u32,
+    /// Without an answer for this long, `synced` becomes `holdover`.
+    pub holdover_after_seconds: u32,
+}
+
+impl Default for ClockConfig {
+    fn default() -> Self {
+        Self {
+            servers: [
+                "ntp.nict.jp",
+                "ntp.jst.mfeed.ad.jp",
+                "time.google.com",
+                "time.cloudflare.com",
+            ]
+            .map(String::from)
+            .to_vec(),
+            poll_seconds: 64,
+            holdover_after_seconds: 600,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CameraConfig {
+    /// Minted once (`edge-agent camera new-id`) and kept for the camera's life.
+    pub id: CameraId,
+    pub name: String,
+    /// `rtsp://` or `rtsps://`, with or without user and password (percent-encoded there).
+    pub url: String,
+    /// Beside the URL, as they are, without any encoding; they win over the URL's.
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    #[serde(default)]
+    pub transport: Transport,
+    /// For `rtsps://`: the CA that signed the camera's certificate, PEM.
+    pub ca_file: Option<PathBuf>,
+    #[serde(default = "default_true")]
+    pub enabled: bool,
+    /// One picture every so many seconds for the overview; 0 turns it off.
+    #[serde(default = "default_periodic_seconds")]
+    pub periodic_picture_seconds: u32,
+    /// Polygons in fractions of the picture, `[[x, y], ...]`, filled before a picture is stored or sent.
+    #[serde(default)]
+    pub privacy_masks: Vec<Vec<[f32; 2]>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    #[default]
+    Tcp,
+    Udp,
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_periodic_seconds() -> u32 {
+    60
+}
+
+/// A password: readable by the code that needs it, never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,2 @@
+//! A real RTSP camera for tests and the demo.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The one whole-system test binary.

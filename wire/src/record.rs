@@ -1,0 +1,292 @@
+//! The record: one fact a device states, as JSON with a `kind` and a version `v`.
+//!
+//! Its key is `(device, epoch, seq)`, given by its place in a [`crate::Batch`], so it does not repeat it.
+//! Unknown fields are ignored and an unknown `kind` is kept as [`Body::Unknown`]: it is stored, counted and
+//! receipted like any other, because a newer device must be able to deliver to an older receiver.
+
+use crate::digest::Sha256;
+use crate::ids::{CameraId, CommandId, EventId};
+use crate::time::{ClockStamp, RecordTime, UtcMicros};
+use serde::{Deserialize, Serialize};
+
+/// The version this crate writes.
+pub const VERSION: u8 = 1;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub v: u8,
+    #[serde(flatten)]
+    pub time: RecordTime,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+impl Record {
+    pub fn new(time: RecordTime, body: Body) -> Self {
+        Self {
+            v: VERSION,
+            time,
+            body,
+        }
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("records hold only what JSON can say")
+    }
+
+    pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    Event(EventRecord),
+    Media(MediaRecord),
+    Count(CountRecord),
+    CameraState(CameraStateRecord),
+    DeviceState(DeviceStateRecord),
+    Clock(ClockRecord),
+    Gap(GapRecord),
+    Audit(AuditRecord),
+    /// A kind that a newer device makes. Never written.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+impl Body {
+    /// The word in `kind`; also the class under which the balance counts a record.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::Event(_) => "event",
+            Body::Media(_) => "media",
+            Body::Count(_) => "count",
+            Body::CameraState(_) => "camera_state",
+            Body::DeviceState(_) => "device_state",
+            Body::Clock(_) => "clock",
+            Body::Gap(_) => "gap",
+            Body::Audit(_) => "audit",
+            Body::Unknown => "unknown",
+        }
+    }
+
+    /// The camera a record speaks of, where it speaks of one.
+    pub fn camera(&self) -> Option<CameraId> {
+        match self {
+            Body::Event(event) => Some(event.camera),
+            Body::Media(media) => Some(media.camera),
+            Body::Count(count) => Some(count.camera),
+            Body::CameraState(state) => Some(state.camera),
+            Body::Gap(gap) => gap.camera,
+            Body::DeviceState(_) | Body::Clock(_) | Body::Audit(_) | Body::Unknown => None,
+        }
+    }
+}
+
+/// A rectangle in fractions of the picture: 0 is left or top, 1 is right or bottom.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NormBox {
+    pub x: f32,
+    pub y: f32,
+    pub w: f32,
+    pub h: f32,
+}
+
+/// One object in a picture: what a viewer draws over it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectBox {
+    /// `person`, `vehicle`, `bicycle`, ...: the customer's classes, not the model's labels.
+    pub class: String,
+    pub score: f32,
+    #[serde(flatten)]
+    pub rect: NormBox,
+    /// The track it belongs to, where it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<u64>,
+}
+
+/// What a record says of an event's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    Opened,
+    Updated,
+    Closed,
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// A fact worth telling the customer. All revisions of one event share `id`; the highest `revision` is the truth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRecord {
+    pub id: EventId,
+    /// 1 with `opened`, then counting up.
+    pub revision: u32,
+    pub state: EventState,
+    pub camera: CameraId,
+    pub class: String,
+    /// Highest score so far.
+    pub score: f32,
+    /// Capture time of the frame that confirmed the event.
+    pub opened_at_us: UtcMicros,
+    pub last_seen_at_us: UtcMicros,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at_us: Option<UtcMicros>,
+    /// Local to one run of the camera.
+    pub track: u64,
+    /// Where the object is at this revision.
+    #[serde(flatten)]
+    pub rect: NormBox,
+    /// Bottom centre of the object over time, thinned; at most [`MAX_PATH_POINTS`].
+    #[serde(default)]
+    pub path: Vec<PathPoint>,
+    #[serde(default)]
+    pub zones: Vec<String>,
+    /// Blobs known when the record was made; later ones name the event in their own `media` record.
+    #[serde(default)]
+    pub media: Vec<Sha256>,
+}
+
+/// Most points of an event's path.
+pub const MAX_PATH_POINTS: usize = 64;
+
+/// Bottom centre of an object, in fractions of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathPoint {
+    pub at_us: UtcMicros,
+    pub x: f32,
+    pub y: f32,
+}
+
+/// Classes of blobs. The order is the order of shedding: what is shed first comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaClass {
+    Clip,
+    /// One picture a minute of every camera: the overview's latest picture.
+    Periodic,
+    /// Asked for by a command.
+    Requested,
+    /// The picture of an event.
+    Snapshot,
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+impl MediaClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MediaClass::Clip => "clip",
+            MediaClass::Periodic => "periodic",
+            MediaClass::Requested => "requested",
+            MediaClass::Snapshot => "snapshot",
+            MediaClass::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a blob is. Being in a signed batch, it is also the proof that the blob is genuine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MediaRecord {
+    pub sha256: Sha256,
+    pub class: MediaClass,
+    pub bytes: u64,
+    pub content_type: String,
+    pub camera: CameraId,
+    pub width: u32,
+    pub height: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+    /// Everything found in this very frame; boxes are data beside the picture, never burned in.
+    #[serde(default)]
+    pub boxes: Vec<ObjectBox>,
+    /// Of several snapshots of one event the one of highest quality is shown.
+    #[serde(default)]
+    pub quality: f32,
+    /// Whether a privacy mask was filled before the picture was stored.
+    #[serde(default)]
+    pub masked: bool,
+}
+
+/// How many tracks were seen, or crossed a line, within one minute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CountRecord {
+    pub camera: CameraId,
+    pub minute_us: UtcMicros,
+    pub class: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    pub count: u32,
+}
+
+/// A camera came, went or changed. The first one of a camera makes it known to the receiver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameraStateRecord {
+    pub camera: CameraId,
+    /// The name from the device's configuration.
+    pub name: String,
+    /// `starting`, `running`, `retrying`, `removed`.
+    pub state: String,
+    /// Why it is not running: `connect`, `auth`, `timeout`, `eos`, `decode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
+}
+
+/// The agent started or is stopping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStateRecord {
+    /// `started`, `stopping`.
+    pub state: String,
+    pub agent_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// The clock was found to be off: lets a reader correct what was recorded earlier in the same boot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockRecord {
+    pub before: ClockStamp,
+    pub after: ClockStamp,
+}
+
+/// Something was lost, and this says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GapRecord {
+    pub from_us: UtcMicros,
+    pub to_us: UtcMicros,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraId>,
+    /// A media class, or `records`.
+    pub class: String,
+    pub count: u64,
+    /// `quota`, `media_busy`, `quarantine`, `oversized`, `outage`, ...
+    pub reason: String,
+}
+
+/// Who did what on the device; also the answer to a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// `receiver`, `local:<user>`, `agent`.
+    pub actor: String,
+    /// `command.picture_now`, `enroll`, `config.change`, ...
+    pub action: String,
+    /// `done`, `failed`, `refused`.
+    pub outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
