@@ -6,3 +6,5 @@ pub mod config;
 pub mod error;
 pub mod frame;
 pub mod health;
+pub mod identity;
+pub mod sink;
