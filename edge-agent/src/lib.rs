@@ -7,4 +7,6 @@ pub mod error;
 pub mod frame;
 pub mod health;
 pub mod identity;
+pub mod ntp;
 pub mod sink;
+pub mod telemetry;
