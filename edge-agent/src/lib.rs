@@ -2,11 +2,14 @@
 
 pub mod capture;
 pub mod clock;
+pub mod cmd;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod frame;
 pub mod health;
 pub mod identity;
 pub mod ntp;
 pub mod sink;
+pub mod supervise;
 pub mod telemetry;
