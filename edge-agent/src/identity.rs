@@ -3,7 +3,7 @@
 mod files;
 mod floor;
 
-pub use floor::{TimeFloor, build_time};
+pub use floor::{SavedFloor, build_time};
 
 use crate::error::{ErrorKind, Kind};
 use serde::{Deserialize, Serialize};

@@ -223,7 +223,17 @@ fn short_us(short: u32) -> u64 {
 
 fn unusable(error: sntpc::Error) -> Unusable {
     use sntpc::{Error, KissOfDeathCode};
+    const NOT_SYNCHRONISED: &str = "says that it is not synchronised itself";
     match error {
+        // A server that has just started says so with these codes, or with stratum 0 and no code at all (chronyd).
+        Error::KissOfDeath(KissOfDeathCode::Init | KissOfDeathCode::Step) => {
+            Unusable::new(Verdict::Unsynchronised, NOT_SYNCHRONISED)
+        }
+        Error::KissOfDeath(KissOfDeathCode::Experimental(code))
+            if !code.iter().all(u8::is_ascii_graphic) =>
+        {
+            Unusable::new(Verdict::Unsynchronised, NOT_SYNCHRONISED)
+        }
         Error::KissOfDeath(code) => Unusable {
             verdict: Verdict::Kiss,
             detail: format!("kiss of death: {}", code.as_str()),
@@ -232,10 +242,9 @@ fn unusable(error: sntpc::Error) -> Unusable {
                 _ => Duration::ZERO,
             }),
         },
-        Error::UnsynchronizedClock | Error::IncorrectStratumHeaders => Unusable::new(
-            Verdict::Unsynchronised,
-            "says that it is not synchronised itself",
-        ),
+        Error::UnsynchronizedClock | Error::IncorrectStratumHeaders => {
+            Unusable::new(Verdict::Unsynchronised, NOT_SYNCHRONISED)
+        }
         Error::Network | Error::AddressResolve => Unusable::new(Verdict::Silent, "not reachable"),
         other => Unusable::new(Verdict::Implausible, format!("{other:?}")),
     }
