@@ -6,13 +6,14 @@
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use e2e::agent::{Agent, CameraEntry};
+use e2e::camera::{Camera, CameraOptions};
 use e2e::customer::Customer;
-use e2e::process::{Process, program, repository};
+use e2e::film::FilmOptions;
+use e2e::process::repository;
 use e2e::receiver::{Account, Receiver};
 use e2e::wait;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -89,17 +90,15 @@ async fn interrupted() {
 struct Demo {
     folder: PathBuf,
     account: Account,
-    camera: Process,
+    _cameras: Camera,
     receiver: Receiver,
     agent: Agent,
 }
 
 impl Demo {
     fn start(args: &Args, folder: &Path) -> Result<Self> {
-        let urls_at = folder.join("cameras");
-        std::fs::create_dir_all(&urls_at)?;
         step(&format!("{} camera(s) on RTSP", args.cameras));
-        let (camera, urls) = start_cameras(args, &urls_at)?;
+        let cameras = start_cameras(args)?;
 
         step("the receiver: keys, database, three TLS listeners");
         let mut receiver = Receiver::init(&folder.join("receiver"))?;
@@ -107,10 +106,11 @@ impl Demo {
         let account = receiver.customer("デモ契約", "本社", "demo")?;
 
         step("an agent, enrolled with a one-time claim code");
-        let entries: Vec<_> = urls
+        let entries: Vec<_> = CAMERA_NAMES
             .iter()
-            .zip(CAMERA_NAMES)
-            .map(|(url, name)| CameraEntry::new(name, url))
+            .take(usize::from(args.cameras))
+            .enumerate()
+            .map(|(index, name)| CameraEntry::new(name, &cameras.url_of(index)))
             .collect();
         let mut agent = Agent::configure(&folder.join("agent"), &entries, "")?;
         agent.enroll(&receiver.portal_url(), &receiver.claim("本社")?)?;
@@ -118,7 +118,7 @@ impl Demo {
         Ok(Self {
             folder: folder.to_owned(),
             account,
-            camera,
+            _cameras: cameras,
             receiver,
             agent,
         })
@@ -158,16 +158,14 @@ impl Demo {
     }
 
     fn ended(&mut self) -> Option<String> {
-        let camera = Some(&mut self.camera);
-        [camera, self.receiver.process(), self.agent.process()]
+        [self.receiver.process(), self.agent.process()]
             .into_iter()
             .flatten()
             .find_map(|process| process.ended().map(|_| process.name().to_owned()))
     }
 
     fn logs(&mut self) -> String {
-        let camera = Some(&mut self.camera);
-        [camera, self.receiver.process(), self.agent.process()]
+        [self.receiver.process(), self.agent.process()]
             .into_iter()
             .flatten()
             .map(|process| format!("--- {}\n{}\n", process.name(), process.log_tail(15)))
@@ -178,11 +176,7 @@ impl Demo {
     fn stop(&mut self) -> Result<()> {
         let agent = self.agent.stop();
         let receiver = self.receiver.stop();
-        let camera = self.camera.stop(Duration::from_secs(5));
-        agent?;
-        receiver?;
-        camera?;
-        Ok(())
+        agent.and(receiver)
     }
 }
 
@@ -190,37 +184,22 @@ fn step(what: &str) {
     println!("starting {what}");
 }
 
-/// One program plays all cameras, each a path of its own and each at another place of the film.
-fn start_cameras(args: &Args, folder: &Path) -> Result<(Process, Vec<String>)> {
-    let film = args
-        .film
-        .clone()
-        .unwrap_or_else(|| repository().join(".cache/media/vtest.avi"));
-    let mut command = Command::new(program("rtsp-camera")?);
-    command
-        .arg("--file")
-        .arg(&film)
-        .args(["--port", "0", "--cameras", &args.cameras.to_string()]);
-    if let Some(size) = &args.size {
-        let (width, height) = size.split_once('x').context("--size is WIDTHxHEIGHT")?;
-        command.args(["--width", width, "--height", height]);
-    }
-    let mut process = Process::start("rtsp-camera", command, &folder.join("camera.log"))?;
-    let cameras = usize::from(args.cameras);
-    let urls = wait::until("the cameras", Duration::from_secs(120), || {
-        if process.ended().is_some() {
-            return Some(Vec::new());
-        }
-        let log = process.log();
-        let urls: Vec<_> = log
-            .lines()
-            .filter_map(|line| line.strip_prefix("ready "))
-            .map(|url| url.trim().to_owned())
-            .collect();
-        (urls.len() == cameras).then_some(urls)
-    })?;
-    if urls.is_empty() {
-        bail!("the cameras ended:\n{}", process.log_tail(15));
-    }
-    Ok((process, urls))
+/// One server plays all cameras, each a path of its own and each at another place of the film.
+fn start_cameras(args: &Args) -> Result<Camera> {
+    let size = args.size.as_deref().map(parse_size).transpose()?;
+    let mut film = FilmOptions::new(
+        args.film
+            .clone()
+            .unwrap_or_else(|| repository().join(".cache/media/vtest.avi")),
+    );
+    film.size = size;
+    Camera::start(CameraOptions {
+        cameras: usize::from(args.cameras),
+        ..CameraOptions::new(film)
+    })
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32)> {
+    let (width, height) = text.split_once('x').context("--size is WIDTHxHEIGHT")?;
+    Ok((width.parse()?, height.parse()?))
 }

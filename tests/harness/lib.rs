@@ -5,7 +5,9 @@
 
 pub mod agent;
 pub mod browser;
+pub mod camera;
 pub mod customer;
+pub mod film;
 pub mod process;
 pub mod receiver;
 pub mod wait;
