@@ -8,3 +8,4 @@ pub mod frame;
 pub mod health;
 pub mod identity;
 pub mod sink;
+pub mod spool;
