@@ -13,3 +13,4 @@ pub mod ntp;
 pub mod sink;
 pub mod supervise;
 pub mod telemetry;
+pub mod spool;
