@@ -2,9 +2,12 @@
 
 pub mod capture;
 pub mod clock;
+pub mod color;
 pub mod config;
+pub mod detect;
 pub mod error;
 pub mod frame;
+pub mod geometry;
 pub mod health;
 pub mod identity;
 pub mod sink;
