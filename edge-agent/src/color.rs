@@ -37,9 +37,16 @@ impl YuvToRgb {
         }
     }
 
-    /// Levels 0..=255, not rounded.
+    /// Red, green and blue, 0..=255, rounded.
     #[inline]
-    pub fn rgb(&self, y: u8, u: u8, v: u8) -> [f32; 3] {
+    pub fn levels(&self, y: u8, u: u8, v: u8) -> [u8; 3] {
+        // The cast cuts off what is below 0 or above 255.
+        self.rgb(y, u, v).map(|level| (level + 0.5) as u8)
+    }
+
+    /// Not rounded, 0..=255.
+    #[inline]
+    fn rgb(&self, y: u8, u: u8, v: u8) -> [f32; 3] {
         let luma = self.luma * (f32::from(y) - self.black);
         let (u, v) = (f32::from(u) - 128.0, f32::from(v) - 128.0);
         [

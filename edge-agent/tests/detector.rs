@@ -51,7 +51,9 @@ impl Tensor {
 }
 
 fn read<T: serde::de::DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -71,7 +73,11 @@ fn check_decoding(fixture: &str, description: &str) {
     let description = Description::parse(description).unwrap();
     let dense: Vec<Vec<f32>> = frozen.tensors.iter().map(Tensor::dense).collect();
     for ((name, shape), tensor) in std::iter::zip(description.outputs(), &dense) {
-        assert_eq!(shape.iter().product::<i64>() as usize, tensor.len(), "{name}");
+        assert_eq!(
+            shape.iter().product::<i64>() as usize,
+            tensor.len(),
+            "{name}"
+        );
     }
     let found = decode::decode(
         &description,
@@ -211,7 +217,10 @@ fn check_frames(model: &Model) {
         worst.0,
         worst.1
     );
-    assert!(compared >= 40, "{compared} boxes are too few to say anything");
+    assert!(
+        compared >= 40,
+        "{compared} boxes are too few to say anything"
+    );
 }
 
 #[test]
@@ -227,7 +236,11 @@ fn yolox_nano_needs_a_model_toml_and_nothing_else() {
     let (Some(()), Some(data)) = (common::with_runtime(), test_data("yolox_nano_416.onnx")) else {
         return;
     };
-    check_frames(&model::described("yolox_nano_416", &common::yolox_toml(), &data));
+    check_frames(&model::described(
+        "yolox_nano_416",
+        &common::yolox_toml(),
+        &data,
+    ));
 }
 
 #[test]
@@ -235,7 +248,11 @@ fn picodet_s_needs_a_model_toml_and_nothing_else() {
     let (Some(()), Some(data)) = (common::with_runtime(), test_data("picodet_s_416.onnx")) else {
         return;
     };
-    check_frames(&model::described("picodet_s_416", &common::picodet_toml(), &data));
+    check_frames(&model::described(
+        "picodet_s_416",
+        &common::picodet_toml(),
+        &data,
+    ));
 }
 
 #[test]
@@ -251,7 +268,11 @@ fn a_file_that_is_not_what_was_described_is_refused_by_name() {
         ("width = 416", "width = 320", "shape [1, 3, 416, 416]"),
         ("\"cls8\"", "\"cls9\"", "no output \"cls9\""),
         ("bins = 11", "bins = 8", "shape [1, 2704, 44]"),
-        ("name = \"images\"", "name = \"input\"", "no input \"input\""),
+        (
+            "name = \"images\"",
+            "name = \"input\"",
+            "no input \"input\"",
+        ),
     ] {
         let altered = toml.replacen(change, to, 1);
         assert_ne!(altered, toml, "{change}");
@@ -288,6 +309,9 @@ fn two_runs_give_the_same_bits() {
     };
     let (mut one, mut other) = (open(), open());
     for frame in frames.values() {
-        assert_eq!(one.look(frame, 0.1).unwrap().0, other.look(frame, 0.1).unwrap().0);
+        assert_eq!(
+            one.look(frame, 0.1).unwrap().0,
+            other.look(frame, 0.1).unwrap().0
+        );
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Numpy reference of the detector, and the maker of what the Rust tests compare with.
 
-Needs numpy, opencv-python-headless and onnxruntime. Tests never run it: they read what it wrote.
+Needs numpy, opencv-python-headless, onnxruntime and the ffmpeg program. Tests never run it: they read what it wrote.
 
     reference.py frozen  MODELS OUT_DIR VIDEO   output tensors (sparse) and the boxes they decode to, by family
     reference.py frames  MODELS OUT_DIR VIDEO   boxes of ten frames of a video, end to end, by model
@@ -10,6 +10,7 @@ Needs numpy, opencv-python-headless and onnxruntime. Tests never run it: they re
 MODELS is a folder with the .onnx files; VIDEO is vtest.avi of Debian's opencv-doc.
 """
 import json
+import subprocess
 import sys
 
 import cv2
@@ -145,12 +146,25 @@ def rows(boxes, scores, labels):
 
 
 def frames_of(video):
-    capture = cv2.VideoCapture(video)
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            return
-        yield image
+    """Pictures in BGR, converted here and not by a library, so that everyone can start from the same pixels."""
+    size = cv2.VideoCapture(video).read()[1].shape
+    h, w = size[:2]
+    command = ["ffmpeg", "-v", "error", "-i", video, "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        while len(planes := process.stdout.read(h * w * 3 // 2)) == h * w * 3 // 2:
+            yield bgr_of_bt601(np.frombuffer(planes, np.uint8), w, h)
+
+
+def bgr_of_bt601(planes, w, h):
+    """I420 with 16..235 levels; chroma repeated over its four pixels."""
+    luma, u, v = np.split(planes.astype(np.float64), [h * w, h * w * 5 // 4])
+    u, v = (c.reshape(h // 2, w // 2).repeat(2, 0).repeat(2, 1) for c in (u, v))
+    y = (luma.reshape(h, w) - 16) * 255 / 219
+    cb, cr = (u - 128) * 255 / 224, (v - 128) * 255 / 224
+    kr, kg, kb = 0.299, 0.587, 0.114
+    b, r = y + 2 * (1 - kb) * cb, y + 2 * (1 - kr) * cr
+    g = y - 2 * (1 - kb) * kb / kg * cb - 2 * (1 - kr) * kr / kg * cr
+    return np.rint(np.stack([b, g, r], -1).clip(0, 255)).astype(np.uint8)
 
 
 def session(folder, model):

@@ -97,7 +97,7 @@ fn suppress(mut candidates: Vec<LabelBox>, most_iou: f32) -> Vec<LabelBox> {
 
 fn iou(a: &LabelBox, b: &LabelBox) -> f32 {
     let area = |one: &LabelBox| (one.x2 - one.x1).max(0.0) * (one.y2 - one.y1).max(0.0);
-    let shared = (a.x2.min(b.x2) - a.x1.max(b.x1)).max(0.0)
-        * (a.y2.min(b.y2) - a.y1.max(b.y1)).max(0.0);
+    let shared =
+        (a.x2.min(b.x2) - a.x1.max(b.x1)).max(0.0) * (a.y2.min(b.y2) - a.y1.max(b.y1)).max(0.0);
     shared / (area(a) + area(b) - shared + 1e-9)
 }

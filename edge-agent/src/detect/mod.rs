@@ -154,14 +154,20 @@ fn wanted_classes(
     description: &model::Description,
     asked: &[String],
 ) -> Result<Vec<Option<Arc<str>>>, DetectError> {
-    if !asked.iter().any(|class| description.classes.contains_key(class)) {
+    if !asked
+        .iter()
+        .any(|class| description.classes.contains_key(class))
+    {
         return Err(DetectError::NoClass {
             model: description.name.clone(),
             asked: asked.to_vec(),
             known: description.classes.keys().cloned().collect(),
         });
     }
-    let names: Vec<Arc<str>> = asked.iter().map(|class| Arc::from(class.as_str())).collect();
+    let names: Vec<Arc<str>> = asked
+        .iter()
+        .map(|class| Arc::from(class.as_str()))
+        .collect();
     let class_of = |label: &String| {
         let class = description.class_of(label)?;
         names.iter().find(|name| &***name == class).cloned()

@@ -180,8 +180,8 @@ impl Description {
             path: path.clone(),
             source,
         })?;
-        let mut description = Self::parse(&text)
-            .map_err(|message| ModelError::Description { path, message })?;
+        let mut description =
+            Self::parse(&text).map_err(|message| ModelError::Description { path, message })?;
         description.dir = dir.to_owned();
         Ok(description)
     }
@@ -275,15 +275,21 @@ impl Description {
         for (class, labels) in &self.classes {
             for label in labels {
                 if !known.contains(label) {
-                    return Err(format!("classes.{class}: {label:?} is not among the labels"));
+                    return Err(format!(
+                        "classes.{class}: {label:?} is not among the labels"
+                    ));
                 }
                 if !claimed.insert(label) {
-                    return Err(format!("classes.{class}: {label:?} already belongs to a class"));
+                    return Err(format!(
+                        "classes.{class}: {label:?} already belongs to a class"
+                    ));
                 }
             }
         }
         if claimed.is_empty() {
-            return Err("classes: give at least one class a label, or nothing is ever found".into());
+            return Err(
+                "classes: give at least one class a label, or nothing is ever found".into(),
+            );
         }
         Ok(())
     }

@@ -4,10 +4,10 @@
 //! not start. Sessions run on as many threads as asked for, which do not spin while they wait: spinning doubles the
 //! CPU time of the same work.
 
+use super::LookTiming;
 use super::decode::{self, LabelBox};
 use super::model::Description;
 use super::preprocess::Preprocessor;
-use super::LookTiming;
 use crate::error::{ErrorKind, Kind};
 use crate::frame::Frame;
 use ort::environment::Environment;
@@ -29,7 +29,8 @@ const USUAL_LIBRARIES: [&str; 3] = [
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     #[error(
-        "ONNX Runtime 1.{} or newer is needed: {reason}. Get libonnxruntime.so from https://github.com/microsoft/onnxruntime/releases (or out of the PyPI wheel `onnxruntime`) and name it in [model] runtime_library or ORT_DYLIB_PATH", ort::MINOR_VERSION
+        "ONNX Runtime 1.{} or newer is needed: {reason}. Get libonnxruntime.so from https://github.com/microsoft/onnxruntime/releases (or out of the PyPI wheel `onnxruntime`) and name it in [model] runtime_library or ORT_DYLIB_PATH",
+        ort::MINOR_VERSION
     )]
     Library { reason: String },
     #[error("ONNX Runtime did not start: {0}")]
@@ -40,7 +41,9 @@ pub enum RuntimeError {
     Shape { path: PathBuf, difference: String },
     #[error("inference with {model}: {source}")]
     Run { model: String, source: ort::Error },
-    #[error("inference with {model}: output {output:?} has {found} values, {expected} were described")]
+    #[error(
+        "inference with {model}: output {output:?} has {found} values, {expected} were described"
+    )]
     OutputLength {
         model: String,
         output: String,
@@ -113,8 +116,8 @@ impl Network {
             model: name.clone(),
             source,
         };
-        let input = TensorRef::from_array_view((self.description.input.shape(), tensor))
-            .map_err(failed)?;
+        let input =
+            TensorRef::from_array_view((self.description.input.shape(), tensor)).map_err(failed)?;
         let outputs = self
             .session
             .run(ort::inputs![self.description.input.name.as_str() => input])

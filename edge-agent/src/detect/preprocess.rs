@@ -1,8 +1,10 @@
 //! From a frame to the network's input tensor. Pure.
 //!
-//! Samples each plane of the frame straight at the input's size: no full-size RGB picture is ever made. The
-//! sampling is OpenCV's `INTER_LINEAR` for 8-bit pictures, in its own fixed-point arithmetic (11-bit weights), because
-//! that is what networks are trained and measured with. Differences to it stay within one level of 255.
+//! Samples the frame's planes straight at the input's size: colours are mixed for the sampled pixels alone, and no
+//! full-size RGB picture is ever made. The sampling is OpenCV's `INTER_LINEAR` for 8-bit pictures, in its own fixed-point
+//! arithmetic (11-bit weights), because that is what networks are trained and measured with. Differences to it stay
+//! within one level of 255. Colours are mixed **before** they are blended, as there: noisy night pictures hold many
+//! colours outside RGB, and where these are cut matters to what an 8-bit network sees.
 
 use super::model::{ColorOrder, Fit, Input, Layout};
 use crate::color::YuvToRgb;
@@ -15,8 +17,6 @@ pub struct Preprocessor {
     /// `[1, 3, H, W]` or `[1, H, W, 3]`, as the description says.
     tensor: Vec<f32>,
     plan: Option<Plan>,
-    /// Levels of one row by plane, before colours are mixed.
-    rows: [Vec<u8>; 3],
 }
 
 /// Pixels of the input for one pixel of the picture, by axis: boxes are divided by it to get back.
@@ -31,12 +31,8 @@ pub struct Scale {
 struct Plan {
     of: (u32, u32, PixelFormat),
     scale: Scale,
-    /// Rows the picture has within the input.
-    height: usize,
-    /// Columns and rows of planes at full size.
-    full: [Vec<Tap>; 2],
-    /// The same for chroma planes of half the size.
-    half: [Vec<Tap>; 2],
+    columns: Vec<Tap>,
+    rows: Vec<Tap>,
 }
 
 /// Two neighbours and the weight of the second, in 1/2048.
@@ -56,7 +52,6 @@ impl Preprocessor {
             input,
             tensor,
             plan: None,
-            rows: Default::default(),
         }
     }
 
@@ -82,69 +77,68 @@ impl Preprocessor {
     fn sample_i420(&mut self, frame: &Frame, plan: &Plan) {
         let convert = YuvToRgb::new(frame.color);
         let (full, half) = (frame.width as usize, frame.width.div_ceil(2) as usize);
-        let mut rows = std::mem::take(&mut self.rows);
-        for y in 0..plan.height {
-            for (index, row) in rows.iter_mut().enumerate() {
-                let (taps, len) = match index {
-                    0 => (&plan.full, full),
-                    _ => (&plan.half, half),
-                };
-                let down = taps[1][y];
-                let above = frame.row(index, down.first, len);
-                let below = frame.row(index, down.second, len);
-                row.clear();
-                row.extend(taps[0].iter().map(|across| {
-                    blend(*across, down.weight, |at| (above[at], below[at]))
-                }));
-            }
-            let [luma, u, v] = &rows;
-            self.write_row(
-                y,
-                std::iter::zip(luma, std::iter::zip(u, v))
-                    .map(|(luma, (u, v))| convert.rgb(*luma, *u, *v)),
-            );
+        for (y, down) in plan.rows.iter().enumerate() {
+            // A chroma sample stands for its four luma pixels: this is how the pictures are made that networks are
+            // measured with.
+            let planes = |row: usize| {
+                let chroma = row / 2;
+                (
+                    frame.row(0, row, full),
+                    frame.row(1, chroma, half),
+                    frame.row(2, chroma, half),
+                )
+            };
+            let (above, below) = (planes(down.first), planes(down.second));
+            let pixel = |(luma, u, v): (&[u8], &[u8], &[u8]), x: usize| {
+                convert.levels(luma[x], u[x / 2], v[x / 2])
+            };
+            let pixels = plan.columns.iter().map(|across| {
+                blend(
+                    *across,
+                    down.weight,
+                    [pixel(above, across.first), pixel(above, across.second)],
+                    [pixel(below, across.first), pixel(below, across.second)],
+                )
+            });
+            self.write_row(y, pixels);
         }
-        self.rows = rows;
     }
 
     fn sample_rgb(&mut self, frame: &Frame, plan: &Plan) {
         let len = frame.width as usize * 3;
-        for y in 0..plan.height {
-            let down = plan.full[1][y];
+        for (y, down) in plan.rows.iter().enumerate() {
             let above = frame.row(0, down.first, len);
             let below = frame.row(0, down.second, len);
-            self.write_row(
-                y,
-                plan.full[0].iter().map(|across| {
-                    [0, 1, 2].map(|channel| {
-                        let level = blend(*across, down.weight, |at| {
-                            (above[at * 3 + channel], below[at * 3 + channel])
-                        });
-                        f32::from(level)
-                    })
-                }),
-            );
+            let pixel = |row: &[u8], x: usize| [row[x * 3], row[x * 3 + 1], row[x * 3 + 2]];
+            let pixels = plan.columns.iter().map(|across| {
+                blend(
+                    *across,
+                    down.weight,
+                    [pixel(above, across.first), pixel(above, across.second)],
+                    [pixel(below, across.first), pixel(below, across.second)],
+                )
+            });
+            self.write_row(y, pixels);
         }
     }
 
     /// Normalises one row of red, green and blue levels into the tensor.
-    fn write_row(&mut self, y: usize, pixels: impl Iterator<Item = [f32; 3]>) {
+    fn write_row(&mut self, y: usize, pixels: impl Iterator<Item = [u8; 3]>) {
         let (offsets, step) = self.channels(y);
         let (mean, inverse) = (self.input.mean, self.input.std.map(|std| 1.0 / std));
         let source = channel_sources(self.input.color_order);
         for (x, rgb) in pixels.enumerate() {
             for channel in 0..3 {
                 self.tensor[offsets[channel] + x * step] =
-                    (rgb[source[channel]] - mean[channel]) * inverse[channel];
+                    (f32::from(rgb[source[channel]]) - mean[channel]) * inverse[channel];
             }
         }
     }
 
     fn fill_with_padding(&mut self) {
         let input = &self.input;
-        let value = |channel: usize| {
-            (f32::from(input.pad) - input.mean[channel]) / input.std[channel]
-        };
+        let value =
+            |channel: usize| (f32::from(input.pad) - input.mean[channel]) / input.std[channel];
         let values = [value(0), value(1), value(2)];
         for y in 0..self.input.height as usize {
             let (offsets, step) = self.channels(y);
@@ -160,10 +154,7 @@ impl Preprocessor {
     fn channels(&self, y: usize) -> ([usize; 3], usize) {
         let (width, height) = (self.input.width as usize, self.input.height as usize);
         match self.input.layout {
-            Layout::Nchw => (
-                [0, 1, 2].map(|channel| (channel * height + y) * width),
-                1,
-            ),
+            Layout::Nchw => ([0, 1, 2].map(|channel| (channel * height + y) * width), 1),
             Layout::Nhwc => ([0, 1, 2].map(|channel| y * width * 3 + channel), 3),
         }
     }
@@ -173,25 +164,11 @@ impl Plan {
     fn new(input: &Input, of: (u32, u32, PixelFormat)) -> Self {
         let (picture_width, picture_height, _) = of;
         let (scale, width, height) = place(input, picture_width, picture_height);
-        // Source pixels per input pixel.
-        let step = [
-            f64::from(picture_width) / width as f64,
-            f64::from(picture_height) / height as f64,
-        ];
         Self {
             of,
             scale,
-            height,
-            full: [
-                taps(width, step[0], picture_width as usize),
-                taps(height, step[1], picture_height as usize),
-            ],
-            // Chroma is taken to lie in the middle of its four luma pixels. H.264 puts it half a luma pixel further
-            // left, which is a tenth of an input pixel at 1080p.
-            half: [
-                taps(width, step[0] / 2.0, picture_width.div_ceil(2) as usize),
-                taps(height, step[1] / 2.0, picture_height.div_ceil(2) as usize),
-            ],
+            columns: taps(width, picture_width as usize),
+            rows: taps(height, picture_height as usize),
         }
     }
 }
@@ -213,7 +190,8 @@ fn place(input: &Input, width: u32, height: u32) -> (Scale, usize, usize) {
         ),
         Fit::Letterbox => {
             let ratio = ratio[0].min(ratio[1]);
-            let side = |length: u32| ((f64::from(length) * ratio).round_ties_even() as usize).max(1);
+            let side =
+                |length: u32| ((f64::from(length) * ratio).round_ties_even() as usize).max(1);
             (
                 Scale {
                     x: ratio as f32,
@@ -226,8 +204,9 @@ fn place(input: &Input, width: u32, height: u32) -> (Scale, usize, usize) {
     }
 }
 
-/// `count` sampling positions `step` source pixels apart, pixel centres at half integers, as `cv::resize` does.
-fn taps(count: usize, step: f64, source: usize) -> Vec<Tap> {
+/// `count` sampling positions spread over `source` pixels, pixel centres at half integers, as `cv::resize` does.
+fn taps(count: usize, source: usize) -> Vec<Tap> {
+    let step = source as f64 / count as f64;
     let last = source - 1;
     (0..count)
         .map(|index| {
@@ -247,17 +226,18 @@ fn taps(count: usize, step: f64, source: usize) -> Vec<Tap> {
         .collect()
 }
 
-/// Two-way blend of four neighbours in the fixed-point steps of `cv::resize`; `at` gives the levels above and below.
+/// Two-way blend of four neighbouring pixels in the fixed-point steps of `cv::resize`.
 #[inline]
-fn blend(across: Tap, down_weight: i32, at: impl Fn(usize) -> (u8, u8)) -> u8 {
-    let (above_first, below_first) = at(across.first);
-    let (above_second, below_second) = at(across.second);
-    let mix = |first: u8, second: u8| {
-        i32::from(first) * (WEIGHT_ONE - across.weight) + i32::from(second) * across.weight
+fn blend(across: Tap, down_weight: i32, above: [[u8; 3]; 2], below: [[u8; 3]; 2]) -> [u8; 3] {
+    let mix = |[first, second]: [[u8; 3]; 2], channel: usize| {
+        i32::from(first[channel]) * (WEIGHT_ONE - across.weight)
+            + i32::from(second[channel]) * across.weight
     };
-    let above = ((WEIGHT_ONE - down_weight) * (mix(above_first, above_second) >> 4)) >> 16;
-    let below = (down_weight * (mix(below_first, below_second) >> 4)) >> 16;
-    ((above + below + 2) >> 2) as u8
+    [0, 1, 2].map(|channel| {
+        let above = ((WEIGHT_ONE - down_weight) * (mix(above, channel) >> 4)) >> 16;
+        let below = (down_weight * (mix(below, channel) >> 4)) >> 16;
+        ((above + below + 2) >> 2) as u8
+    })
 }
 
 /// Which of red, green, blue goes into each channel of the tensor.

@@ -13,7 +13,10 @@ use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
 
 /// The workspace's folder.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 pub fn skipped(missing: &str) {
@@ -85,7 +88,9 @@ pub fn frames_of_vtest(first: usize, step: usize, count: usize) -> Option<BTreeM
         .args(["-v", "error", "-i"])
         .arg(&path)
         .arg("-vf")
-        .arg(format!("select=not(mod(n-{first}\\,{step}))*gte(n\\,{first})"))
+        .arg(format!(
+            "select=not(mod(n-{first}\\,{step}))*gte(n\\,{first})"
+        ))
         .args(["-vsync", "0", "-frames:v", &count.to_string()])
         .args(["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"])
         .stderr(Stdio::inherit())
@@ -98,7 +103,10 @@ pub fn frames_of_vtest(first: usize, step: usize, count: usize) -> Option<BTreeM
         .enumerate()
         .map(|(index, bytes)| {
             let number = first + index * step;
-            (number, i420(SIZE, time_us(number as i64 * 100_000), bytes.to_vec()))
+            (
+                number,
+                i420(SIZE, time_us(number as i64 * 100_000), bytes.to_vec()),
+            )
         })
         .collect();
     assert_eq!(frames.len(), count, "frames of {}", path.display());
@@ -118,9 +126,18 @@ pub fn i420((width, height): (u32, u32), time: RecordTime, bytes: Vec<u8>) -> Fr
         format: PixelFormat::I420,
         color: ColorSpace::Bt601Limited,
         planes: [
-            Plane { offset: 0, stride: full },
-            Plane { offset: luma, stride: half },
-            Plane { offset: luma + chroma, stride: half },
+            Plane {
+                offset: 0,
+                stride: full,
+            },
+            Plane {
+                offset: luma,
+                stride: half,
+            },
+            Plane {
+                offset: luma + chroma,
+                stride: half,
+            },
         ],
         bytes: Arc::new(bytes),
     }
