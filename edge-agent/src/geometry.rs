@@ -38,6 +38,21 @@ pub fn bottom_center(rect: &NormBox) -> (f32, f32) {
     (rect.x + rect.w / 2.0, rect.y + rect.h)
 }
 
+/// The box made larger by `share` of its size on each side; it may reach beyond the picture.
+pub fn blown_up(rect: &NormBox, share: f32) -> NormBox {
+    NormBox {
+        x: rect.x - rect.w * share,
+        y: rect.y - rect.h * share,
+        w: rect.w * (1.0 + 2.0 * share),
+        h: rect.h * (1.0 + 2.0 * share),
+    }
+}
+
+/// The part within the picture.
+pub fn clipped(rect: &NormBox) -> NormBox {
+    from_corners(rect.x, rect.y, rect.x + rect.w, rect.y + rect.h)
+}
+
 /// How many of the picture's edges the box touches. What lies beyond an edge is not seen.
 pub fn edges_touched(rect: &NormBox) -> usize {
     const NEAR: f32 = 0.004;

@@ -11,3 +11,4 @@ pub mod geometry;
 pub mod health;
 pub mod identity;
 pub mod sink;
+pub mod track;
