@@ -1,3 +1,8 @@
 //! Cameras in, frames out.
 
+pub mod error;
+pub mod gst;
 pub mod latest;
+pub mod replay;
+
+pub use error::{CaptureError, Failure, Reason};
