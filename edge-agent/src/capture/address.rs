@@ -73,7 +73,7 @@ impl Address {
                 }
             }
         }
-        hide_user_info(&text)
+        cut_urls(&text)
     }
 }
 
@@ -135,23 +135,19 @@ fn bracketed(host: &str) -> String {
     }
 }
 
-/// Hides `user:password@` of any URL in `text`, whoever wrote it there.
-fn hide_user_info(text: &str) -> String {
+/// Cuts every URL in `text` down to scheme, host and port, whoever wrote it there.
+fn cut_urls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
         out.push_str(before);
-        let end = after
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\''))
-            .unwrap_or(after.len());
-        match after[..end].rfind('@') {
-            Some(at) => {
-                out.push_str(HIDDEN);
-                rest = &after[at..];
-            }
-            None => rest = after,
-        }
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ';');
+        let (url, behind) = after.split_at(after.find(is_end).unwrap_or(after.len()));
+        // A password may hold slashes that nobody encoded: the host comes after the last sign.
+        let authority = url.rsplit('@').next().unwrap_or_default();
+        out.push_str(authority.split(['/', '?', '#']).next().unwrap_or_default());
+        rest = behind;
     }
     out.push_str(rest);
     out
