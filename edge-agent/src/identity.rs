@@ -113,8 +113,15 @@ impl Identity {
             record_key_seed: encode(SigningKey::generate().to_seed()),
             spool_key: encode(rand::random()),
         };
-        write_json(data_dir, DEVICE_FILE, &file)?;
-        tracing::info!(device.id = %file.device_id, "this box is now device {}", file.device_id);
+        match write_json(data_dir, DEVICE_FILE, &file, files::write_once) {
+            Ok(()) => {
+                tracing::info!(device.id = %file.device_id, "this box is now device {}", file.device_id);
+            }
+            // Another process was quicker, such as `enroll` beside `run`: it decided.
+            Err(IdentityError::Io { cause, .. })
+                if cause.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
         Self::load(data_dir)?.ok_or_else(|| IdentityError::Io {
             path: Self::folder(data_dir).join(DEVICE_FILE),
             what: "read back",
@@ -137,7 +144,7 @@ impl Identity {
             device_id: file.device_id,
             record_key: SigningKey::from_seed(record_seed),
             spool_key: SpoolKey(spool_key),
-            enrollment: read_json(data_dir, ENROLLMENT_FILE)?,
+            enrollment: Enrollment::load(data_dir)?,
         }))
     }
 }
@@ -145,7 +152,12 @@ impl Identity {
 impl Enrollment {
     /// Keeps what the receiver gave; replaces an earlier enrollment whole.
     pub fn save(&self, data_dir: &Path) -> Result<(), IdentityError> {
-        write_json(data_dir, ENROLLMENT_FILE, self)
+        write_json(data_dir, ENROLLMENT_FILE, self, files::write)
+    }
+
+    /// As it stands on disk; `None` until the device is enrolled.
+    pub fn load(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
+        read_json(data_dir, ENROLLMENT_FILE)
     }
 }
 
@@ -167,10 +179,15 @@ fn read_json<T: for<'de> Deserialize<'de>>(
         .map_err(|cause| IdentityError::Damaged { path, cause })
 }
 
-fn write_json(data_dir: &Path, name: &str, value: &impl Serialize) -> Result<(), IdentityError> {
+fn write_json(
+    data_dir: &Path,
+    name: &str,
+    value: &impl Serialize,
+    write: fn(&Path, &str, &[u8]) -> io::Result<()>,
+) -> Result<(), IdentityError> {
     let folder = Identity::folder(data_dir);
     let json = serde_json::to_vec_pretty(value).expect("identities hold only what JSON can say");
-    files::write(&folder, name, &json).map_err(|cause| IdentityError::Io {
+    write(&folder, name, &json).map_err(|cause| IdentityError::Io {
         path: folder.join(name),
         what: "written",
         cause,

@@ -7,6 +7,7 @@ pub mod color;
 pub mod config;
 pub mod control;
 pub mod detect;
+pub mod enroll;
 pub mod error;
 pub mod frame;
 pub mod geometry;

@@ -23,10 +23,27 @@ pub(super) fn secret_folder(folder: &Path) -> io::Result<()> {
 
 /// Replaces `folder/name`, durably, or leaves it as it was.
 pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    place(folder, name, bytes, |from, to| std::fs::rename(from, to))
+}
+
+/// As [`write`], but the first of two who do it at once wins: `AlreadyExists` for the other.
+pub(super) fn write_once(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    place(folder, name, bytes, |from, to| {
+        std::fs::hard_link(from, to)?;
+        std::fs::remove_file(from)
+    })
+}
+
+fn place(
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+    into_place: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     secret_folder(folder)?;
     let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
     let outcome = write_new(&temporary, bytes)
-        .and_then(|()| std::fs::rename(&temporary, folder.join(name)))
+        .and_then(|()| into_place(&temporary, &folder.join(name)))
         .and_then(|()| File::open(folder)?.sync_all());
     if outcome.is_err() {
         let _ = std::fs::remove_file(&temporary);
@@ -78,6 +95,9 @@ mod tests {
         let mode = |path: &Path| path.metadata().expect("there").mode() & 0o777;
         assert_eq!(mode(&folder), 0o700);
         assert_eq!(mode(&folder.join("key")), 0o600);
+        let again = write_once(&folder, "key", b"three").expect_err("there already");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(folder.join("key")).expect("read"), b"two");
         let names: Vec<_> = std::fs::read_dir(&folder).expect("list").collect();
         assert_eq!(names.len(), 1, "no temporary file is left");
     }
