@@ -9,3 +9,4 @@ pub mod health;
 pub mod identity;
 pub mod sink;
 pub mod spool;
+pub mod uplink;
