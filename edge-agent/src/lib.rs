@@ -19,3 +19,4 @@ pub mod spool;
 pub mod supervise;
 pub mod telemetry;
 pub mod track;
+pub mod uplink;

@@ -545,6 +545,8 @@ impl Writer {
         Ok(stored.map(|blob| {
             let ends = self.time.clocks().boottime() + BLOB_LEASE;
             self.leases.blobs.insert(blob.id, ends);
+            // There may be another one for another worker.
+            self.shared.blobs_ready.notify_one();
             LeasedBlob {
                 id: blob.id,
                 sha256: blob.sha256,
