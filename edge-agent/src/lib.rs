@@ -6,6 +6,7 @@ pub mod color;
 pub mod config;
 pub mod detect;
 pub mod error;
+pub mod event;
 pub mod frame;
 pub mod geometry;
 pub mod health;
