@@ -53,6 +53,20 @@ pub fn clipped(rect: &NormBox) -> NormBox {
     from_corners(rect.x, rect.y, rect.x + rect.w, rect.y + rect.h)
 }
 
+/// To four decimals, a fifth of a pixel at 1080p: what is sent need not be longer.
+pub fn rounded(rect: &NormBox) -> NormBox {
+    NormBox {
+        x: round4(rect.x),
+        y: round4(rect.y),
+        w: round4(rect.w),
+        h: round4(rect.h),
+    }
+}
+
+pub fn round4(value: f32) -> f32 {
+    (value * 10_000.0).round() / 10_000.0
+}
+
 /// How many of the picture's edges the box touches. What lies beyond an edge is not seen.
 pub fn edges_touched(rect: &NormBox) -> usize {
     const NEAR: f32 = 0.004;

@@ -9,6 +9,7 @@ pub mod control;
 pub mod detect;
 pub mod enroll;
 pub mod error;
+pub mod event;
 pub mod frame;
 pub mod geometry;
 pub mod health;

@@ -147,11 +147,6 @@ fn rider_and_bicycle_stay_two_and_the_class_is_voted() {
 #[test]
 fn a_slow_camera_confirms_at_the_second_look() {
     let mut tracker = tracker();
-    let config = TrackerConfig {
-        coast_unconfirmed: Duration::from_secs(2),
-        ..TrackerConfig::default()
-    };
-    tracker.config = config;
     tracker.update(Duration::from_secs(0), &[found("person", 0.7, 0.4, 0.4)]);
     let states = tracker.update(Duration::from_secs(1), &[found("person", 0.7, 0.4, 0.4)]);
     assert!(states[0].confirmed);
