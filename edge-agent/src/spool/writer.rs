@@ -259,6 +259,8 @@ impl Writer {
                 Request::Settle(receipt) => turn.add_receipt(receipt),
                 Request::ParkBatch { id, code } => turn.refused_batches.push((id, code)),
                 Request::EndBlob(sha256, end) => turn.ended_blobs.push((sha256, end)),
+                // Before the turn: what is committed from here on is live.
+                Request::BeginSession => self.begin_session()?,
                 read => reads.push(read),
             }
         }
@@ -456,12 +458,14 @@ impl Writer {
                 self.leases.blobs.remove(&id);
                 self.shared.blobs_ready.notify_one();
             }
-            Request::BeginSession => self.begin_session()?,
             Request::Balance(answer) => {
                 let balance = self.read("read the balance", outbox::balance);
                 drop(answer.send(balance));
             }
-            Request::Settle(_) | Request::ParkBatch { .. } | Request::EndBlob(..) => {}
+            Request::Settle(_)
+            | Request::ParkBatch { .. }
+            | Request::EndBlob(..)
+            | Request::BeginSession => {}
         }
         Ok(())
     }
