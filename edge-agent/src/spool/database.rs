@@ -49,13 +49,15 @@ pub(super) fn open(
     configure(&connection).map_err(SpoolError::database("configure the database"))?;
     check(&connection, &path)?;
     migrate::migrate(&mut connection, &path, now)?;
+    check_schema(&connection).map_err(SpoolError::database("find its tables"))?;
     own(&connection, device, &path)?;
     Ok(connection)
 }
 
 /// WAL with an fsync at every commit: what FACTS found to lose nothing at a power cut.
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(Duration::from_secs(5))?;
+    // Nobody else writes; a person who looks with a tool of their own must not stop the agent for long.
+    connection.busy_timeout(Duration::from_secs(1))?;
     connection.query_row("pragma journal_mode = wal", (), |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -77,6 +79,14 @@ fn check(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
             detail: verdict,
         })
     }
+}
+
+/// Every table of this version is there: a database can be sound and yet not ours.
+fn check_schema(connection: &Connection) -> Result<(), rusqlite::Error> {
+    for table in ["meta", "epoch", "batch", "blob", "parked", "balance"] {
+        connection.prepare(&format!("select * from {table} limit 0"))?;
+    }
+    Ok(())
 }
 
 /// Writes whose database this is, or checks that it is ours.
@@ -104,7 +114,11 @@ fn own(connection: &Connection, device: DeviceId, path: &Path) -> Result<(), Spo
 pub(super) fn asks_for_quarantine(error: &SpoolError) -> bool {
     match error {
         SpoolError::Damaged { .. } => true,
-        SpoolError::Database { source, .. } => is_corruption(source),
+        // SQLite's plain "error" while opening: the tables are not what they should be.
+        SpoolError::Database { source, .. } => {
+            is_corruption(source)
+                || source.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown)
+        }
         _ => false,
     }
 }
