@@ -6,8 +6,11 @@
 pub mod agent;
 pub mod browser;
 pub mod camera;
+pub mod camera_process;
 pub mod customer;
 pub mod film;
 pub mod process;
 pub mod receiver;
+pub mod usage;
 pub mod wait;
+pub mod watching;
