@@ -1,3 +1,4 @@
 //! The one whole-system test binary: one program to build, one list of what belongs where.
 
+mod enrollment; // an installer enrolls a box, rightly and wrongly
 mod tidy; // rules over the source itself

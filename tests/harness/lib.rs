@@ -10,4 +10,6 @@ pub mod customer;
 pub mod film;
 pub mod process;
 pub mod receiver;
+pub mod testdata;
 pub mod wait;
+pub mod world;
