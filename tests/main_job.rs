@@ -27,7 +27,7 @@ struct Drawn {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walker_on_the_street_appears_live_in_the_browser_with_a_box_around_him() -> Result<()> {
-    let mut world = tokio::task::block_in_place(|| World::start(1))?;
+    let mut world = tokio::task::block_in_place(|| World::start(1, 60))?;
     let outcome = watch(&world).await;
     outcome.with_context(|| world.logs())
 }
@@ -50,16 +50,24 @@ async fn watch(world: &World) -> Result<()> {
     })
     .await?;
     ensure!(
-        browser.evaluate("return window.notReloaded === true").await? == true,
+        browser
+            .evaluate("return window.notReloaded === true")
+            .await?
+            == true,
         "the page was loaded again instead of being told"
     );
 
     // The card gets its picture without reloading, too.
     let with_picture = format!("[data-event=\"{id}\"] img, [data-event=\"{id}\"] image");
     browser.see(&with_picture, PATIENCE).await?;
-    let link = browser.client.find(Locator::Css(&format!("[data-event=\"{id}\"] a"))).await?;
+    let link = browser
+        .client
+        .find(Locator::Css(&format!("[data-event=\"{id}\"] a")))
+        .await?;
     link.click().await?;
-    browser.see(&format!("[data-event-page=\"{id}\"] svg.boxes g"), PATIENCE).await?;
+    browser
+        .see(&format!("[data-event-page=\"{id}\"] svg.boxes g"), PATIENCE)
+        .await?;
 
     let boxes = browser
         .evaluate(
@@ -80,7 +88,10 @@ async fn watch(world: &World) -> Result<()> {
     boxes_are_where_people_are(&boxes, &picture)?;
 
     let page = browser.client.source().await?;
-    ensure!(page.contains("検証済み"), "the event is not called verified");
+    ensure!(
+        page.contains("検証済み"),
+        "the event is not called verified"
+    );
     browser.close().await
 }
 
@@ -110,7 +121,10 @@ fn boxes_are_where_people_are(boxes: &[Drawn], jpeg: &[u8]) -> Result<()> {
             w: drawn.width / width,
             h: drawn.height / height,
         };
-        let best = people.iter().map(|person| iou(person.rect, drawn)).fold(0.0, f32::max);
+        let best = people
+            .iter()
+            .map(|person| iou(person.rect, drawn))
+            .fold(0.0, f32::max);
         ensure!(
             best >= 0.5,
             "a box is drawn at {drawn:?}, where another network sees nobody (best overlap {best:.2} of {} people)",

@@ -30,6 +30,9 @@ struct Args {
     film: Option<PathBuf>,
 }
 
+/// More often than the default minute: who looks at a demo does not want to wait.
+const PERIODIC_PICTURE_SECONDS: u32 = 15;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
@@ -94,7 +97,7 @@ impl Demo {
         };
         Ok(Self {
             folder: folder.to_owned(),
-            world: World::start_in(folder, options)?,
+            world: World::start_in(folder, options, PERIODIC_PICTURE_SECONDS)?,
         })
     }
 

@@ -57,7 +57,7 @@ async fn main() -> Result<()> {
         cameras: args.cameras,
         ..CameraOptions::new(film)
     };
-    let mut world = tokio::task::block_in_place(|| World::start_in(folder.path(), options))?;
+    let mut world = tokio::task::block_in_place(|| World::start_in(folder.path(), options, 60))?;
     let browser = Browser::open(Viewer::DESKTOP_JA).await?;
     world.sign_in(&browser).await?;
     browser

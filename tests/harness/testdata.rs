@@ -16,7 +16,10 @@ pub fn file(name: &str) -> Result<Option<PathBuf>> {
     if std::env::var("CI").is_ok_and(|ci| ci == "true") {
         bail!("test data is missing: {}", path.display());
     }
-    eprintln!("SKIPPED: {} is missing; set TEST_DATA to the folder that holds it", path.display());
+    eprintln!(
+        "SKIPPED: {} is missing; set TEST_DATA to the folder that holds it",
+        path.display()
+    );
     Ok(None)
 }
 

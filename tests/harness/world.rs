@@ -37,20 +37,25 @@ pub struct World {
 }
 
 impl World {
-    /// Everything running, in a temporary folder, with `cameras` cameras that play the PETS street film.
-    pub fn start(cameras: usize) -> Result<Self> {
+    /// Everything running, in a temporary folder, with `cameras` cameras that play the PETS street film and a
+    /// picture of each every so many seconds.
+    pub fn start(cameras: usize, periodic_picture_seconds: u32) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let options = CameraOptions {
             cameras,
             ..CameraOptions::new(FilmOptions::new(film()))
         };
-        let mut world = Self::start_in(folder.path(), options)?;
+        let mut world = Self::start_in(folder.path(), options, periodic_picture_seconds)?;
         world._folder = Some(folder);
         Ok(world)
     }
 
     /// The same below a folder that stays.
-    pub fn start_in(folder: &Path, options: CameraOptions) -> Result<Self> {
+    pub fn start_in(
+        folder: &Path,
+        options: CameraOptions,
+        periodic_picture_seconds: u32,
+    ) -> Result<Self> {
         let count = options.cameras;
         let cameras = Camera::start(options)?;
         let mut receiver = Receiver::init(&folder.join("receiver"))?;
@@ -60,7 +65,10 @@ impl World {
             .iter()
             .take(count)
             .enumerate()
-            .map(|(index, name)| CameraEntry::new(name, &cameras.url_of(index)))
+            .map(|(index, name)| CameraEntry {
+                periodic_picture_seconds,
+                ..CameraEntry::new(name, &cameras.url_of(index))
+            })
             .collect();
         let mut agent = Agent::configure(&folder.join("agent"), &entries, "")?;
         agent.enroll(&receiver.portal_url(), &receiver.claim("本社")?)?;
