@@ -6,11 +6,10 @@
 pub mod agent;
 pub mod browser;
 pub mod camera;
-pub mod camera_process;
 pub mod customer;
 pub mod film;
 pub mod process;
 pub mod receiver;
-pub mod usage;
+pub mod testdata;
 pub mod wait;
-pub mod watching;
+pub mod world;
