@@ -1,5 +1,6 @@
 //! The edge agent: cameras in, proven events and pictures out.
 
+pub mod agent;
 pub mod capture;
 pub mod clock;
 pub mod cmd;

@@ -386,7 +386,7 @@ impl NtpClock {
     }
 
     /// Until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(&mut self, stop: CancellationToken) {
         if self.servers.is_empty() {
             tracing::warn!("no clock servers are configured: the clock stays unsynchronised");
         }

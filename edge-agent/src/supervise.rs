@@ -1,7 +1,7 @@
 //! Runs one named unit, a thread or a task, and starts it again when it fails or panics.
 //!
-//! The exception is a unit that may not limp, the guardian of what is not yet delivered: if that panics, the process
-//! ends and systemd starts it again.
+//! Not for the spool's thread: the guardian of what is not yet delivered must not limp, so its end is the end of the
+//! process, and systemd starts it again.
 
 use crate::clock::TimeSource;
 use crate::health::{Health, Reporter};
@@ -11,16 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// What follows a panic of the unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnPanic {
-    Restart,
-    /// Ends the process with [`PANIC_EXIT_CODE`].
-    EndProcess,
-}
-
-/// `EX_SOFTWARE` of sysexits.h.
-pub const PANIC_EXIT_CODE: i32 = 70;
+/// How the process ends when it must not go on, as after a panic of the spool: `EX_SOFTWARE` of sysexits.h.
+pub const PANIC_EXIT_CODE: u8 = 70;
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -54,7 +46,6 @@ impl Supervisor {
     pub fn thread<E: Display>(
         &self,
         name: &str,
-        on_panic: OnPanic,
         mut body: impl FnMut(&Reporter) -> Result<(), E> + Send + 'static,
     ) -> std::io::Result<std::thread::JoinHandle<()>> {
         let supervisor = self.clone();
@@ -67,8 +58,9 @@ impl Supervisor {
                 let mut wait = supervisor.first_wait;
                 while !supervisor.stop.is_cancelled() {
                     let started = supervisor.time.clocks().boottime();
+                    reporter.running(supervisor.time.clocks().utc());
                     let outcome = catch_unwind(AssertUnwindSafe(|| body(&reporter)));
-                    let Some(failure) = supervisor.failure(&unit, on_panic, outcome) else {
+                    let Some(failure) = failure(outcome) else {
                         break;
                     };
                     if supervisor.time.clocks().boottime() - started > HEALTHY_AFTER {
@@ -100,10 +92,11 @@ impl Supervisor {
             let reporter = supervisor.reporter(&unit);
             let mut wait = supervisor.first_wait;
             while !supervisor.stop.is_cancelled() {
+                reporter.running(supervisor.time.clocks().utc());
                 let outcome = tokio::spawn(body(reporter.clone()))
                     .await
                     .map_err(tokio::task::JoinError::into_panic);
-                let Some(failure) = supervisor.failure(&unit, OnPanic::Restart, outcome) else {
+                let Some(failure) = failure(outcome) else {
                     break;
                 };
                 supervisor.failed(&unit, &reporter, &failure, wait);
@@ -117,30 +110,6 @@ impl Supervisor {
         })
     }
 
-    /// Why it has to run again; `None` if it need not.
-    fn failure<E: Display>(
-        &self,
-        unit: &str,
-        on_panic: OnPanic,
-        outcome: Result<Result<(), E>, Box<dyn Any + Send>>,
-    ) -> Option<String> {
-        match outcome {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => {
-                let message = panic_message(&*panic);
-                if on_panic == OnPanic::EndProcess {
-                    tracing::error!(
-                        unit,
-                        "{unit} panicked ({message}); the agent ends so that it starts afresh"
-                    );
-                    std::process::exit(PANIC_EXIT_CODE);
-                }
-                Some(format!("panicked: {message}"))
-            }
-        }
-    }
-
     fn failed(&self, unit: &str, reporter: &Reporter, failure: &str, wait: Duration) {
         reporter.failed(self.time.clocks().utc(), failure);
         tracing::error!(
@@ -151,7 +120,16 @@ impl Supervisor {
     }
 }
 
-pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// Why it has to run again; `None` if it need not.
+fn failure<E: Display>(outcome: Result<Result<(), E>, Box<dyn Any + Send>>) -> Option<String> {
+    match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(panic) => Some(format!("panicked: {}", panic_message(&*panic))),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -193,7 +171,7 @@ mod tests {
         let runs = Arc::new(AtomicU32::new(0));
         let counted = runs.clone();
         let thread = supervisor
-            .thread("unit", OnPanic::Restart, move |_| {
+            .thread("unit", move |_| {
                 if counted.fetch_add(1, Ordering::Relaxed) == 0 {
                     panic!("first time");
                 }

@@ -1,6 +1,7 @@
 //! The configured cameras: started independently, read together, stopped side by side.
 
-use crate::capture::{self, CameraChange, CaptureDeps, CaptureHandle, LatestSlot};
+use crate::capture::latest::LatestSlot;
+use crate::capture::{self, CameraChange, CaptureDeps, CaptureHandle};
 use crate::clock::TimeSource;
 use crate::config::CameraConfig;
 use crate::control::report::CameraLine;
@@ -10,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use wire::heartbeat::CameraReport;
 use wire::record::CameraStateRecord;
 use wire::{Body, CameraId, Record, UtcMicros};
+
+/// State of a camera that could not even be tried.
+const FAILED: &str = "failed";
 
 /// What became of one configured camera.
 #[derive(Debug)]
@@ -64,17 +68,6 @@ impl Cameras {
         self.lock()
             .iter()
             .any(|c| c.config.id == camera && matches!(c.started, Started::Watched(_)))
-    }
-
-    /// Frames decoded so far, of all cameras.
-    pub(super) fn frames_decoded(&self) -> u64 {
-        self.lock()
-            .iter()
-            .map(|camera| match &camera.started {
-                Started::Watched(handle) => handle.status().frames_decoded,
-                Started::Disabled | Started::Failed(_) => 0,
-            })
-            .sum()
     }
 
     /// One line each, without what vision knows.
@@ -146,7 +139,7 @@ fn line(camera: &Camera) -> CameraLine {
     match &camera.started {
         Started::Disabled => {}
         Started::Failed(error) => {
-            line.state = "failed".into();
+            line.state = FAILED.into();
             line.last_error = Some(error.clone());
         }
         Started::Watched(handle) => {
@@ -172,10 +165,13 @@ fn line(camera: &Camera) -> CameraLine {
 
 /// What the heartbeat says of a camera.
 pub(super) fn report(line: &CameraLine) -> CameraReport {
+    // "failed" is this box's own word: to the receiver such a camera cannot be connected to.
+    let has_failed = line.state == FAILED;
+    let own_or = |word: &str, own: Option<String>| if has_failed { Some(word.into()) } else { own };
     CameraReport {
         camera: line.camera,
-        state: line.state.clone(),
-        reason: line.reason.clone(),
+        state: own_or("retrying", Some(line.state.clone())).unwrap_or_default(),
+        reason: own_or("connect", line.reason.clone()),
         since_us: line.since_us,
         frames_per_second_in: line.fps_in,
         frames_per_second_analysed: line.fps_analysed,
