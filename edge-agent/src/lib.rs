@@ -11,5 +11,7 @@ pub mod frame;
 pub mod geometry;
 pub mod health;
 pub mod identity;
+pub mod media;
 pub mod sink;
 pub mod track;
+pub mod vision;

@@ -103,7 +103,11 @@ impl<P> Shots<P> {
         if !better {
             return None;
         }
-        if self.events.get(&event).is_some_and(|sent| now < sent.next_at) {
+        if self
+            .events
+            .get(&event)
+            .is_some_and(|sent| now < sent.next_at)
+        {
             self.hold(shot(picture()));
             return None;
         }

@@ -14,7 +14,11 @@ pub fn best_pairs(
     }
     // The solver wants a column for every row: lay the shorter side down as rows.
     let turned = rows > columns;
-    let (short, long) = if turned { (columns, rows) } else { (rows, columns) };
+    let (short, long) = if turned {
+        (columns, rows)
+    } else {
+        (rows, columns)
+    };
     let value = |at: usize| match turned {
         true => likeness(at % long, at / long),
         false => likeness(at / long, at % long),
@@ -22,7 +26,13 @@ pub fn best_pairs(
     // A pair that may not be costs as much as leaving both alone, so that it never displaces one that may.
     let cost: Vec<f32> = (0..short * long)
         .map(value)
-        .map(|likeness| if likeness >= least { 1.0 - likeness } else { FORBIDDEN })
+        .map(|likeness| {
+            if likeness >= least {
+                1.0 - likeness
+            } else {
+                FORBIDDEN
+            }
+        })
         .collect();
     cheapest(short, long, &cost)
         .into_iter()
