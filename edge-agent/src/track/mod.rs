@@ -127,6 +127,10 @@ impl Tracker {
     pub fn update(&mut self, at: Duration, detections: &[Detection]) -> Vec<TrackState> {
         let step = at.saturating_sub(self.last_update.unwrap_or(at));
         self.last_update = Some(at);
+        // After a pause in the frames nobody knows who is who: better a new track than a wrong one.
+        let coast = self.config.coast;
+        self.tracks
+            .retain(|track| at.saturating_sub(track.last_seen) <= coast);
         for track in &mut self.tracks {
             track.expect(step);
         }
@@ -166,6 +170,12 @@ impl Tracker {
             at.saturating_sub(track.last_seen) <= patience
         });
         self.tracks.iter().map(|track| track.state(at)).collect()
+    }
+
+    /// Starts afresh; ids go on counting.
+    pub fn forget(&mut self) {
+        self.tracks.clear();
+        self.last_update = None;
     }
 
     fn start(&mut self, at: Duration, index: usize, found: &Detection) {
