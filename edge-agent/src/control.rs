@@ -230,6 +230,8 @@ pub(crate) mod tests {
                 inference_ms_p95: Some(40.2),
                 events_open: 1,
                 events_total: 12,
+                pictures_missed: 0,
+                analysis_errors: 0,
             }],
             spool: SpoolLine::default(),
             uplink: UplinkLine {

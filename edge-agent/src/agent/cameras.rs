@@ -64,12 +64,6 @@ impl Cameras {
             .collect()
     }
 
-    pub(super) fn is_watched(&self, camera: CameraId) -> bool {
-        self.lock()
-            .iter()
-            .any(|c| c.config.id == camera && matches!(c.started, Started::Watched(_)))
-    }
-
     /// One line each, without what vision knows.
     pub(super) fn lines(&self) -> Vec<CameraLine> {
         self.lock().iter().map(line).collect()
@@ -135,6 +129,8 @@ fn line(camera: &Camera) -> CameraLine {
         inference_ms_p95: None,
         events_open: 0,
         events_total: 0,
+        pictures_missed: 0,
+        analysis_errors: 0,
     };
     match &camera.started {
         Started::Disabled => {}

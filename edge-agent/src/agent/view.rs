@@ -77,6 +77,8 @@ impl View {
     /// Blocks for a moment: call it on a thread that may wait.
     pub(super) fn report(&self, runtime: &tokio::runtime::Handle) -> StatusReport {
         let delivery = self.delivery();
+        let cameras = self.camera_lines();
+        let pictures_missed = cameras.iter().map(|line| line.pictures_missed).sum();
         StatusReport {
             version: env!("CARGO_PKG_VERSION").into(),
             device: self.device,
@@ -89,8 +91,11 @@ impl View {
                 Delivery::Running { enrollment, .. } => Some((**enrollment).clone()),
                 _ => None,
             },
-            cameras: self.camera_lines(),
-            spool: self.spool_line(runtime),
+            cameras,
+            spool: SpoolLine {
+                pictures_missed,
+                ..self.spool_line(runtime)
+            },
             uplink: uplink_line(&delivery, self.started_at),
             clock: self.clock.report(),
             units: self.health.snapshot(),
@@ -124,12 +129,16 @@ impl View {
             let Some(stats) = seen.iter().find(|stats| stats.camera == line.camera) else {
                 continue;
             };
-            line.fps_analysed = stats.fps_analysed;
-            line.frames_analysed = stats.analysed;
-            line.inference_ms_mean = stats.inference_ms_mean;
-            line.inference_ms_p95 = stats.inference_ms_p95;
-            line.events_open = stats.events_open;
+            line.fps_analysed = stats.fps_analysed as f32;
+            line.frames_analysed = stats.frames_analysed;
+            if stats.frames_analysed > 0 {
+                line.inference_ms_mean = Some(stats.inference_ms as f32);
+                line.inference_ms_p95 = Some(stats.inference_ms_p95 as f32);
+            }
+            line.events_open = stats.events_open as u64;
             line.events_total = stats.events_total;
+            line.pictures_missed = stats.pictures_missed;
+            line.analysis_errors = stats.errors;
         }
         lines
     }
@@ -150,7 +159,7 @@ impl View {
             oldest_pending_us: stats.oldest_pending_us,
             parked_records: stats.parked_records,
             shed,
-            media_missed: 0,
+            pictures_missed: 0,
         }
     }
 }

@@ -144,7 +144,7 @@ fn spool(report: &StatusReport) -> String {
     for (count, what) in [
         (line.parked_records, "refused by the receiver"),
         (line.shed, "shed at the quota"),
-        (line.media_missed, "pictures missed"),
+        (line.pictures_missed, "pictures missed"),
     ] {
         if count > 0 {
             let _ = write!(text, "; {count} {what}");

@@ -64,6 +64,10 @@ pub struct CameraLine {
     pub inference_ms_p95: Option<f32>,
     pub events_open: u64,
     pub events_total: u64,
+    /// Pictures that the media worker had no time for: loss door 2. Their events are untouched.
+    pub pictures_missed: u64,
+    /// Frames that could not be analysed.
+    pub analysis_errors: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,8 +81,8 @@ pub struct SpoolLine {
     pub parked_records: u64,
     /// Dropped at the quota since the spool was made: loss door 3.
     pub shed: u64,
-    /// Jobs the media worker had no time for: loss door 2.
-    pub media_missed: u64,
+    /// The same as in the cameras' lines, of all cameras.
+    pub pictures_missed: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
