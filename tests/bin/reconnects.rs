@@ -16,6 +16,9 @@ use edge_agent::capture::{CameraState, RetryPolicy};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Full before the first measurement: a ring that still fills would look like a leak.
+const RING_BYTES: usize = 128 << 10;
+
 /// What allocators and thread pools may keep, whatever the number of reconnects.
 const TOLERATED_KIB: u64 = 6 * 1024;
 const TOLERATED_DESCRIPTORS: u64 = 2;
@@ -87,7 +90,7 @@ impl Wall {
             most: Duration::from_millis(50),
             ..RetryPolicy::default()
         };
-        let watching = Watching::start(&camera.url, policy)?;
+        let watching = Watching::start(&camera.url, policy, RING_BYTES)?;
         let wall = Self {
             film: film.to_owned(),
             port,
