@@ -15,3 +15,5 @@ pub mod media;
 pub mod sink;
 pub mod track;
 pub mod vision;
+pub mod spool;
+pub mod uplink;
