@@ -113,8 +113,26 @@ fn is_common(folded: &str) -> bool {
     if distinct.len() < 5 || is_run(folded) {
         return true;
     }
-    let letters: String = folded
-        .chars()
+    let plain: String = folded.chars().filter(|sign| sign.is_alphabetic()).collect();
+    let tried = [
+        spelt_out(folded),
+        // The year and the exclamation marks at the end are not part of the word.
+        spelt_out(folded.trim_matches(|sign: char| !sign.is_alphabetic())),
+    ];
+    COMMON_ROOTS
+        .lines()
+        .filter(|root| !root.is_empty() && !root.starts_with('#'))
+        .any(|root| {
+            folded == root
+                || plain == root
+                || tried.iter().any(|word| word == root)
+                || made_of(&plain, root)
+        })
+}
+
+/// Letters only, with the usual signs that stand for letters read as those.
+fn spelt_out(text: &str) -> String {
+    text.chars()
         .map(|sign| match sign {
             '@' => 'a',
             '0' => 'o',
@@ -124,12 +142,7 @@ fn is_common(folded: &str) -> bool {
             other => other,
         })
         .filter(|sign| sign.is_alphabetic())
-        .collect();
-    let plain: String = folded.chars().filter(|sign| sign.is_alphabetic()).collect();
-    COMMON_ROOTS
-        .lines()
-        .filter(|root| !root.is_empty() && !root.starts_with('#'))
-        .any(|root| folded == root || plain == root || letters == root || made_of(&plain, root))
+        .collect()
 }
 
 /// Whether the text is one root said again and again.
