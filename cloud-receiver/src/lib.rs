@@ -2,4 +2,5 @@
 
 pub mod ingest;
 pub mod live;
+pub mod seal;
 pub mod store;
