@@ -3,4 +3,5 @@
 pub mod auth;
 pub mod ingest;
 pub mod live;
+pub mod seal;
 pub mod store;
