@@ -3,5 +3,6 @@
 pub mod auth;
 pub mod ingest;
 pub mod live;
+pub mod portal;
 pub mod seal;
 pub mod store;
