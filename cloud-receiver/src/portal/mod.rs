@@ -183,7 +183,6 @@ pub fn router(state: PortalState) -> Router {
         .into_iter()
         .fold(Router::new(), guarded)
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(FORM_LIMIT_BYTES))
         .layer(axum::middleware::from_fn_with_state(
             state.clone(),
