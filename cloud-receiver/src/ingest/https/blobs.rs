@@ -1,9 +1,9 @@
 //! `PUT` and `HEAD /device/v1/blobs/{sha256}`: resumable by offset, idempotent, scoped to the device's contract.
 
+use super::ApiError;
 use super::{Device, DeviceApi};
 use crate::blob::{Announced, Begun, BlobError, Ended, Owner, Progress};
 use crate::clock::now;
-use super::ApiError;
 use crate::store::DeviceRow;
 use axum::body::Body;
 use axum::extract::{Path, State};

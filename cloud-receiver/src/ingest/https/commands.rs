@@ -1,8 +1,8 @@
 //! `GET /device/v1/commands`: a long poll for devices whose MQTT is blocked.
 
+use super::ApiError;
 use super::{Device, DeviceApi};
 use crate::clock::now;
-use super::ApiError;
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! `POST /device/v1/enroll`: mounted on the portal's listener, the only one that asks for no client certificate.
 
+use super::ApiError;
 use super::server::Peer;
 use crate::enroll::{EnrollError, Enroller};
-use super::ApiError;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::routing::post;
