@@ -9,6 +9,7 @@ pub mod enroll;
 pub mod ingest;
 pub mod keys;
 pub mod live;
+pub mod portal;
 pub mod seal;
 pub mod store;
 pub mod tls;
