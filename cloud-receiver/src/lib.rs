@@ -1,8 +1,15 @@
 //! The cloud receiver: takes in what devices deliver, verifies, stores and shows it.
 
 pub mod auth;
+pub mod blob;
+pub mod ca;
+pub mod clock;
+pub mod config;
+pub mod enroll;
 pub mod ingest;
+pub mod keys;
 pub mod live;
 pub mod portal;
 pub mod seal;
 pub mod store;
+pub mod tls;

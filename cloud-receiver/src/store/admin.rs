@@ -89,7 +89,7 @@ pub enum ClaimRefusal {
 
 /// Blob rows.
 #[async_trait]
-pub trait Blobs: Send + Sync {
+pub trait BlobRows: Send + Sync {
     async fn blob(&self, contract: ContractId, sha256: Sha256) -> Result<Option<BlobRow>>;
     /// Called when the blob is durable; whoever reads the row afterwards finds it. `false`: it was here before.
     async fn blob_arrived(&self, blob: BlobRow, at: UtcMicros) -> Result<bool>;

@@ -8,7 +8,7 @@ mod admin;
 pub mod sqlite;
 
 pub use admin::{
-    Administration, BlobRow, Blobs, ClaimRefusal, CommandState, ContractRow, DeviceListing,
+    Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
     Enrollments, NewDevice, Place, SiteRow,
 };
 

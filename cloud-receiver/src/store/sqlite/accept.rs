@@ -116,6 +116,7 @@ fn commit(
     }
     let mut receipts = Vec::with_capacity(touched.len());
     for (device, epoch) in touched {
+        note_heard(connection, device, at)?;
         let mut receipt = ranges::receipt(connection, device, epoch, at)?;
         for (_, numbers) in conflicts.iter().filter(|(key, _)| *key == (device, epoch)) {
             receipt = refuse_in_receipt(connection, device, receipt, *numbers, code::CONFLICT)?;
@@ -123,6 +124,18 @@ fn commit(
         receipts.push((device, receipt));
     }
     Ok((receipts, news))
+}
+
+/// A batch is a sign of life as well; written at most every few seconds.
+fn note_heard(connection: &Connection, device: DeviceId, at: UtcMicros) -> Result<()> {
+    const EVERY_US: i64 = 5_000_000;
+    connection
+        .prepare_cached(
+            "update device set heard_us = ?2
+             where id = ?1 and (heard_us is null or heard_us < ?3)",
+        )?
+        .execute((id16(device.0), at.0, at.0 - EVERY_US))?;
+    Ok(())
 }
 
 /// How a batch stands to what is stored.

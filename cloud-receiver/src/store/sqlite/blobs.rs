@@ -4,13 +4,13 @@ use super::accept::record::tell_picture;
 use super::{SqliteStore, id16, uuid_at};
 use crate::live::News;
 use crate::seal::SecretKey;
-use crate::store::{BlobRow, Blobs, Result};
+use crate::store::{BlobRow, BlobRows, Result};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use wire::{CameraId, ContractId, DeviceId, EventId, MediaClass, Sha256, UtcMicros};
 
 #[async_trait]
-impl Blobs for SqliteStore {
+impl BlobRows for SqliteStore {
     async fn blob(&self, contract: ContractId, sha256: Sha256) -> Result<Option<BlobRow>> {
         self.read(move |connection| {
             Ok(connection

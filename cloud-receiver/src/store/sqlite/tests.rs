@@ -5,7 +5,7 @@
 use super::*;
 use crate::ingest::accept::{Accepted, code, judge};
 use crate::store::{
-    Accounts, Administration, BlobRow, Blobs, ClaimRefusal, ContractScope, CustomerReads,
+    Accounts, Administration, BlobRow, BlobRows, ClaimRefusal, ContractScope, CustomerReads,
     DeviceRow, DeviceWrites, Enrollments, EventFilter, LinkState, NewDevice,
 };
 use proptest::prelude::*;
@@ -193,7 +193,7 @@ impl Bench {
                     "select device, epoch, first_seq, sha256, link from batch order by device, epoch, first_seq",
                     "select * from stored_range order by 1, 2, 3",
                     "select device, epoch, seq, kind, camera, event, captured_device_us from record order by 1, 2, 3",
-                    "select * from camera_now order by id",
+                    "select id, device, name, state, reason, state_us from camera_now order by id",
                     "select id, revision, class, score, opened_us, last_seen_us, closed_us from event order by id",
                     "select device, epoch, seq, sha256, captured_us, arrived from media order by 1, 2, 3",
                     "select * from boot order by 1, 2",
