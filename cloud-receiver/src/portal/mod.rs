@@ -88,7 +88,7 @@ impl PortalState {
             login: Arc::new(Login::new(hashing)),
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
-            clock: Arc::new(|| UtcMicros(jiff::Timestamp::now().as_microsecond())),
+            clock: Arc::new(crate::clock::now),
             stop,
         }
     }
