@@ -22,6 +22,19 @@ pub struct Config {
     pub listen: Listen,
     #[serde(default)]
     pub limits: Limits,
+    #[serde(default)]
+    pub contact: Contact,
+}
+
+/// Where customers turn to; shown on every page of the portal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Contact {
+    pub name: String,
+    /// Empty: none.
+    pub mail: String,
+    /// Empty: none.
+    pub phone: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +116,7 @@ impl Config {
 
     /// The file that `init` writes: every setting visible, with what it means.
     pub fn to_text(&self) -> String {
+        let text = |text: &str| toml::Value::from(text).to_string();
         let quoted = |path: &Path| toml::Value::from(path.display().to_string()).to_string();
         let hosts: Vec<String> = self
             .hosts
@@ -128,7 +142,12 @@ impl Config {
              # Largest picture or clip that is taken in.\n\
              blob_bytes = {}\n\
              # Connections at the same time, per listener.\n\
-             connections = {}\n",
+             connections = {}\n\n\
+             # Where customers turn to; shown on every page of the portal. Empty: not shown.\n\
+             [contact]\n\
+             name = {}\n\
+             mail = {}\n\
+             phone = {}\n",
             quoted(&self.data_dir),
             quoted(&self.key_dir),
             hosts.join(", "),
@@ -137,6 +156,9 @@ impl Config {
             self.listen.mqtt,
             self.limits.blob_bytes,
             self.limits.connections,
+            text(&self.contact.name),
+            text(&self.contact.mail),
+            text(&self.contact.phone),
         )
     }
 
@@ -187,6 +209,10 @@ mod tests {
             hosts: vec!["receiver.example".into(), "192.0.2.7".into()],
             listen: Listen::default(),
             limits: Limits::default(),
+            contact: Contact {
+                name: "Ops \"24/7\"".into(),
+                ..Contact::default()
+            },
         }
     }
 

@@ -447,19 +447,14 @@ impl Session {
     }
 }
 
-/// The later receipt of an epoch says all that the earlier one said, but for what was refused.
-fn merge(receipts: &mut Vec<Receipt>, mut receipt: Receipt) {
-    let Some(known) = receipts
+/// The later receipt of an epoch says all that an earlier one said, but for what was refused: that counts as
+/// answered in the receipt that says so, and goes out by itself.
+fn merge(receipts: &mut Vec<Receipt>, receipt: Receipt) {
+    let known = receipts
         .iter_mut()
-        .find(|known| known.epoch == receipt.epoch)
-    else {
-        receipts.push(receipt);
-        return;
-    };
-    for rejected in known.rejected.drain(..) {
-        if !receipt.rejected.contains(&rejected) {
-            receipt.rejected.push(rejected);
-        }
+        .rfind(|known| known.epoch == receipt.epoch && known.rejected.is_empty());
+    match known {
+        Some(known) if receipt.rejected.is_empty() => *known = receipt,
+        _ => receipts.push(receipt),
     }
-    *known = receipt;
 }
