@@ -101,6 +101,7 @@ impl Watched {
             policy: RetryPolicy {
                 first: Duration::from_millis(50),
                 most: Duration::from_millis(400),
+                connect: Duration::from_secs(4),
                 ..RetryPolicy::default()
             },
             ring_bytes: capture::DEFAULT_RING_BYTES,
@@ -187,6 +188,26 @@ fn h264_over_tcp_becomes_frames() -> Result<()> {
         (change.state, change.width),
         (CameraState::Running, Some(320))
     );
+    Ok(())
+}
+
+#[test]
+fn frames_leave_in_order_though_b_frames_come_out_of_it() -> Result<()> {
+    let camera = camera_with(|options| {
+        let reordered = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=15/1 ! \
+                         x264enc bframes=2 b-adapt=false rc-lookahead=3 sync-lookahead=0 key-int-max=15 ! \
+                         h264parse ! video/x-h264,alignment=au ! rtph264pay name=pay0 pt=96 config-interval=-1";
+        options.launch = Some(reordered.into());
+    })?;
+    let watched = Watched::start(&camera.url())?;
+    let mut before = watched.await_frame()?;
+    for _ in 0..30 {
+        let frame = watched.await_frame()?;
+        assert!(frame.time.boottime_ns > before.time.boottime_ns);
+        let late = watched.time.now().boottime_ns - frame.time.boottime_ns;
+        assert!(late < 500_000_000, "{late} ns from arrival to frame");
+        before = frame;
+    }
     Ok(())
 }
 
@@ -292,6 +313,23 @@ fn a_dead_camera_is_found_when_it_comes_alive() -> Result<()> {
     watched.await_failure(Reason::Connect)?;
     let _camera = camera_with(|options| options.port = port)?;
     watched.await_running()?;
+    Ok(())
+}
+
+#[test]
+fn a_host_that_never_answers_neither_hangs_nor_delays_the_stop() -> Result<()> {
+    // The kernel accepts; nobody reads.
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let watched = Watched::start(&format!("rtsp://{}/stream", listener.local_addr()?))?;
+    watched.await_failure(Reason::Connect)?;
+    watched.await_status("the next attempt", |status| status.reconnects > 0)?;
+    let stopping = Instant::now();
+    drop(watched);
+    assert!(
+        stopping.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        stopping.elapsed()
+    );
     Ok(())
 }
 

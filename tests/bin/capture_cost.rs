@@ -7,7 +7,7 @@ use e2e::camera_process::CameraProcess;
 use e2e::usage::Usage;
 use e2e::wait::until;
 use e2e::watching::Watching;
-use edge_agent::capture::{Demand, RetryPolicy};
+use edge_agent::capture::{DEFAULT_RING_BYTES, Demand, RetryPolicy};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
         args.extend(["--bitrate-kbit".to_owned(), kbit.to_string()]);
     }
     let camera = CameraProcess::start(&args)?;
-    let watching = Watching::start(&camera.url, RetryPolicy::default())?;
+    let watching = Watching::start(&camera.url, RetryPolicy::default(), DEFAULT_RING_BYTES)?;
     until("the first picture", Duration::from_secs(30), || {
         watching.handle.slot.take()
     })?;

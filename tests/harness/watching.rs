@@ -20,7 +20,7 @@ pub struct Watching {
 }
 
 impl Watching {
-    pub fn start(url: &str, policy: RetryPolicy) -> Result<Self> {
+    pub fn start(url: &str, policy: RetryPolicy, ring_bytes: usize) -> Result<Self> {
         let config: CameraConfig = toml::from_str(&format!(
             "id = \"{}\"\nname = \"measured\"\nurl = \"{url}\"",
             uuid::Uuid::new_v4()
@@ -35,7 +35,7 @@ impl Watching {
             decoders: Arc::new(Decoders::new()),
             changes,
             policy,
-            ring_bytes: capture::DEFAULT_RING_BYTES,
+            ring_bytes,
         };
         Ok(Self {
             handle: capture::start(&config, deps)?,

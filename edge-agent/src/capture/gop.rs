@@ -52,9 +52,17 @@ pub struct AccessUnit {
     pub bytes: UnitBytes,
 }
 
+/// What a unit takes beside its bytes: buffer, mapping and allocator. Small pictures would otherwise make a ring
+/// several times as large as it is said to be.
+const OVERHEAD_BYTES: usize = 1024;
+
 impl AccessUnit {
     pub fn len_bytes(&self) -> usize {
         (*self.bytes).as_ref().len()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.len_bytes() + OVERHEAD_BYTES
     }
 }
 
@@ -85,13 +93,14 @@ impl GopRing {
     }
 
     pub fn push(&mut self, unit: AccessUnit) {
-        self.bytes += unit.len_bytes();
+        self.bytes += unit.held_bytes();
         self.units.push_back(unit);
         while self.bytes > self.capacity_bytes && self.units.len() > 1 {
             self.drop_oldest_group();
         }
     }
 
+    /// Memory taken, what belongs to each unit beside its bytes included.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -127,7 +136,7 @@ impl GopRing {
         let next_key = self.units.iter().skip(1).position(|unit| unit.key);
         for _ in 0..next_key.map_or(1, |index| index + 1) {
             if let Some(unit) = self.units.pop_front() {
-                self.bytes -= unit.len_bytes();
+                self.bytes -= unit.held_bytes();
                 self.first_number += 1;
             }
         }
@@ -155,11 +164,12 @@ mod tests {
         }
     }
 
-    /// `K` is a key frame of 10 bytes, `.` another of 5.
-    fn ring(capacity_bytes: usize, units: &str) -> GopRing {
-        let mut ring = GopRing::new(capacity_bytes);
+    /// `K` is a key frame that takes 10 KiB, `.` another of 5.
+    fn ring(capacity_kib: usize, units: &str) -> GopRing {
+        let mut ring = GopRing::new(capacity_kib << 10);
         for c in units.chars() {
-            ring.push(unit(c == 'K', if c == 'K' { 10 } else { 5 }));
+            let taken = if c == 'K' { 10 << 10 } else { 5 << 10 };
+            ring.push(unit(c == 'K', taken - OVERHEAD_BYTES));
         }
         ring
     }
@@ -178,7 +188,7 @@ mod tests {
         assert_eq!(held(&ring(39, "K..K..K")), "K..K");
         assert_eq!(held(&ring(1000, "..K.")), "..K.");
         let ring = ring(39, "K..K..");
-        assert_eq!((ring.bytes(), ring.next_number()), (20, 6));
+        assert_eq!((ring.bytes(), ring.next_number()), (20 << 10, 6));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! again for ever.
 
 mod address;
+mod arrivals;
 mod backoff;
 mod camera;
 mod decoders;

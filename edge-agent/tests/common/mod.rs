@@ -4,11 +4,10 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
-use edge_agent::frame::{ColorSpace, Frame, PixelFormat, Plane};
+use edge_agent::capture::replay::Replay;
+use edge_agent::frame::Frame;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
 use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
 
 /// The workspace's folder.
@@ -83,64 +82,16 @@ pub fn time_us(us: i64) -> RecordTime {
 
 /// `count` frames of the PETS video from `first` on, `step` apart, by number.
 pub fn frames_of_vtest(first: usize, step: usize, count: usize) -> Option<BTreeMap<usize, Frame>> {
-    let path = vtest()?;
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(&path)
-        .arg("-vf")
-        .arg(format!(
-            "select=not(mod(n-{first}\\,{step}))*gte(n\\,{first})"
-        ))
-        .args(["-vsync", "0", "-frames:v", &count.to_string()])
-        .args(["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"])
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    const SIZE: (u32, u32) = (768, 576);
-    let frames: BTreeMap<usize, Frame> = output
-        .stdout
-        .chunks_exact((SIZE.0 * SIZE.1 * 3 / 2) as usize)
+    let replay = Replay::open(&vtest()?, camera(), time_us(0)).unwrap();
+    let frames: BTreeMap<usize, Frame> = replay
+        .map(Result::unwrap)
         .enumerate()
-        .map(|(index, bytes)| {
-            let number = first + index * step;
-            (
-                number,
-                i420(SIZE, time_us(number as i64 * 100_000), bytes.to_vec()),
-            )
-        })
+        .skip(first)
+        .step_by(step)
+        .take(count)
         .collect();
-    assert_eq!(frames.len(), count, "frames of {}", path.display());
+    assert_eq!(frames.len(), count, "frames of vtest.avi");
     Some(frames)
-}
-
-/// A frame from planes without padding.
-pub fn i420((width, height): (u32, u32), time: RecordTime, bytes: Vec<u8>) -> Frame {
-    let (full, half) = (width as usize, width.div_ceil(2) as usize);
-    let luma = full * height as usize;
-    let chroma = half * height.div_ceil(2) as usize;
-    Frame {
-        camera: camera(),
-        time,
-        width,
-        height,
-        format: PixelFormat::I420,
-        color: ColorSpace::Bt601Limited,
-        planes: [
-            Plane {
-                offset: 0,
-                stride: full,
-            },
-            Plane {
-                offset: luma,
-                stride: half,
-            },
-            Plane {
-                offset: luma + chroma,
-                stride: half,
-            },
-        ],
-        bytes: Arc::new(bytes),
-    }
 }
 
 /// A model's folder: the shipped one, or a temporary one.

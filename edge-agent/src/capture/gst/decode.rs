@@ -3,17 +3,17 @@
 
 use super::receive::access_unit_caps;
 use super::{element, picture, refused, require};
+use crate::capture::arrivals::Arrivals;
 use crate::capture::error::CaptureError;
 use crate::capture::gop::{AccessUnit, Codec, UnitBytes};
 use crate::frame::Frame;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use wire::{CameraId, RecordTime};
+use wire::CameraId;
 
 /// How a decoder is going to be fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,6 @@ pub(crate) enum Feed {
 
 /// Encoded pictures that wait inside before `has_room` says no.
 const MOST_WAITING: u64 = 4;
-/// Times of pictures that went in and have not come out: more than any stream reorders.
-const MOST_TIMES: usize = 64;
 
 pub(crate) struct Decoder {
     pub(crate) codec: Codec,
@@ -48,10 +46,9 @@ struct Shared {
 struct Borrower {
     camera: CameraId,
     deliver: Deliver,
-    /// When the pictures inside arrived, by the time stamp the decoder carries through.
-    times: VecDeque<(gst::ClockTime, RecordTime)>,
+    arrivals: Arrivals,
     /// Time stamp of the last picture that went in.
-    last_pts: Option<gst::ClockTime>,
+    last_pts: Option<Duration>,
 }
 
 impl Decoder {
@@ -119,7 +116,7 @@ impl Decoder {
         *self.shared.lock() = Some(Borrower {
             camera,
             deliver,
-            times: VecDeque::new(),
+            arrivals: Arrivals::default(),
             last_pts: None,
         });
         self.pipeline
@@ -196,32 +193,13 @@ impl Shared {
     fn remember(&self, unit: &AccessUnit) -> Option<gst::ClockTime> {
         let mut borrower = self.lock();
         let borrower = borrower.as_mut()?;
-        let step = gst::ClockTime::from_mseconds(1);
-        let after_last = borrower
-            .last_pts
-            .map_or(gst::ClockTime::ZERO, |last| last + step);
-        let pts = unit
-            .pts
-            .and_then(|pts: Duration| gst::ClockTime::try_from(pts).ok())
-            .unwrap_or(after_last);
+        let pts = unit.pts.unwrap_or_else(|| {
+            let step = Duration::from_millis(1);
+            borrower.last_pts.map_or(Duration::ZERO, |last| last + step)
+        });
         borrower.last_pts = Some(pts);
-        if borrower.times.len() == MOST_TIMES {
-            borrower.times.pop_front();
-        }
-        borrower.times.push_back((pts, unit.time));
-        Some(pts)
-    }
-}
-
-impl Borrower {
-    /// When the picture with this time stamp arrived; a decoder that changed the stamp means its oldest one.
-    fn arrival(&mut self, pts: Option<gst::ClockTime>) -> Option<RecordTime> {
-        let index = self
-            .times
-            .iter()
-            .position(|(known, _)| Some(*known) == pts)
-            .unwrap_or(0);
-        self.times.remove(index).map(|(_, time)| time)
+        borrower.arrivals.note(pts, unit.time);
+        gst::ClockTime::try_from(pts).ok()
     }
 }
 
@@ -236,7 +214,7 @@ fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
                     return Ok(gst::FlowSuccess::Ok);
                 };
                 let pts = sample.buffer().and_then(|buffer| buffer.pts());
-                if let Some(time) = borrower.arrival(pts) {
+                if let Some(time) = borrower.arrivals.take(pts.map(Duration::from)) {
                     let frame = picture::frame(&sample, borrower.camera, time);
                     (borrower.deliver)(frame.map_err(String::from));
                 }

@@ -8,6 +8,7 @@ use crate::capture::gop::{AccessUnit, Codec, StreamFormat};
 use crate::capture::intake::Intake;
 use crate::clock::TimeSource;
 use crate::config::{CameraConfig, Transport};
+use gio::prelude::TlsBackendExt;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
@@ -72,8 +73,14 @@ impl Receiver {
     }
 }
 
-/// Reads the camera's CA file, if it has one, so that a wrong one is told at the start.
+/// Whether RTSPS is possible and the camera's CA file, if it has one, holds certificates: told at the start.
 pub(crate) fn check_trust(config: &CameraConfig, address: &Address) -> Result<(), CaptureError> {
+    if address.tls && !gio::TlsBackend::default().supports_tls() {
+        return Err(CaptureError::MissingElement {
+            element: "TLS for RTSPS",
+            package: "glib-networking",
+        });
+    }
     match &config.ca_file {
         Some(path) if address.tls => trust(&config.name, path).map(|_| ()),
         _ => Ok(()),
