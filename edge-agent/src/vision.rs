@@ -326,9 +326,8 @@ impl Vision {
                 done: Some(request.done),
             };
             // Without room it waits for the next frame, and is given up when its time is over.
-            if let Err(MediaJob {
-                done: Some(done), ..
-            }) = self.outlets.media.offer(job)
+            if let Err(refused) = self.outlets.media.offer(job)
+                && let Some(done) = refused.done
             {
                 lock(&camera.requests).push(PictureRequest { done, ..request });
             }

@@ -377,3 +377,72 @@ impl DefaultThresholds {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The shipped description: the sample everyone starts from.
+    const SHIPPED: &str = include_str!("../../../models/nanodet-g-416-int8/model.toml");
+
+    #[test]
+    fn the_shipped_description_is_understood() {
+        let description = Description::parse(SHIPPED).unwrap();
+        assert_eq!(description.labels.len(), 80);
+        assert_eq!(description.class_of("truck"), Some("vehicle"));
+        assert_eq!(description.class_of("toaster"), None);
+        assert_eq!(description.input.shape(), [1, 3, 416, 416]);
+        let outputs = description.outputs();
+        assert_eq!(outputs[0], ("cls8", vec![1, 2704, 80]));
+        assert_eq!(outputs[5], ("dis32", vec![1, 169, 44]));
+    }
+
+    fn check(change: &str, to: &str, complaint: &str) {
+        let altered = SHIPPED.replacen(change, to, 1);
+        assert_ne!(altered, SHIPPED, "{change} is not in the description");
+        let error = Description::parse(&altered).unwrap_err();
+        assert!(error.contains(complaint), "{change} -> {to}: {error}");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        check("pad = 0", "padding = 0", "unknown field `padding`");
+        check("sha256 = \"dc", "sha256 = \"zz", "64 hexadecimal digits");
+        check("\"gfl\"", "\"rcnn\"", "unknown variant `rcnn`");
+        check("\"bgr\"", "\"gbr\"", "unknown variant `gbr`");
+        check("[\"person\"]", "[\"persona\"]", "\"persona\" is not among");
+        check("[\"bicycle\"]", "[\"car\"]", "already belongs to a class");
+        check(
+            "strides = [8, 16, 32]",
+            "strides = [8, 16]",
+            "one tensor of scores",
+        );
+        check(
+            "strides = [8, 16, 32]",
+            "strides = [0, 16, 32]",
+            "1 to 1024",
+        );
+        check("57.375", "0.0", "std above 0");
+        check("width = 416", "width = 0", "16 to 4096");
+        check("follow = 0.3", "follow = 0.9", "0 < follow <= score < 1");
+        check("nms_iou = 0.6", "nms_iou = 1.6", "nms_iou");
+        check(
+            "\"bicycle\", \"car\"",
+            "\"car\", \"car\"",
+            "stands there twice",
+        );
+        check("licence = ", "license = ", "license");
+    }
+
+    #[test]
+    fn a_missing_folder_says_where_to_look() {
+        let error = Description::load(Path::new("/nowhere")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(
+            text.contains("/nowhere/model.toml") && text.contains("[model] dir"),
+            "{text}"
+        );
+    }
+}

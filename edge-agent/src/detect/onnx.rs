@@ -13,7 +13,7 @@ use crate::frame::Frame;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -201,16 +201,7 @@ fn load(library: Option<&Path>) -> Result<ort::environment::EnvironmentBuilder, 
 }
 
 fn session(environment: &Environment, network: &[u8], threads: usize) -> ort::Result<Session> {
-    configure(Session::builder(environment)?, threads)
-        .map_err(|error| ort::Error::new(error.to_string()))?
-        .commit_from_memory(network)
-}
-
-fn configure(
-    builder: SessionBuilder,
-    threads: usize,
-) -> Result<SessionBuilder, ort::Error<SessionBuilder>> {
-    builder
+    Session::builder(environment)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
@@ -218,7 +209,8 @@ fn configure(
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         // Some exporters list their weights as inputs, about which ONNX Runtime warns once a weight.
-        .with_log_level(LogLevel::Error)
+        .with_log_level(LogLevel::Error)?
+        .commit_from_memory(network)
 }
 
 /// What differs between the network and its description, in words.
@@ -267,5 +259,52 @@ fn log(level: LogLevel, category: &str, _id: &str, _location: &str, message: &st
             tracing::warn!(onnx.category = category, "ONNX Runtime: {message}");
         }
         _ => tracing::debug!(onnx.category = category, "ONNX Runtime: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::process::Command;
+
+    // These tests never load a library that works: the first one that does serves the process for ever.
+
+    #[test]
+    fn a_missing_library_says_how_to_get_it() {
+        let error = load(Some(Path::new("/nowhere/libonnxruntime.so")))
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("/nowhere/libonnxruntime.so"), "{text}");
+        assert!(
+            text.contains("ORT_DYLIB_PATH") && text.contains("releases"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_old_library_is_refused_with_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, library) = (dir.path().join("old.c"), dir.path().join("libold.so"));
+        let c = r#"
+            static const char *version(void) { return "1.10.0"; }
+            static const void *api(unsigned number) { return 0; }
+            struct base { const void *(*api)(unsigned); const char *(*version)(void); };
+            const struct base *OrtGetApiBase(void) { static struct base b = { api, version }; return &b; }
+        "#;
+        std::fs::write(&source, c).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(&source);
+        assert!(compiler.status().unwrap().success());
+        let text = load(Some(&library)).err().unwrap().to_string();
+        assert!(
+            text.contains("'1.10.0'") && text.contains("or newer is needed"),
+            "{text}"
+        );
     }
 }

@@ -76,12 +76,12 @@ pub struct MediaStats {
 
 impl MediaQueue {
     /// Takes the job, or gives it back if eight are waiting already.
-    pub fn offer(&self, job: MediaJob) -> Result<(), MediaJob> {
+    pub fn offer(&self, job: MediaJob) -> Result<(), Box<MediaJob>> {
         self.counters.waiting.fetch_add(1, Ordering::Relaxed);
         self.jobs.try_send(job).map_err(|refused| {
             self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
             match refused {
-                TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+                TrySendError::Full(job) | TrySendError::Disconnected(job) => Box::new(job),
             }
         })
     }

@@ -48,6 +48,9 @@ pub struct TrackerConfig {
     pub min_iou_unsure: f32,
     /// Least overlap of blown-up boxes, where nothing else was found.
     pub min_iou_buffered: f32,
+    /// A detection this much above the score that is believed may start a track: following is cheap, a false track is an
+    /// event.
+    pub start_margin: f32,
     /// By how much of its size a box is blown up on each side for that.
     pub buffer: f32,
     /// Least overlap that lets a detection of another class belong to the same object.
@@ -62,9 +65,10 @@ impl Default for TrackerConfig {
             coast: Duration::from_millis(2000),
             coast_unconfirmed: Duration::from_millis(450),
             min_iou: 0.2,
-            min_iou_unsure: 0.4,
+            min_iou_unsure: 0.5,
             min_iou_buffered: 0.2,
             buffer: 0.4,
+            start_margin: 0.1,
             min_iou_other_class: 0.6,
         }
     }
@@ -157,8 +161,11 @@ impl Tracker {
             geometry::iou(&track.rect, &found.rect)
         });
         let left = round.left(&sure);
+        let start_from = self.thresholds.score + config.start_margin;
         for index in left {
-            self.start(at, index, &detections[index]);
+            if detections[index].score >= start_from {
+                self.start(at, index, &detections[index]);
+            }
         }
 
         let config = &self.config;
