@@ -1,0 +1,307 @@
+//! The compatibility promise as a test: one frozen sample of every kind and version, which every later version
+//! must read with the same meaning. Files are added, never changed.
+//!
+//! `GOLDEN_WRITE=1 cargo test -p wire --test golden` writes samples that do not exist yet; it never overwrites.
+#![allow(clippy::unwrap_used)]
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+use wire::command::{Command, Request, SignedCommand};
+use wire::enroll::{EnrollRequest, EnrollResponse, Refusal};
+use wire::heartbeat::{CameraReport, Heartbeat, SpoolReport};
+use wire::record::*;
+use wire::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1")
+}
+
+/// Reads the frozen file as `T` and expects `sample`; writing it anew must give the same JSON.
+fn check<T: Serialize + DeserializeOwned + Debug>(name: &str, sample: &T) {
+    let path = folder().join(format!("{name}.json"));
+    if !path.exists() && std::env::var_os("GOLDEN_WRITE").is_some() {
+        let text = serde_json::to_string_pretty(sample).unwrap() + "\n";
+        std::fs::write(&path, text).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    let read: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(
+        format!("{read:?}"),
+        format!("{sample:?}"),
+        "{name} is read differently"
+    );
+    let frozen: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        serde_json::to_value(sample).unwrap(),
+        frozen,
+        "{name} is written differently"
+    );
+}
+
+fn uuid(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn time() -> RecordTime {
+    RecordTime {
+        captured_at_us: UtcMicros(1_795_000_000_123_456),
+        boot_id: BootId(uuid(0xb007)),
+        boottime_ns: 987_654_321,
+        clock: ClockStamp {
+            state: ClockState::Synced,
+            offset_us: -1500,
+            error_us: Some(2500),
+        },
+    }
+}
+
+fn record(body: Body) -> Record {
+    Record {
+        v: 1,
+        time: time(),
+        body,
+    }
+}
+
+const RECT: NormBox = NormBox {
+    x: 0.25,
+    y: 0.5,
+    w: 0.125,
+    h: 0.375,
+};
+
+fn bodies() -> Vec<Body> {
+    let camera = CameraId(uuid(0xca));
+    vec![
+        Body::Event(EventRecord {
+            id: EventId(uuid(0xe1)),
+            revision: 2,
+            state: EventState::Closed,
+            camera,
+            class: "person".into(),
+            score: 0.75,
+            opened_at_us: UtcMicros(1_795_000_000_000_000),
+            last_seen_at_us: UtcMicros(1_795_000_000_123_456),
+            closed_at_us: Some(UtcMicros(1_795_000_002_000_000)),
+            track: 17,
+            rect: RECT,
+            path: vec![PathPoint {
+                at_us: UtcMicros(1_795_000_000_000_000),
+                x: 0.5,
+                y: 0.75,
+            }],
+            zones: vec!["入口".into()],
+            media: vec![Sha256([0x11; 32])],
+        }),
+        Body::Media(MediaRecord {
+            sha256: Sha256([0x22; 32]),
+            class: MediaClass::Snapshot,
+            bytes: 45_678,
+            content_type: "image/jpeg".into(),
+            camera,
+            width: 1920,
+            height: 1080,
+            event: Some(EventId(uuid(0xe1))),
+            command: Some(CommandId(uuid(0xc0))),
+            boxes: vec![ObjectBox {
+                class: "vehicle".into(),
+                score: 0.5,
+                rect: RECT,
+                track: Some(17),
+            }],
+            quality: 0.5,
+            masked: true,
+        }),
+        Body::Count(CountRecord {
+            camera,
+            minute_us: UtcMicros(1_795_000_020_000_000),
+            class: "person".into(),
+            zone: Some("入口".into()),
+            line: Some("gate".into()),
+            direction: Some("in".into()),
+            count: 3,
+        }),
+        Body::CameraState(CameraStateRecord {
+            camera,
+            name: "正門".into(),
+            state: "retrying".into(),
+            reason: Some("timeout".into()),
+            width: Some(1920),
+            height: Some(1080),
+            codec: Some("h264".into()),
+        }),
+        Body::DeviceState(DeviceStateRecord {
+            state: "started".into(),
+            agent_version: "0.1.0".into(),
+            model: Some("nanodet-g-416-int8".into()),
+        }),
+        Body::Clock(ClockRecord {
+            before: ClockStamp::UNSYNCED,
+            after: time().clock,
+        }),
+        Body::Gap(GapRecord {
+            from_us: UtcMicros(1),
+            to_us: UtcMicros(2),
+            camera: Some(camera),
+            class: "periodic".into(),
+            count: 9,
+            reason: "quota".into(),
+        }),
+        Body::Audit(AuditRecord {
+            actor: "receiver".into(),
+            action: "command.picture_now".into(),
+            outcome: "done".into(),
+            command: Some(CommandId(uuid(0xc0))),
+            detail: Some("1 picture".into()),
+        }),
+    ]
+}
+
+#[test]
+fn every_kind_of_record_keeps_its_meaning() {
+    for body in bodies() {
+        check(&format!("record-{}", body.kind()), &record(body));
+    }
+}
+
+#[test]
+fn a_newer_kind_and_newer_fields_are_tolerated() {
+    let text = std::fs::read_to_string(folder().join("record-from-a-newer-device.json")).unwrap();
+    let read = Record::from_json(text.as_bytes()).unwrap();
+    assert_eq!(read.body, Body::Unknown);
+    assert_eq!(read.time, time());
+}
+
+#[test]
+fn control_messages_keep_their_meaning() {
+    check(
+        "receipt",
+        &Receipt {
+            epoch: Epoch(0xfeed_0000_0000_0001),
+            through: Seq(40),
+            holes: vec![SeqRange {
+                first: Seq(7),
+                last: Seq(9),
+            }],
+            rejected: vec![Rejected {
+                seq: Seq(12),
+                code: "bad_shape".into(),
+            }],
+            receiver_time_us: UtcMicros(1_795_000_000_000_000),
+        },
+    );
+    check(
+        "heartbeat",
+        &Heartbeat {
+            sent_at_us: UtcMicros(1_795_000_000_000_000),
+            epoch: Epoch(0xfeed_0000_0000_0001),
+            agent_version: "0.1.0".into(),
+            uptime_seconds: 60,
+            clock: time().clock,
+            clock_checked_seconds_ago: Some(40),
+            spool: SpoolReport {
+                pending_records: 1,
+                pending_blobs: 2,
+                bytes: 3,
+                parked_records: 4,
+                oldest_pending_us: Some(UtcMicros(5)),
+            },
+            carriage: "mqtt".into(),
+            cameras: vec![CameraReport {
+                camera: CameraId(uuid(0xca)),
+                state: "running".into(),
+                reason: None,
+                since_us: UtcMicros(6),
+                frames_per_second_in: 15.0,
+                frames_per_second_analysed: 5.0,
+            }],
+        },
+    );
+    check(
+        "refusal",
+        &Refusal {
+            code: "claim_used".into(),
+            message: "This claim code was used already.".into(),
+        },
+    );
+}
+
+#[test]
+fn enrollment_keeps_its_meaning() {
+    let key = SigningKey::from_seed([9; 32]);
+    check(
+        "enroll-request",
+        &EnrollRequest::new(
+            &[0xaa; 16],
+            DeviceId(uuid(0xde)),
+            "CSR".into(),
+            &key,
+            "0.1.0".into(),
+        ),
+    );
+    check(
+        "enroll-response",
+        &EnrollResponse {
+            certificate_pem: "CERT".into(),
+            ca_pem: "CA".into(),
+            device_url: "https://receiver.example:8444".into(),
+            mqtt_host: "receiver.example".into(),
+            mqtt_port: 8883,
+            command_key: key.verifying_key(),
+            contract_name: "株式会社例".into(),
+            site_name: "本社".into(),
+            receiver_time_us: UtcMicros(1_795_000_000_000_000),
+        },
+    );
+}
+
+#[test]
+fn a_signed_command_from_then_still_opens() {
+    let key = SigningKey::from_seed([9; 32]);
+    let command = Command {
+        id: CommandId(uuid(0xc0)),
+        device: DeviceId(uuid(0xde)),
+        issued_at_us: UtcMicros(10),
+        deadline_us: UtcMicros(20),
+        request: Request::PictureNow {
+            camera: CameraId(uuid(0xca)),
+        },
+    };
+    check("command", &command.sign(&key));
+    let text = std::fs::read_to_string(folder().join("command.json")).unwrap();
+    let signed: SignedCommand = serde_json::from_str(&text).unwrap();
+    let opened = signed
+        .open(&key.verifying_key(), command.device, UtcMicros(15))
+        .unwrap();
+    assert_eq!(opened, command);
+}
+
+/// The bytes themselves are frozen, as hexadecimal digits: hashes and signatures hang on every one of them.
+#[test]
+fn a_signed_batch_from_then_still_verifies() {
+    let key = SigningKey::from_seed([9; 32]);
+    let batch = Batch {
+        device_id: DeviceId(uuid(0xde)),
+        epoch: Epoch(0xfeed_0000_0000_0001),
+        first_seq: Seq(41),
+        prev: Sha256([0x33; 32]),
+        records: vec![b"{\"kind\":\"x\"}".to_vec(), b"{}".to_vec()],
+    };
+    let signed = batch.sign(&key);
+    let hex = data_encoding::HEXLOWER.encode(signed.as_bytes());
+    let path = folder().join("batch.hex");
+    if !path.exists() && std::env::var_os("GOLDEN_WRITE").is_some() {
+        std::fs::write(&path, format!("{hex}\n")).unwrap();
+    }
+    let frozen = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(frozen.trim(), hex);
+    let bytes = data_encoding::HEXLOWER
+        .decode(frozen.trim().as_bytes())
+        .unwrap();
+    let read = SignedBatch::from_bytes(bytes).unwrap();
+    read.verify(&key.verifying_key()).unwrap();
+    assert_eq!(read.parse().unwrap(), batch);
+}
