@@ -143,6 +143,12 @@ impl SpoolHandle {
         self.shared.stats()
     }
 
+    /// Every record put so far is committed and settled.
+    pub fn is_drained(&self) -> bool {
+        // In this order: what leaves the inbox stands in the figures before the thread comes for more.
+        self.inbox.is_idle() && self.stats().pending_records == 0
+    }
+
     /// The counters of every camera, class and hour.
     pub async fn balance(&self) -> Result<Vec<BalanceLine>, SpoolError> {
         let (sender, answer) = oneshot::channel();
