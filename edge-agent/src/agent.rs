@@ -124,6 +124,9 @@ impl Agent {
             ring_bytes: DEFAULT_RING_BYTES,
         };
         let cameras = Cameras::start(&config.cameras, &deps);
+        for record in cameras.failure_records(&time) {
+            spool.put_durable(record).await?;
+        }
         let inputs = cameras
             .slots()
             .into_iter()

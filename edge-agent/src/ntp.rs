@@ -496,9 +496,9 @@ impl NtpClock {
                 tracing::warn!(
                     clock.server = %server.name,
                     offset_us = interval.offset_us,
-                    "the clock server {} is outvoted: it differs from the others by {} ms",
+                    "the clock server {} is outvoted: it differs from the others by {:.3} s",
                     server.name,
-                    (interval.offset_us - agreed.map_or(0, |agreed| agreed.offset_us)) / 1000
+                    (interval.offset_us - agreed.map_or(0, |agreed| agreed.offset_us)) as f64 / 1e6
                 );
             }
             server.verdict = verdict;
