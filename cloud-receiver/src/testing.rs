@@ -24,7 +24,8 @@ use wire::claim::ClaimCode;
 use wire::enroll::{EnrollRequest, EnrollResponse, Refusal};
 use wire::record::DeviceStateRecord;
 use wire::{
-    Batch, Body, BootId, ClockStamp, DeviceId, Epoch, Record, RecordTime, Seq, Sha256, SigningKey, UtcMicros,
+    Batch, Body, BootId, ClockStamp, DeviceId, Epoch, Record, RecordTime, Seq, Sha256, SigningKey,
+    UtcMicros,
 };
 
 /// Everything awaited in tests comes within this, or the test fails.
@@ -37,7 +38,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) struct Receiver {
-    pub(crate) dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     pub(crate) config: Config,
     pub(crate) app: App,
     ca: CertificateDer<'static>,
@@ -52,19 +53,31 @@ impl Receiver {
             data_dir: dir.path().join("data"),
             key_dir: dir.path().join("keys"),
             hosts: default_hosts(),
-            listen: Listen { portal: anywhere, device: anywhere, mqtt: anywhere },
-            limits: Limits { blob_bytes: 8 * 1024 * 1024, ..Limits::default() },
+            listen: Listen {
+                portal: anywhere,
+                device: anywhere,
+                mqtt: anywhere,
+            },
+            limits: Limits {
+                blob_bytes: 8 * 1024 * 1024,
+                ..Limits::default()
+            },
             contact: Contact::default(),
         };
         std::fs::create_dir_all(&config.data_dir).unwrap();
         let keys = Keys::create(&config.key_dir).unwrap();
-        let store = SqliteStore::open(&database(&config), keys.master.clone(), Live::default(), true);
+        let store = SqliteStore::open(
+            &database(&config),
+            keys.master.clone(),
+            Live::default(),
+            true,
+        );
         let store = store.unwrap();
         let contract = store.add_contract("Acme", now()).await.unwrap();
         store.add_site(contract, "Tokyo", now()).await.unwrap();
         let app = App::start(&config).await.unwrap();
         Self {
-            dir,
+            _dir: dir,
             config,
             app,
             ca: keys.ca.certificate_der().clone(),
@@ -77,11 +90,18 @@ impl Receiver {
     }
 
     pub(crate) async fn claim(&self, valid_us: i64) -> ClaimCode {
-        let code = ClaimCode { secret: random(), fingerprint: self.fingerprint };
+        let code = ClaimCode {
+            secret: random(),
+            fingerprint: self.fingerprint,
+        };
         let site = self.site().await.id;
         let created = now().plus_us(-2);
         let expires = created.plus_us(valid_us);
-        self.app.store.add_claim(code.secret_hash(), site, created, expires).await.unwrap();
+        self.app
+            .store
+            .add_claim(code.secret_hash(), site, created, expires)
+            .await
+            .unwrap();
         code
     }
 
@@ -89,18 +109,39 @@ impl Receiver {
     pub(crate) async fn enroll(&self, code: &ClaimCode, id: u128) -> Result<Device, Refusal> {
         let record_key = SigningKey::generate();
         let tls_key = rcgen::KeyPair::generate().unwrap();
-        let csr = rcgen::CertificateParams::default().serialize_request(&tls_key).unwrap();
+        let csr = rcgen::CertificateParams::default()
+            .serialize_request(&tls_key)
+            .unwrap();
         let id = DeviceId(Uuid::from_u128(id));
-        let request =
-            EnrollRequest::new(&code.secret, id, csr.pem().unwrap(), &record_key, "0.1.0".into());
-        let url = format!("https://127.0.0.1:{}/device/v1/enroll", self.app.portal.port());
-        let answer = self.client(None).post(url).json(&request).send().await.unwrap();
+        let request = EnrollRequest::new(
+            &code.secret,
+            id,
+            csr.pem().unwrap(),
+            &record_key,
+            "0.1.0".into(),
+        );
+        let url = format!(
+            "https://127.0.0.1:{}/device/v1/enroll",
+            self.app.portal.port()
+        );
+        let answer = self
+            .client(None)
+            .post(url)
+            .json(&request)
+            .send()
+            .await
+            .unwrap();
         if !answer.status().is_success() {
             return Err(answer.json().await.unwrap());
         }
         let answer: EnrollResponse = answer.json().await.unwrap();
-        assert!(answer.device_url.ends_with(&format!(":{}", self.app.device.port())));
-        let certificate = CertificateDer::from_pem_slice(answer.certificate_pem.as_bytes()).unwrap();
+        assert!(
+            answer
+                .device_url
+                .ends_with(&format!(":{}", self.app.device.port()))
+        );
+        let certificate =
+            CertificateDer::from_pem_slice(answer.certificate_pem.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(tls_key.serialize_pem().as_bytes()).unwrap();
         let tls = self.tls(Some((certificate, key)));
         Ok(Device {
@@ -132,7 +173,9 @@ impl Receiver {
             .unwrap()
             .with_root_certificates(roots);
         Arc::new(match identity {
-            Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(vec![certificate], key)
+                .unwrap(),
             None => builder.with_no_client_auth(),
         })
     }
@@ -151,7 +194,11 @@ impl Receiver {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { files.push(path) }
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    files.push(path)
+                }
             }
         }
         files
@@ -161,7 +208,10 @@ impl Receiver {
 fn http(tls: &Arc<rustls::ClientConfig>) -> reqwest::Client {
     let mut tls = (**tls).clone();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .build()
+        .unwrap()
 }
 
 pub(crate) struct Device {
@@ -191,7 +241,10 @@ impl Device {
     pub(crate) async fn raw(&self, to: SocketAddr) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(to).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.unwrap()
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, stream)
+            .await
+            .unwrap()
     }
 }
 
@@ -202,6 +255,10 @@ pub(crate) fn record() -> Record {
         boottime_ns: 1,
         clock: ClockStamp::UNSYNCED,
     };
-    let state = DeviceStateRecord { state: "started".into(), agent_version: "0.1.0".into(), model: None };
+    let state = DeviceStateRecord {
+        state: "started".into(),
+        agent_version: "0.1.0".into(),
+        model: None,
+    };
     Record::new(time, Body::DeviceState(state))
 }

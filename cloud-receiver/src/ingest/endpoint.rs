@@ -6,6 +6,7 @@
 //! spool remembers, not we. Receipts and commands go down at QoS 0: a lost receipt is answered by the batch that
 //! comes again, a lost command is sent again with the next session.
 
+mod pipeline;
 mod protocol;
 mod registry;
 mod session;

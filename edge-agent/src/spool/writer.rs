@@ -325,16 +325,16 @@ impl Writer {
     fn commit(&mut self, turn: &Turn) -> Result<Applied, Fatal> {
         let mut gave_up_at = None;
         loop {
-            let (error, landed) = match self.attempt(turn) {
+            let Failed { error, landed } = match self.attempt(turn) {
                 Ok(applied) => return Ok(applied),
                 Err(failed) => failed,
             };
             self.report_failure(&error);
             if self.reopen()?
-                && let Some((number, applied)) = landed
-                && self.turn_number() == Some(number)
+                && let Some(landed) = landed
+                && self.turn_number() == Some(landed.0)
             {
-                return Ok(applied);
+                return Ok(landed.1);
             }
             if self.inbox.is_closing() {
                 let give_up_at = *gave_up_at.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
@@ -350,28 +350,27 @@ impl Writer {
     }
 
     /// One try. The error carries what would be true if the commit landed in spite of it.
-    #[allow(clippy::type_complexity)]
-    fn attempt(&mut self, turn: &Turn) -> Result<Applied, (SpoolError, Option<(i64, Applied)>)> {
+    fn attempt(&mut self, turn: &Turn) -> Result<Applied, Failed> {
         let limits = self.limits;
         let free = free_bytes(&self.layout);
         let excess = |used| -> Excess { quota::excess(limits, used, free) };
         let Some(connection) = &mut self.connection else {
-            return Err((SpoolError::Stopped, None));
+            return Err(SpoolError::Stopped.into());
         };
         let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        let transaction = begun.map_err(|source| (SpoolError::database("begin")(source), None))?;
+        let transaction = begun.map_err(SpoolError::database("begin"))?;
         let now = self.time.now();
         let applied = Application::new(&transaction, &self.author, now, self.chain, self.usage)
             .run(turn, excess)
-            .map_err(|source| (SpoolError::database("write records")(source), None))?;
-        let number = outbox::turn_number(&transaction)
-            .map_err(|source| (SpoolError::database("count the commit")(source), None))?;
+            .map_err(SpoolError::database("write records"))?;
+        let number =
+            outbox::turn_number(&transaction).map_err(SpoolError::database("count the commit"))?;
         match transaction.commit() {
             Ok(()) => Ok(applied),
-            Err(source) => Err((
-                SpoolError::database("commit")(source),
-                Some((number, applied)),
-            )),
+            Err(source) => Err(Failed {
+                error: SpoolError::database("commit")(source),
+                landed: Some(Box::new((number, applied))),
+            }),
         }
     }
 
@@ -579,6 +578,22 @@ impl Writer {
         self.reporter.queue_length(self.inbox.len() as u64);
         if self.connection.is_some() {
             self.reporter.progressed(self.time.now().captured_at_us);
+        }
+    }
+}
+
+/// A commit that failed; `landed` is what is true if it is on disk in spite of the error, by its turn number.
+#[derive(Debug)]
+struct Failed {
+    error: SpoolError,
+    landed: Option<Box<(i64, Applied)>>,
+}
+
+impl From<SpoolError> for Failed {
+    fn from(error: SpoolError) -> Self {
+        Self {
+            error,
+            landed: None,
         }
     }
 }

@@ -253,12 +253,13 @@ async fn records_travel_by_mqtt_and_pictures_by_https_until_nothing_is_left() {
     bench.put("after").await;
     bench.until_delivered().await;
 
-    let taken = bench.receiver.lock();
-    assert_eq!(taken.records.len(), 42);
-    assert!(taken.deliveries.iter().all(|(_, _, by)| *by == "mqtt"));
-    assert_eq!(taken.blobs[&picture], vec![1; 3_000]);
-    assert_eq!(taken.heartbeats[0].carriage, "mqtt");
-    drop(taken);
+    {
+        let taken = bench.receiver.lock();
+        assert_eq!(taken.records.len(), 42);
+        assert!(taken.deliveries.iter().all(|(_, _, by)| *by == "mqtt"));
+        assert_eq!(taken.blobs[&picture], vec![1; 3_000]);
+        assert_eq!(taken.heartbeats[0].carriage, "mqtt");
+    }
     assert_eq!(bench.floor.get(), TIME, "raised by a verified receiver");
     let status = running.status();
     assert_eq!(status.last_error, None);

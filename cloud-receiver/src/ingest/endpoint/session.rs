@@ -1,31 +1,27 @@
 //! One device's connection from CONNECT to its end.
 //!
-//! One task reads, decides and writes. Batches are judged and committed by tasks of their own, at most Receive
-//! Maximum at a time, so that those of one connection share commits; their answers go out in the order of arrival.
-//! When that many await their commit, nothing more is read: the device waits, not our memory.
+//! One task reads, decides and writes; batches go through the [`Pipeline`]. When Receive Maximum of them await
+//! their commit, nothing more is read: the device waits, not our memory.
 
 use super::Endpoint;
+use super::pipeline::{Answered, Pipeline};
 use super::protocol::{
     Connect, ConnectReasonCode, DisconnectReasonCode, Incoming, KEEP_ALIVE_SECONDS, Protocol,
     PubackReasonCode, RECEIVE_MAXIMUM, SubackReasonCode,
 };
 use super::registry::Place;
 use crate::clock::now;
-use crate::ingest::intake::Delivered;
 use crate::store::{DeviceRow, StoreError};
-use futures::stream::FuturesOrdered;
-use futures::{FutureExt, StreamExt};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
-use wire::heartbeat::Heartbeat;
+use tokio_util::sync::CancellationToken;
 use wire::topic::{Channel, Topic};
-use wire::{CommandId, DeviceId, Receipt};
+use wire::{CommandId, DeviceId};
 
 /// CONNECT must come within this after the handshake.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -33,27 +29,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
 const READ_BYTES: usize = 64 * 1024;
 
-/// What became of a publish, in the order of arrival.
-type Answers = FuturesOrdered<JoinHandle<Answer>>;
-
-struct Answer {
-    packet_id: Option<u16>,
-    outcome: Result<Outcome, StoreError>,
-}
-
-enum Outcome {
-    Done,
-    Receipt(Receipt),
-    /// Refused by this code; sending again will not help.
-    Refused(PubackReasonCode),
-}
-
 pub(super) struct Session {
     endpoint: Endpoint,
     id: DeviceId,
     stream: TlsStream<TcpStream>,
     protocol: Protocol,
-    answers: Answers,
+    pipeline: Pipeline,
     changes: watch::Receiver<i64>,
     /// After CONNECT was accepted.
     entered: Option<Entered>,
@@ -74,7 +55,8 @@ struct Entered {
 enum Step {
     Stop,
     TakenOver,
-    Answer(Answer),
+    Answer(Answered),
+    Failed(StoreError),
     Changed,
     Read(usize),
     Silent,
@@ -83,12 +65,13 @@ enum Step {
 impl Session {
     pub(super) fn new(endpoint: Endpoint, id: DeviceId, stream: TlsStream<TcpStream>) -> Self {
         let changes = endpoint.intake.store().changes();
+        let pipeline = Pipeline::new(endpoint.intake.clone());
         Self {
             endpoint,
             id,
             stream,
             protocol: Protocol::new(),
-            answers: Answers::new(),
+            pipeline,
             changes,
             entered: None,
             heard: Instant::now(),
@@ -119,6 +102,7 @@ impl Session {
                     // What was waiting for room may now be taken from what was read before.
                     self.take_packets().await
                 }
+                Ok(Step::Failed(error)) => Err(error),
                 Ok(Step::Changed) => self.look_again().await,
                 Ok(Step::Stop) => self.end(
                     DisconnectReasonCode::ServerShuttingDown,
@@ -144,22 +128,18 @@ impl Session {
 
     async fn next_step(&mut self, buffer: &mut [u8]) -> Result<Step, String> {
         let silent = self.heard + self.keep_alive;
-        let room = self.answers.len() < usize::from(RECEIVE_MAXIMUM);
-        let taken_over = self
-            .entered
-            .as_ref()
-            .map(|entered| entered.place.taken_over.clone());
+        let room = self.has_room();
+        let (device, taken_over) = match &self.entered {
+            Some(entered) => (Some(&entered.device), entered.place.taken_over.clone()),
+            // Never fires.
+            None => (None, CancellationToken::new()),
+        };
         Ok(tokio::select! {
             biased;
             () = self.endpoint.stop.cancelled() => Step::Stop,
-            () = async {
-                match &taken_over {
-                    Some(token) => token.cancelled().await,
-                    None => std::future::pending().await,
-                }
-            } => Step::TakenOver,
-            Some(answer) = self.answers.next() => {
-                Step::Answer(answer.map_err(|error| format!("a batch's task ended: {error}"))?)
+            () = taken_over.cancelled() => Step::TakenOver,
+            answered = self.pipeline.next(device) => {
+                answered.map_or_else(Step::Failed, Step::Answer)
             }
             changed = self.changes.changed(), if self.entered.is_some() => {
                 changed.map_err(|_| "the store has ended".to_owned())?;
@@ -172,6 +152,10 @@ impl Session {
             },
             () = tokio::time::sleep_until(silent), if room => Step::Silent,
         })
+    }
+
+    fn has_room(&self) -> bool {
+        self.pipeline.len() < usize::from(RECEIVE_MAXIMUM)
     }
 
     async fn write(&mut self) -> Result<(), String> {
@@ -197,7 +181,7 @@ impl Session {
 
     /// Takes packets while there is room for what they start.
     async fn take_packets(&mut self) -> Result<(), StoreError> {
-        while self.answers.len() < usize::from(RECEIVE_MAXIMUM)
+        while self.has_room()
             && let Some(incoming) = self.protocol.next()
         {
             match incoming {
@@ -281,28 +265,10 @@ impl Session {
             .parse::<Topic>()
             .ok()
             .filter(|topic| topic.device == self.id);
-        let intake = self.endpoint.intake.clone();
-        let device = entered.device.clone();
         match own.map(|topic| topic.channel) {
-            Some(Channel::UpBatch) => self.answer_later(packet_id, async move {
-                Ok(match intake.batch(&device, payload).await? {
-                    Delivered::Receipt(receipt) => Outcome::Receipt(receipt),
-                    Delivered::Unreadable(_) => {
-                        Outcome::Refused(PubackReasonCode::PayloadFormatInvalid)
-                    }
-                })
-            }),
-            Some(Channel::UpHeartbeat) => self.answer_later(packet_id, async move {
-                let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&payload) else {
-                    return Ok(Outcome::Refused(PubackReasonCode::PayloadFormatInvalid));
-                };
-                intake
-                    .store()
-                    .heard(device.device, Some(&heartbeat), now())
-                    .await?;
-                Ok(Outcome::Done)
-            }),
-            Some(Channel::UpOffline) => self.answer_later(packet_id, async { Ok(Outcome::Done) }),
+            Some(Channel::UpBatch) => self.pipeline.batch(&entered.device, packet_id, payload),
+            Some(Channel::UpHeartbeat) => self.pipeline.heartbeat(packet_id, payload),
+            Some(Channel::UpOffline) => self.pipeline.answer(packet_id, PubackReasonCode::Success),
             Some(Channel::DownReceipt | Channel::DownCommand) | None => {
                 self.publish_refused(packet_id)
             }
@@ -312,9 +278,8 @@ impl Session {
     fn publish_refused(&mut self, packet_id: Option<u16>) {
         tracing::warn!(device.id = %self.id, "a device published to a topic that is not its own");
         if packet_id.is_some() {
-            self.answer_later(packet_id, async {
-                Ok(Outcome::Refused(PubackReasonCode::NotAuthorized))
-            });
+            self.pipeline
+                .answer(packet_id, PubackReasonCode::NotAuthorized);
         } else {
             // QoS 0 has no answer but this.
             self.protocol
@@ -322,60 +287,23 @@ impl Session {
         }
     }
 
-    fn answer_later(
-        &mut self,
-        packet_id: Option<u16>,
-        work: impl Future<Output = Result<Outcome, StoreError>> + Send + 'static,
-    ) {
-        self.answers.push_back(tokio::spawn(async move {
-            Answer {
-                packet_id,
-                outcome: work.await,
-            }
-        }));
-    }
-
-    /// Answers what is done, in order, and sends one receipt for all of an epoch that is done by now.
-    fn answer(&mut self, first: Answer) {
-        let mut receipts: Vec<Receipt> = Vec::new();
-        let mut next = Some(first);
-        while let Some(Answer { packet_id, outcome }) = next.take() {
-            let reason = match outcome {
-                Ok(Outcome::Done) => PubackReasonCode::Success,
-                Ok(Outcome::Refused(reason)) => reason,
-                Ok(Outcome::Receipt(receipt)) => {
-                    merge(&mut receipts, receipt);
-                    PubackReasonCode::Success
-                }
-                Err(error) => {
-                    // Not acknowledged: the device keeps it and sends it to the next session.
-                    tracing::error!(device.id = %self.id, %error, "a batch was not stored");
-                    self.protocol
-                        .disconnect(DisconnectReasonCode::ServerBusy, "the store failed");
-                    break;
-                }
-            };
+    fn answer(&mut self, answered: Answered) {
+        for (packet_id, reason) in answered.acks {
             if let Some(packet_id) = packet_id {
                 self.protocol.puback(packet_id, reason);
             }
-            next = self
-                .answers
-                .next()
-                .now_or_never()
-                .flatten()
-                .and_then(Result::ok);
         }
-        let wanted = self
+        if self
             .entered
             .as_ref()
-            .is_some_and(|entered| entered.receipts);
-        if wanted {
+            .is_some_and(|entered| entered.receipts)
+        {
             let topic = Topic {
                 device: self.id,
                 channel: Channel::DownReceipt,
             }
             .to_string();
-            for receipt in receipts {
+            for receipt in answered.receipts {
                 let json = serde_json::to_vec(&receipt).expect("receipts are plain data");
                 self.protocol.publish(&topic, json);
             }
@@ -444,17 +372,5 @@ impl Session {
             }
         }
         Ok(())
-    }
-}
-
-/// The later receipt of an epoch says all that an earlier one said, but for what was refused: that counts as
-/// answered in the receipt that says so, and goes out by itself.
-fn merge(receipts: &mut Vec<Receipt>, receipt: Receipt) {
-    let known = receipts
-        .iter_mut()
-        .rfind(|known| known.epoch == receipt.epoch && known.rejected.is_empty());
-    match known {
-        Some(known) if receipt.rejected.is_empty() => *known = receipt,
-        _ => receipts.push(receipt),
     }
 }
