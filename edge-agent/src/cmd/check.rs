@@ -1,6 +1,6 @@
 //! `edge-agent check`: everything the agent needs, tried without starting it; one line each, and what to do.
 
-use crate::capture::{self, CameraState, CaptureDeps, Decoders, RetryPolicy};
+use crate::capture::{self, CameraState, CaptureDeps, Decoders, Reason, RetryPolicy};
 use crate::clock::{Clocks, RealClocks, TimeSource};
 use crate::config::{self, CameraConfig, Config};
 use crate::control;
@@ -287,7 +287,7 @@ fn judge_camera(
         ),
         CameraState::Retrying => {
             let why = status.last_error.unwrap_or_default();
-            let hint = if is_running {
+            let hint = if is_running && status.reason != Some(Reason::Auth) {
                 " (the running agent is connected too: some cameras allow one viewer)"
             } else {
                 ""

@@ -222,7 +222,12 @@ fn cameras(report: &StatusReport) -> String {
             .as_ref()
             .filter(|_| matches!(camera.state.as_str(), "retrying" | "failed"))
         {
-            let _ = writeln!(text, "{}: {error}", camera.name);
+            let name = if error.contains(&camera.name) {
+                String::new()
+            } else {
+                format!("{}: ", camera.name)
+            };
+            let _ = writeln!(text, "{name}{error}");
         }
     }
     text
