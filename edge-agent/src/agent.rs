@@ -5,6 +5,7 @@
 
 mod cameras;
 mod commands;
+mod roster;
 mod view;
 mod watchdog;
 
@@ -127,6 +128,7 @@ impl Agent {
         for record in cameras.failure_records(&time) {
             spool.put_durable(record).await?;
         }
+        roster::tell_removals(&data_dir, &config.cameras, &spool, &time).await?;
         let inputs = cameras
             .slots()
             .into_iter()

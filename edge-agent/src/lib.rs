@@ -11,6 +11,7 @@ pub mod detect;
 pub mod enroll;
 pub mod error;
 pub mod event;
+pub(crate) mod files;
 pub mod frame;
 pub mod geometry;
 pub mod health;
