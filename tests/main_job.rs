@@ -71,7 +71,7 @@ async fn watch(world: &World) -> Result<()> {
 
     let boxes = browser
         .evaluate(
-            "return [...document.querySelectorAll('svg.boxes g rect.line')].map((rect) => ({
+            "return [...document.querySelectorAll('svg.boxes g[data-class=person] rect.line')].map((rect) => ({
                 x: rect.x.baseVal.value, y: rect.y.baseVal.value,
                 width: rect.width.baseVal.value, height: rect.height.baseVal.value }))",
         )

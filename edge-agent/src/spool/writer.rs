@@ -11,8 +11,9 @@ use crate::spool::blob::{BlobDir, StoredFile};
 use crate::spool::database::{self, Layout};
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Work};
-use crate::spool::outbox::{self, Application, Applied, Author, BalanceLine, Chain, Usage};
+use crate::spool::outbox::{self, Application, Applied, Author, Chain, Usage};
 use crate::spool::quota::{self, Excess, Limits};
+use crate::spool::reads::{self, BalanceLine};
 use crate::spool::seal::Item;
 use crate::spool::shared::Shared;
 use crate::spool::tally::{Line, Losses, Reason, Span};
@@ -364,7 +365,7 @@ impl Writer {
             .run(turn, excess)
             .map_err(SpoolError::database("write records"))?;
         let number =
-            outbox::turn_number(&transaction).map_err(SpoolError::database("count the commit"))?;
+            reads::turn_number(&transaction).map_err(SpoolError::database("count the commit"))?;
         match transaction.commit() {
             Ok(()) => Ok(applied),
             Err(source) => Err(Failed {
@@ -405,7 +406,7 @@ impl Writer {
         self.blobs = BlobDir::open(self.layout.blobs())?;
         let connection = database::open(&self.layout, self.author.device, now)?;
         let head = self.chain.head;
-        let begun = outbox::begin_epoch(&connection, self.chain.epoch, now)
+        let begun = reads::begin_epoch(&connection, self.chain.epoch, now)
             .map_err(SpoolError::database("begin an epoch"))?;
         // Same run of the agent, same epoch: numbers and chain go on where they stood.
         self.chain = Chain {
@@ -423,7 +424,7 @@ impl Writer {
     fn turn_number(&self) -> Option<i64> {
         self.connection
             .as_ref()
-            .and_then(|connection| outbox::turn_number(connection).ok())
+            .and_then(|connection| reads::turn_number(connection).ok())
     }
 
     fn report_failure(&self, error: &SpoolError) {
@@ -458,7 +459,7 @@ impl Writer {
                 self.shared.blobs_ready.notify_one();
             }
             Request::Balance(answer) => {
-                let balance = self.read("read the balance", outbox::balance);
+                let balance = self.read("read the balance", reads::balance);
                 drop(answer.send(balance));
             }
             Request::Settle(_)
@@ -471,7 +472,7 @@ impl Writer {
 
     fn begin_session(&mut self) -> Result<(), Fatal> {
         let (backlog_batch, backlog_blob) = self
-            .read("read the newest ids", outbox::newest_ids)
+            .read("read the newest ids", reads::newest_ids)
             .unwrap_or((i64::MAX, i64::MAX));
         self.leases = Leases {
             backlog_batch,
@@ -496,7 +497,7 @@ impl Writer {
         let (after, up_to) = lane.range(self.leases.backlog_batch);
         let is_leased = |id| self.leases.batches.contains_key(&id);
         let stored = self.read("lease batches", |connection| {
-            outbox::next_batches(connection, after, up_to, limit, is_leased)
+            reads::next_batches(connection, after, up_to, limit, is_leased)
         })?;
         let ends = self.time.clocks().boottime() + LEASE;
         let mut leased = Vec::with_capacity(stored.len());
@@ -549,7 +550,7 @@ impl Writer {
         let (after, up_to) = lane.range(self.leases.backlog_blob);
         let is_leased = |id| self.leases.blobs.contains_key(&id);
         let stored = self.read("lease a blob", |connection| {
-            outbox::next_blob(connection, after, up_to, is_leased)
+            reads::next_blob(connection, after, up_to, is_leased)
         })?;
         Ok(stored.map(|blob| {
             let ends = self.time.clocks().boottime() + BLOB_LEASE;
@@ -559,7 +560,7 @@ impl Writer {
             LeasedBlob {
                 id: blob.id,
                 sha256: blob.sha256,
-                class: outbox::media_class(&blob.class),
+                class: reads::media_class(&blob.class),
                 bytes: blob.bytes,
                 content_type: blob.content_type,
                 file: blob.file,
@@ -570,7 +571,7 @@ impl Writer {
     /// Brings the figures that others read up to date and says that the thread lives.
     fn publish(&mut self) {
         let oldest = self
-            .read("read the oldest record", outbox::oldest_pending)
+            .read("read the oldest record", reads::oldest_pending)
             .ok()
             .flatten();
         let leased = self.leases.batches.len() as u64;
