@@ -1,6 +1,5 @@
 //! The real program as systemd and a field engineer meet it: ready, alive, asked, stopped, and refused.
 
-#[allow(dead_code)]
 mod common;
 
 use std::os::unix::net::UnixDatagram;
