@@ -18,6 +18,8 @@ pub struct CameraEntry {
     pub name: String,
     pub url: String,
     pub periodic_picture_seconds: u32,
+    /// Further lines of TOML, such as privacy masks.
+    pub extra: String,
 }
 
 impl CameraEntry {
@@ -27,6 +29,7 @@ impl CameraEntry {
             name: name.to_owned(),
             url: url.to_owned(),
             periodic_picture_seconds: 60,
+            extra: String::new(),
         }
     }
 }
@@ -50,8 +53,8 @@ impl Agent {
         for camera in cameras {
             write!(
                 toml,
-                "\n[[camera]]\nid = \"{}\"\nname = {:?}\nurl = {:?}\nperiodic_picture_seconds = {}\n",
-                camera.id, camera.name, camera.url, camera.periodic_picture_seconds
+                "\n[[camera]]\nid = \"{}\"\nname = {:?}\nurl = {:?}\nperiodic_picture_seconds = {}\n{}\n",
+                camera.id, camera.name, camera.url, camera.periodic_picture_seconds, camera.extra
             )?;
         }
         let config = folder.join("edge-agent.toml");

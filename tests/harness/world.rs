@@ -31,7 +31,6 @@ pub struct World {
     pub receiver: Receiver,
     pub cameras: Camera,
     pub account: Account,
-    pub entries: Vec<CameraEntry>,
     // Removed last: everybody above writes into it.
     _folder: Option<TempDir>,
 }
@@ -56,29 +55,40 @@ impl World {
         options: CameraOptions,
         periodic_picture_seconds: u32,
     ) -> Result<Self> {
+        let mut world = Self::set_up(folder, options, |entry| {
+            entry.periodic_picture_seconds = periodic_picture_seconds;
+        })?;
+        world.agent.start()?;
+        Ok(world)
+    }
+
+    /// Everything but the agent running, which is configured and enrolled; `change` has a word in each camera's
+    /// configuration.
+    pub fn set_up(
+        folder: &Path,
+        options: CameraOptions,
+        change: impl Fn(&mut CameraEntry),
+    ) -> Result<Self> {
         let count = options.cameras;
         let cameras = Camera::start(options)?;
         let mut receiver = Receiver::init(&folder.join("receiver"))?;
         receiver.serve()?;
         let account = receiver.customer("デモ契約", "本社", "demo")?;
-        let entries: Vec<_> = CAMERA_NAMES
-            .iter()
-            .take(count)
-            .enumerate()
-            .map(|(index, name)| CameraEntry {
-                periodic_picture_seconds,
-                ..CameraEntry::new(name, &cameras.url_of(index))
+        let names = CAMERA_NAMES.iter().take(count).enumerate();
+        let entries: Vec<_> = names
+            .map(|(index, name)| {
+                let mut entry = CameraEntry::new(name, &cameras.url_of(index));
+                change(&mut entry);
+                entry
             })
             .collect();
-        let mut agent = Agent::configure(&folder.join("agent"), &entries, "")?;
+        let agent = Agent::configure(&folder.join("agent"), &entries, "")?;
         agent.enroll(&receiver.portal_url(), &receiver.claim("本社")?)?;
-        agent.start()?;
         Ok(Self {
             agent,
             receiver,
             cameras,
             account,
-            entries,
             _folder: None,
         })
     }
