@@ -530,3 +530,11 @@ impl Certificates {
         })
     }
 }
+
+/// The program that can be run for any count, here for fifty: it measures itself and fails when something grows.
+#[test]
+fn fifty_reconnects_leave_nothing_behind() -> Result<()> {
+    let printed = e2e::process::run_ok("reconnects", ["--count", "50"])?;
+    ensure!(printed.contains("50"), "{printed}");
+    Ok(())
+}

@@ -123,7 +123,7 @@ fn https_carries(world: &World) -> Result<()> {
     let words = world.agent.command_raw(&["status"])?;
     let words = String::from_utf8_lossy(&words.stdout);
     ensure!(
-        words.contains("HTTPS"),
+        words.contains("https for") && words.contains("MQTT"),
         "status does not tell people: {words}"
     );
     Ok(())
