@@ -4,6 +4,14 @@
 //! Everything a customer may see takes a [`ContractScope`], which only a signed-in session can make: there is
 //! no way to ask for "all events". Payloads come and go in clear; sealing them at rest is the store's work.
 
+mod admin;
+pub mod sqlite;
+
+pub use admin::{
+    Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
+    Enrollments, NewDevice, Place, SiteRow,
+};
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wire::record::{ObjectBox, PathPoint};
@@ -37,6 +45,16 @@ pub enum StoreError {
     Missing(&'static str),
     #[error("{0} exists already")]
     Exists(&'static str),
+    /// The database was written by a newer version of this program.
+    #[error(
+        "the database {path} has version {found}, newer than {known} which this program knows; \
+         install the newer cloud-receiver, or restore the backup made before the update"
+    )]
+    Newer {
+        path: String,
+        found: i64,
+        known: i64,
+    },
 }
 
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -267,4 +285,15 @@ pub trait DeviceWrites: Send + Sync {
         at: UtcMicros,
     ) -> Result<Vec<wire::command::Command>>;
     async fn command_sent(&self, command: CommandId, at: UtcMicros) -> Result<()>;
+    /// Notes a batch that was refused before it came to a commit, and answers a receipt that says so. What the
+    /// receipt refuses counts as answered in this receipt only.
+    async fn refuse(
+        &self,
+        device: DeviceId,
+        refused: &crate::ingest::accept::Refused,
+        at: UtcMicros,
+    ) -> Result<Option<Receipt>>;
+    /// Counts up when open connections should look again for commands and revocations, whichever process wrote
+    /// them.
+    fn changes(&self) -> tokio::sync::watch::Receiver<i64>;
 }

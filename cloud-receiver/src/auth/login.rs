@@ -1,0 +1,293 @@
+//! Signing in and changing the password.
+//!
+//! Every failure has one answer and takes the same time: an unknown login ID is checked against a hash of its
+//! own, and the answer leaves no earlier than [`FAILURE_TAKES`] after the try came in, whatever the database had
+//! to do. So nobody learns from outside which login IDs exist.
+//!
+//! A browser that signed in to an account gets a cookie that says so: a random word and its HMAC under the stored
+//! password hash. It opens nothing; it only tells the owner's browser from a stranger's when somebody guesses
+//! passwords (see `throttle.rs`). It needs no table, and a new password voids it.
+
+use super::password::{self, HashError, Hashing, Weakness};
+use super::session::{self, Token};
+use super::throttle::{Source, Throttle, Verdict, subscriber};
+use crate::store::{Accounts, StoreError, UserRow};
+use data_encoding::BASE64URL_NOPAD;
+use ring::hmac;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::UtcMicros;
+
+pub const KNOWN_BROWSER_COOKIE: &str = "__Host-known";
+const KNOWN_BROWSER_SECONDS: i64 = 400 * 24 * 3600;
+
+/// How long a failed try takes at least.
+const FAILURE_TAKES: Duration = Duration::from_millis(300);
+/// Longer login IDs are never issued, and need not be remembered.
+const LOGIN_ID_MAX_BYTES: usize = 128;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+/// One try to sign in.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    pub login_id: &'a str,
+    pub password: &'a str,
+    pub address: IpAddr,
+    /// The known-browser cookie, as it came.
+    pub known_browser: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Attempt({} from {})", self.login_id, self.address)
+    }
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    In {
+        token: Token,
+        /// `Set-Cookie` value by which this browser is known from now on.
+        known_browser: String,
+        /// The account as it was before this sign-in: when it was used last, and what failed since.
+        before: UserRow,
+    },
+    /// The one answer for every wrong pair.
+    Wrong,
+    Wait {
+        seconds: i64,
+    },
+}
+
+/// What sign-in shares between requests.
+#[derive(Debug)]
+pub struct Login {
+    hashing: Hashing,
+    throttle: Mutex<Throttle>,
+}
+
+impl Login {
+    pub fn new(hashing: Hashing) -> Self {
+        Self {
+            hashing,
+            throttle: Mutex::default(),
+        }
+    }
+
+    pub async fn sign_in(
+        &self,
+        accounts: &(impl Accounts + ?Sized),
+        attempt: Attempt<'_>,
+        now: UtcMicros,
+    ) -> Result<Outcome, LoginError> {
+        let started = Instant::now();
+        if attempt.login_id.len() > LOGIN_ID_MAX_BYTES
+            || attempt.password.len() > password::MAX_BYTES
+        {
+            tokio::time::sleep_until(started + FAILURE_TAKES).await;
+            return Ok(Outcome::Wrong);
+        }
+        let user = accounts.user(attempt.login_id).await?;
+        let source = source_of(&attempt, user.as_ref());
+        let verdict = self
+            .throttle()
+            .verdict(attempt.login_id, attempt.address, &source, now);
+        let slowdown = match verdict {
+            Verdict::Wait { seconds } => return Ok(Outcome::Wait { seconds }),
+            Verdict::Try { slowdown_seconds } => {
+                Duration::from_secs(slowdown_seconds.unsigned_abs())
+            }
+        };
+        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        let matches = self.hashing.verify(attempt.password, stored).await?;
+        tokio::time::sleep_until(started + slowdown).await;
+
+        match user {
+            Some(user) if matches => {
+                self.throttle().succeeded(attempt.login_id, &source);
+                let token = session::begin(accounts, &user.login_id, now).await?;
+                accounts.record_sign_in(&user.login_id, now, true).await?;
+                tracing::info!(user = %user.login_id, "{} signed in", user.login_id);
+                Ok(Outcome::In {
+                    token,
+                    known_browser: known_browser_cookie(&user),
+                    before: user,
+                })
+            }
+            user => {
+                self.throttle()
+                    .failed(attempt.login_id, attempt.address, &source, now);
+                if let Some(user) = user {
+                    accounts.record_sign_in(&user.login_id, now, false).await?;
+                    tracing::warn!(
+                        user = %user.login_id, address = %attempt.address,
+                        "wrong password for {} from {}", user.login_id, attempt.address
+                    );
+                }
+                tokio::time::sleep_until(started + FAILURE_TAKES.max(slowdown)).await;
+                Ok(Outcome::Wrong)
+            }
+        }
+    }
+
+    /// Changes a signed-in user's own password. The current one is asked again, so that a browser left open is
+    /// not enough; tries at it are throttled like sign-ins.
+    pub async fn change_password(
+        &self,
+        accounts: &(impl Accounts + ?Sized),
+        login_id: &str,
+        change: PasswordChange<'_>,
+        now: UtcMicros,
+    ) -> Result<ChangeOutcome, LoginError> {
+        let source = Source::Address(subscriber(change.address));
+        let verdict = self
+            .throttle()
+            .verdict(login_id, change.address, &source, now);
+        if let Verdict::Wait { seconds } = verdict {
+            return Ok(ChangeOutcome::Wait { seconds });
+        }
+        let user = accounts.user(login_id).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        if change.current.len() > password::MAX_BYTES
+            || !self.hashing.verify(change.current, stored).await?
+        {
+            self.throttle()
+                .failed(login_id, change.address, &source, now);
+            return Ok(ChangeOutcome::WrongCurrent);
+        }
+        if change.new != change.repeated {
+            return Ok(ChangeOutcome::NotRepeated);
+        }
+        if let Err(weakness) = password::judge(change.new, change.current, login_id) {
+            return Ok(ChangeOutcome::Weak(weakness));
+        }
+        let hash = self.hashing.hash(change.new).await?;
+        accounts.set_password(login_id, &hash, false).await?;
+        let token = session::begin(accounts, login_id, now).await?;
+        accounts
+            .delete_other_sessions(login_id, token.hash())
+            .await?;
+        let known_browser = accounts
+            .user(login_id)
+            .await?
+            .map(|user| known_browser_cookie(&user));
+        tracing::info!(user = %login_id, "{login_id} changed the own password; other sessions ended");
+        Ok(ChangeOutcome::Changed {
+            token,
+            known_browser,
+        })
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        // Counts stay right whatever panicked while they were held.
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct PasswordChange<'a> {
+    pub current: &'a str,
+    pub new: &'a str,
+    pub repeated: &'a str,
+    pub address: IpAddr,
+}
+
+impl std::fmt::Debug for PasswordChange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordChange(***)")
+    }
+}
+
+#[derive(Debug)]
+pub enum ChangeOutcome {
+    /// Every other session of the user has ended; this one goes on under a new token.
+    Changed {
+        token: Token,
+        known_browser: Option<String>,
+    },
+    WrongCurrent,
+    NotRepeated,
+    Weak(Weakness),
+    Wait {
+        seconds: i64,
+    },
+}
+
+fn source_of(attempt: &Attempt<'_>, user: Option<&UserRow>) -> Source {
+    match (attempt.known_browser, user) {
+        (Some(cookie), Some(user)) => known_word(cookie, user)
+            .map(|word| Source::KnownBrowser(word.to_owned()))
+            .unwrap_or(Source::Address(subscriber(attempt.address))),
+        _ => Source::Address(subscriber(attempt.address)),
+    }
+}
+
+fn known_browser_cookie(user: &UserRow) -> String {
+    let word = ring::rand::generate::<[u8; 16]>(&ring::rand::SystemRandom::new())
+        .expect("the operating system's random source answers")
+        .expose();
+    let word = BASE64URL_NOPAD.encode(&word);
+    let tag = hmac::sign(&known_key(user), known_message(&word, user).as_bytes());
+    format!(
+        "{KNOWN_BROWSER_COOKIE}={word}.{}; Path=/; Max-Age={KNOWN_BROWSER_SECONDS}; Secure; HttpOnly; SameSite=Strict",
+        BASE64URL_NOPAD.encode(tag.as_ref())
+    )
+}
+
+/// The random word of a cookie that this account's password hash vouches for.
+fn known_word<'a>(cookie: &'a str, user: &UserRow) -> Option<&'a str> {
+    let (word, tag) = cookie.split_once('.')?;
+    let tag = BASE64URL_NOPAD.decode(tag.as_bytes()).ok()?;
+    hmac::verify(&known_key(user), known_message(word, user).as_bytes(), &tag)
+        .ok()
+        .map(|()| word)
+}
+
+fn known_key(user: &UserRow) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, user.password_hash.as_bytes())
+}
+
+fn known_message(word: &str, user: &UserRow) -> String {
+    format!("known-browser\0{}\0{word}", user.login_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn user(login_id: &str, password_hash: &str) -> UserRow {
+        UserRow {
+            login_id: login_id.into(),
+            contract: wire::ContractId(Uuid::nil()),
+            password_hash: password_hash.into(),
+            must_change_password: false,
+            last_sign_in_us: None,
+            failed_sign_ins: 0,
+        }
+    }
+
+    #[test]
+    fn a_browser_is_known_to_its_account_until_the_password_changes() {
+        let tanaka = user("tanaka", "hash-1");
+        let header = known_browser_cookie(&tanaka);
+        let value = header
+            .split_once('=')
+            .and_then(|(_, rest)| rest.split(';').next())
+            .expect("a value");
+        assert!(known_word(value, &tanaka).is_some());
+        assert!(known_word(value, &user("suzuki", "hash-1")).is_none());
+        assert!(known_word(value, &user("tanaka", "hash-2")).is_none());
+        assert!(known_word("forged.AAAA", &tanaka).is_none());
+        assert!(known_word("", &tanaka).is_none());
+    }
+}

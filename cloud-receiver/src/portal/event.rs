@@ -1,0 +1,341 @@
+//! One event: the picture first, then when, where, what, and how far it can be trusted.
+
+use super::layout::{self, Tab};
+use super::problem::Problem;
+use super::visit::Visit;
+use super::words::{Words, thousands};
+use super::{PortalState, timeline};
+use crate::auth::session::Session;
+use crate::store::{EventDetail, LinkState, PictureRef, Proof};
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+use wire::record::{ObjectBox, PathPoint};
+use wire::{ClockState, EventId, Sha256};
+
+pub async fn show(
+    State(state): State<PortalState>,
+    visit: Visit,
+    session: Session,
+    Path(id): Path<String>,
+) -> Result<Markup, Problem> {
+    let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
+    let detail = state.store.event(session.scope, id).await?;
+    Ok(page(&visit, &detail.ok_or(Problem::NotFound)?))
+}
+
+pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
+    let words = visit.words();
+    let row = &event.row;
+    let class = words.class_name(&row.class);
+    let title = visit.lang.event_title(class, &row.camera_name);
+    let body = html! {
+        article.event data-event-page=(row.id) data-revision=(row.revision) {
+            header.event-head {
+                h1 { (title) }
+                p.event-when {
+                    time.tabular datetime=(visit.machine(row.opened_at_us)) { (visit.full(row.opened_at_us)) }
+                    " " span.age { "(" (layout::age(visit, row.opened_at_us)) ")" }
+                }
+            }
+            div.event-body {
+                div.event-picture {
+                    @match &row.snapshot {
+                        Some(picture) => (evidence(visit, event, picture)),
+                        None => div.no-evidence { p { (words.picture_coming) } },
+                    }
+                    (neighbours(words, event))
+                }
+                div.event-facts {
+                    (verdict(visit, &event.proof, row.snapshot.as_ref()))
+                    (facts(visit, event))
+                }
+            }
+        }
+    };
+    layout::page(visit, Tab::Events, &title, &body)
+}
+
+/// The whole picture, never cropped, with what was found drawn over it. The switches are plain checkboxes that
+/// the style sheet listens to, so they work without a script.
+fn evidence(visit: &Visit, event: &EventDetail, picture: &PictureRef) -> Markup {
+    let words = visit.words();
+    let row = &event.row;
+    let class = words.class_name(&row.class);
+    let boxes = picture
+        .boxes
+        .iter()
+        .map(|object| label(words, object))
+        .collect::<Vec<_>>()
+        .join("、");
+    html! {
+        figure.evidence {
+            div.layers {
+                img src={ "/media/" (picture.sha256) } width=(picture.width) height=(picture.height)
+                    alt=(visit.lang.event_picture(class, &row.camera_name, &boxes)) fetchpriority="high";
+                svg.boxes viewBox={ "0 0 " (picture.width) " " (picture.height) } aria-hidden="true" {
+                    @for object in &picture.boxes {
+                        (drawn_box(words, picture, object, object.track == Some(event.track)))
+                    }
+                }
+                @if event.path.len() > 1 {
+                    svg.path viewBox={ "0 0 " (picture.width) " " (picture.height) } aria-hidden="true" {
+                        (drawn_path(picture, &event.path))
+                    }
+                }
+            }
+            figcaption {
+                label.switch { input type="checkbox" name="boxes" checked; span { (words.show_boxes) } }
+                @if event.path.len() > 1 {
+                    label.switch { input type="checkbox" name="path"; span { (words.show_path) } }
+                }
+                button.print type="button" hidden { (words.print) }
+            }
+        }
+    }
+}
+
+fn label(words: &Words, object: &ObjectBox) -> String {
+    format!("{} {}", words.class_name(&object.class), percent(object.score))
+}
+
+fn percent(score: f32) -> String {
+    format!("{:.0}%", f64::from(score.clamp(0.0, 1.0)) * 100.0)
+}
+
+/// A rectangle with its label above it, or inside it at the top of the picture. `own` is the event's object.
+fn drawn_box(words: &Words, picture: &PictureRef, object: &ObjectBox, own: bool) -> Markup {
+    let (width, height) = (picture.width as f32, picture.height as f32);
+    let rect = &object.rect;
+    let (x, y) = (rect.x * width, rect.y * height);
+    let (w, h) = ((rect.w * width).max(1.0), (rect.h * height).max(1.0));
+    // So that it can be read on a phone, where the picture is as wide as the hand.
+    let size = width.max(height) / 36.0;
+    let text = label(words, object);
+    let text_width = size * (0.62 * text.chars().map(columns).sum::<u32>() as f32 + 0.8);
+    let text_y = if y >= size * 1.5 { y - size * 1.5 } else { y };
+    let text_x = x.min(width - text_width).max(0.0);
+    html! {
+        g class=(if own { "box own" } else { "box" }) {
+            rect.halo x=(round(x)) y=(round(y)) width=(round(w)) height=(round(h)) fill="none" {}
+            rect.line x=(round(x)) y=(round(y)) width=(round(w)) height=(round(h)) fill="none" {}
+            rect.label-back x=(round(text_x)) y=(round(text_y)) width=(round(text_width)) height=(round(size * 1.5)) {}
+            text x=(round(text_x + size * 0.4)) y=(round(text_y + size * 1.1)) font-size=(round(size)) { (text) }
+        }
+    }
+}
+
+/// How wide a sign is set: Japanese ones take two columns.
+fn columns(sign: char) -> u32 {
+    if sign.is_ascii() { 1 } else { 2 }
+}
+
+fn drawn_path(picture: &PictureRef, path: &[PathPoint]) -> Markup {
+    let (width, height) = (picture.width as f32, picture.height as f32);
+    let points = path
+        .iter()
+        .map(|point| format!("{},{}", round(point.x * width), round(point.y * height)))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let radius = width.max(height) / 110.0;
+    html! {
+        polyline.halo points=(points) fill="none" {}
+        polyline.line points=(points) fill="none" {}
+        @if let Some(end) = path.last() {
+            circle cx=(round(end.x * width)) cy=(round(end.y * height)) r=(round(radius)) {}
+        }
+    }
+}
+
+fn round(length: f32) -> String {
+    format!("{length:.1}")
+}
+
+fn neighbours(words: &Words, event: &EventDetail) -> Markup {
+    html! {
+        nav.neighbours {
+            @match event.older {
+                Some(id) => a.button rel="prev" href={ "/events/" (id) } { (layout::icon_older()) (words.older_event) },
+                None => span {},
+            }
+            @if let Some(id) = event.newer {
+                a.button rel="next" href={ "/events/" (id) } { (words.newer_event) (layout::icon_newer()) }
+            }
+        }
+    }
+}
+
+fn facts(visit: &Visit, event: &EventDetail) -> Markup {
+    let words = visit.words();
+    let row = &event.row;
+    let seen_until = row.closed_at_us.unwrap_or(row.last_seen_at_us);
+    let duration = timeline::seconds_between(row.opened_at_us, seen_until);
+    html! {
+        section.sheet {
+            h2 { (words.facts) }
+            dl.facts {
+                div { dt { (words.class) } dd { (words.class_name(&row.class)) } }
+                div { dt { (words.score) } dd.tabular { (percent(row.score)) } }
+                div { dt { (words.site) } dd { (row.site_name) } }
+                div { dt { (words.camera) } dd { a href={ "/events?camera=" (row.camera) } { (row.camera_name) } } }
+                div { dt { (words.opened_at) } dd.tabular { (visit.full(row.opened_at_us)) } }
+                div { dt { (words.clock) } dd { (clock(visit, event)) } }
+                div { dt { (words.last_seen) } dd.tabular { (visit.full(row.last_seen_at_us)) } }
+                div {
+                    dt { (words.duration) }
+                    dd.tabular {
+                        (visit.lang.duration(duration))
+                        @if row.closed_at_us.is_none() { " · " span.ongoing { (words.ongoing) } }
+                    }
+                }
+                div { dt { (words.received_at) } dd.tabular { (visit.full(event.received_at_us)) } }
+                div { dt { (words.device) } dd.code { (event.device) } }
+            }
+        }
+    }
+}
+
+/// How far the times above can be trusted.
+fn clock(visit: &Visit, event: &EventDetail) -> Markup {
+    let words = visit.words();
+    let stamp = event.clock;
+    let offset_ms = stamp.offset_us / 1000;
+    html! {
+        @match stamp.state {
+            ClockState::Synced | ClockState::Holdover => {
+                span.mark-good {
+                    (layout::icon_good())
+                    (if stamp.state == ClockState::Synced { words.clock_synced } else { words.clock_held })
+                }
+                @if let Some(error) = stamp.error_us {
+                    " " span.tabular { (visit.lang.clock_within(error.div_ceil(1000))) }
+                }
+                @if offset_ms != 0 { " · " span.tabular { (visit.lang.corrected_by(offset_ms)) } }
+            }
+            ClockState::Unsynced | ClockState::Unknown => {
+                span.mark-bad { (layout::icon_bad()) (words.clock_unsynced) }
+                p.hint { (words.clock_unsynced_hint) }
+            }
+        }
+    }
+}
+
+/// What the checks add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Verified,
+    NotVerified,
+    Tampering,
+}
+
+impl Verdict {
+    /// Anything that does not match is tampering; anything still open leaves it unverified. A picture that was
+    /// announced must be there and match.
+    pub(super) fn of(proof: &Proof) -> Self {
+        let broken = !proof.signature_ok
+            || proof.link == LinkState::Broken
+            || proof.picture_ok == Some(false);
+        if broken {
+            Self::Tampering
+        } else if proof.link == LinkState::Pending {
+            Self::NotVerified
+        } else {
+            Self::Verified
+        }
+    }
+}
+
+fn verdict(visit: &Visit, proof: &Proof, picture: Option<&PictureRef>) -> Markup {
+    let words = visit.words();
+    let (class, icon, title, text) = match Verdict::of(proof) {
+        Verdict::Verified => ("good", layout::icon_good(), words.verified, words.verified_text),
+        Verdict::NotVerified => (
+            "wait",
+            layout::icon_pending(),
+            words.not_verified,
+            words.not_verified_text,
+        ),
+        Verdict::Tampering => ("bad", layout::icon_bad(), words.tampering, words.tampering_text),
+    };
+    let link = match proof.link {
+        LinkState::Ok => Check::Ok,
+        LinkState::Pending => Check::Pending,
+        LinkState::Broken => Check::Failed,
+    };
+    let picture_check = match proof.picture_ok {
+        Some(true) => Check::Ok,
+        Some(false) => Check::Failed,
+        None => Check::NoPicture,
+    };
+    let signature = if proof.signature_ok { Check::Ok } else { Check::Failed };
+    html! {
+        section class={ "verdict " (class) } {
+            h2 { (icon) (title) }
+            p { (text) }
+            details {
+                summary { (words.what_was_checked) }
+                dl.facts {
+                    div { dt { (words.check_signature) } dd { (check(words, signature)) } }
+                    div { dt { (words.check_link) } dd { (check(words, link)) } }
+                    div { dt { (words.check_picture) } dd { (check(words, picture_check)) } }
+                    div {
+                        dt { (words.record_number) }
+                        dd.code { (proof.epoch) "-" (thousands(proof.first_seq)) }
+                    }
+                    div { dt { (words.batch_hash) } dd.code { (proof.batch_sha256) } }
+                    @if let Some(picture) = picture {
+                        div { dt { (words.picture_hash) } dd.code { (picture.sha256) } }
+                    }
+                    div {
+                        dt { (words.key_fingerprint) }
+                        dd.code { (Sha256::of(&proof.record_key.0)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Check {
+    Ok,
+    Failed,
+    Pending,
+    NoPicture,
+}
+
+fn check(words: &Words, check: Check) -> Markup {
+    html! {
+        @match check {
+            Check::Ok => span.mark-good { (layout::icon_good()) (words.check_ok) },
+            Check::Failed => span.mark-bad { (layout::icon_bad()) (words.check_failed) },
+            Check::Pending => span.mark-wait { (layout::icon_pending()) (words.check_pending) },
+            Check::NoPicture => span { (words.check_no_picture) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_as_good_as_its_weakest_check() {
+        let verdict = |signature_ok, link, picture_ok| {
+            Verdict::of(&Proof {
+                signature_ok,
+                link,
+                epoch: wire::Epoch(1),
+                first_seq: 1,
+                batch_sha256: Sha256::ZERO,
+                record_key: wire::VerifyingKey([0; 32]),
+                picture_ok,
+            })
+        };
+        assert_eq!(verdict(true, LinkState::Ok, Some(true)), Verdict::Verified);
+        assert_eq!(verdict(true, LinkState::Ok, None), Verdict::Verified);
+        assert_eq!(verdict(true, LinkState::Pending, Some(true)), Verdict::NotVerified);
+        assert_eq!(verdict(false, LinkState::Pending, None), Verdict::Tampering);
+        assert_eq!(verdict(true, LinkState::Broken, Some(true)), Verdict::Tampering);
+        assert_eq!(verdict(true, LinkState::Ok, Some(false)), Verdict::Tampering);
+    }
+}

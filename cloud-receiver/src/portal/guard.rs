@@ -1,0 +1,301 @@
+//! What stands around every page: the visit, the session, protection against forged requests, headers, and a
+//! page for whatever goes wrong.
+//!
+//! Pages are closed unless the route table opens them. A request that changes something must prove that a page
+//! of this very host sent it: by `Origin`, and by `Sec-Fetch-Site` where the browser says it. The session cookie
+//! is `SameSite=Lax` besides.
+
+use super::problem::Problem;
+use super::visit::{self, Visit, Who};
+use super::words::Lang;
+use super::{Access, PortalState, cookies};
+use crate::auth::session::{self, Token, Use};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// On every answer, whatever it is. `same-origin` and not `no-referrer`: with the latter, browsers send
+/// `Origin: null` with our own forms.
+const SECURITY_HEADERS: [(HeaderName, &str); 8] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    ),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+];
+
+/// The outermost layer of our own.
+pub async fn around(State(state): State<PortalState>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut visit = Visit::new(&state, &parts);
+    let mut response = match before(&parts) {
+        Some(answer) => answer,
+        None => {
+            parts.extensions.insert(visit.clone());
+            let run = next.run(Request::from_parts(parts, body));
+            AssertUnwindSafe(run)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Problem::internal("a handler panicked").into_response())
+        }
+    };
+    visit.who = response.extensions_mut().remove::<Who>();
+    let mut response = drawn(response, &visit);
+    set_headers(response.headers_mut());
+    response
+}
+
+/// Answers that need no handler.
+fn before(parts: &Parts) -> Option<Response> {
+    let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+    if changes && !is_of_this_host(&parts.headers, &parts.uri) {
+        return Some(Problem::Forbidden.into_response());
+    }
+    if parts.method == Method::GET
+        && let Some((lang, address)) = chosen_language(&parts.uri)
+    {
+        let cookie = [(header::SET_COOKIE, visit::lang_cookie(lang))];
+        return Some((cookie, Redirect::to(&address)).into_response());
+    }
+    None
+}
+
+/// Replaces an error without a page by its page.
+fn drawn(mut response: Response, visit: &Visit) -> Response {
+    let status = response.status();
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if status.is_client_error() || status.is_server_error() => Problem::of_status(status),
+        None => return response,
+    };
+    if let Problem::Internal(cause) = &problem {
+        tracing::error!(path = %visit.address, "the portal could not answer {}: {cause}", visit.address);
+    }
+    let status = match status {
+        StatusCode::METHOD_NOT_ALLOWED => status,
+        _ => problem.status(),
+    };
+    let mut page = (status, problem.page(visit)).into_response();
+    for kept in [header::ALLOW, header::SET_COOKIE] {
+        if let Some(value) = response.headers().get(&kept) {
+            page.headers_mut().insert(kept, value.clone());
+        }
+    }
+    page
+}
+
+fn set_headers(headers: &mut HeaderMap) {
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Cookie, Accept-Language"),
+    );
+}
+
+/// Lets in who may come, and gives the handler the session.
+pub async fn admit(
+    State((state, access)): State<(PortalState, Access)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let use_of_it = match access {
+        Access::Public => return next.run(request).await,
+        Access::Page => Use::Page,
+        Access::Part => Use::Background,
+    };
+    let token = cookies::find(request.headers(), session::COOKIE).map(Token::from_cookie);
+    let found = match &token {
+        Some(token) => {
+            session::resume(&*state.store, token.hash(), use_of_it, state.now()).await
+        }
+        None => Ok(None),
+    };
+    let session = match found {
+        Ok(Some(session)) => session,
+        Ok(None) => return turned_away(access, &request, token.is_some()),
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    let who = Who::from(&session);
+    let mut response = if session.must_change_password && !is_open_to_all(request.uri().path()) {
+        match access {
+            Access::Page => Redirect::to("/password").into_response(),
+            _ => Problem::Unauthorized.into_response(),
+        }
+    } else {
+        if let Some(visit) = request.extensions_mut().get_mut::<Visit>() {
+            visit.who = Some(who.clone());
+        }
+        request.extensions_mut().insert(session);
+        next.run(request).await
+    };
+    response.extensions_mut().insert(who);
+    response
+}
+
+/// Where a user goes who still has the issued password.
+fn is_open_to_all(path: &str) -> bool {
+    matches!(path, "/password" | "/sign-out")
+}
+
+fn turned_away(access: Access, request: &Request, had_a_session: bool) -> Response {
+    if access == Access::Part {
+        return Problem::Unauthorized.into_response();
+    }
+    let wanted = match request.method() {
+        &Method::GET => request.uri().path_and_query().map_or("/", |p| p.as_str()),
+        _ => "/",
+    };
+    let mut query = form_query(&[("next", wanted)]);
+    if had_a_session {
+        query.push_str("&ended=1");
+    }
+    let mut response = Redirect::to(&format!("/sign-in?{query}")).into_response();
+    if had_a_session
+        && let Ok(value) = HeaderValue::from_str(&session::ended_cookie())
+    {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    response
+}
+
+/// Pairs as a query string.
+pub fn form_query(pairs: &[(&str, &str)]) -> String {
+    pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={}", encode(value)))
+        .collect::<Vec<_>>()
+        .join("&")
+}
+
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+        out
+    })
+}
+
+/// Whether a page of this host sent the request.
+fn is_of_this_host(headers: &HeaderMap, uri: &Uri) -> bool {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let fetch_site = text(&HeaderName::from_static("sec-fetch-site"));
+    if fetch_site.is_some_and(|site| site != "same-origin") {
+        return false;
+    }
+    let host = uri
+        .authority()
+        .map(axum::http::uri::Authority::as_str)
+        .or_else(|| text(&header::HOST));
+    match (text(&header::ORIGIN), host) {
+        (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
+        (Some(_), None) => false,
+        // Every browser of the last years sends at least one of the two with a form.
+        (None, _) => fetch_site.is_some(),
+    }
+}
+
+/// `?lang=` and the same address without it.
+fn chosen_language(uri: &Uri) -> Option<(Lang, String)> {
+    let query = uri.query()?;
+    let lang = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("lang="))
+        .and_then(Lang::from_code)?;
+    let rest: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.starts_with("lang="))
+        .collect();
+    let path = local_path(uri.path());
+    let address = if rest.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", rest.join("&"))
+    };
+    Some((lang, address))
+}
+
+/// A path that stays on this host: `//elsewhere` and `/\elsewhere` are addresses of other hosts.
+pub fn local_path(path: &str) -> &str {
+    let stays = path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.contains('\\')
+        && !path.chars().any(char::is_control);
+    if stays { path } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_our_own_pages_may_change_anything() {
+        let uri = Uri::from_static("/sign-in");
+        let check = |pairs: &[_], expected| {
+            assert_eq!(is_of_this_host(&headers(pairs), &uri), expected, "{pairs:?}");
+        };
+        let host = ("host", "portal.example:8443");
+        check(&[host, ("origin", "https://portal.example:8443")], true);
+        check(&[host, ("origin", "https://portal.example:8443"), ("sec-fetch-site", "same-origin")], true);
+        check(&[host, ("sec-fetch-site", "same-origin")], true);
+        check(&[host], false);
+        check(&[host, ("origin", "null")], false);
+        check(&[host, ("origin", "http://portal.example:8443")], false);
+        check(&[host, ("origin", "https://portal.example")], false);
+        check(&[host, ("origin", "https://portal.example:8443.evil.example")], false);
+        check(&[host, ("origin", "https://portal.example:8443"), ("sec-fetch-site", "same-site")], false);
+        check(&[host, ("sec-fetch-site", "cross-site")], false);
+        check(&[host, ("sec-fetch-site", "none")], false);
+    }
+
+    #[test]
+    fn the_way_back_never_leaves_the_host() {
+        for path in ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\r\nb"] {
+            assert_eq!(local_path(path), "/", "{path}");
+        }
+        assert_eq!(local_path("/events?class=person"), "/events?class=person");
+    }
+
+    #[test]
+    fn choosing_a_language_keeps_the_rest_of_the_address() {
+        let check = |uri, expected: Option<(Lang, &str)>| {
+            let chosen = chosen_language(&Uri::from_static(uri));
+            assert_eq!(chosen, expected.map(|(lang, to)| (lang, to.to_owned())), "{uri}");
+        };
+        check("/events?class=person&lang=en", Some((Lang::En, "/events?class=person")));
+        check("/?lang=ja", Some((Lang::Ja, "/")));
+        check("/?lang=xx", None);
+        check("/", None);
+        check("//evil.example?lang=ja", Some((Lang::Ja, "/")));
+    }
+}

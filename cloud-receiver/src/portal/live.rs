@@ -1,0 +1,87 @@
+//! News as server-sent events: what is committed leaves at once.
+//!
+//! Only ids travel; the page then fetches the one card it needs, through the same session check as any other
+//! request. The stream looks after its own session: it asks again every few seconds, and ends when the session
+//! has. A browser that lagged behind, or that comes back, is told to reload its lists.
+
+use super::PortalState;
+use crate::auth::session::{self, Session, Use};
+use crate::live::{Heard, Listener};
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, Stream};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How long a session that has ended can still hear that something happened (not what).
+const SESSION_CHECK_EVERY: Duration = Duration::from_secs(5);
+/// Proxies and phones drop connections that are silent for long.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How long the browser waits before it comes back.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+pub async fn stream(State(state): State<PortalState>, session: Session) -> Response {
+    let listener = state.live.subscribe(session.scope);
+    let sse = Sse::new(events(state, session, listener))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY));
+    // Some reverse proxies collect answers before they pass them on.
+    let unbuffered = [(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    )];
+    (unbuffered, sse).into_response()
+}
+
+fn events(
+    state: PortalState,
+    session: Session,
+    listener: Listener,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    let first = Event::default().event("ready").data("").retry(RETRY_AFTER);
+    let mut check = tokio::time::interval_at(
+        Instant::now() + SESSION_CHECK_EVERY,
+        SESSION_CHECK_EVERY,
+    );
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let rest = stream::unfold(
+        (state, session, listener, check),
+        |(state, session, mut listener, mut check)| async move {
+            loop {
+                let heard = tokio::select! {
+                    biased;
+                    () = state.stop.cancelled() => return None,
+                    heard = listener.next() => heard,
+                    _ = check.tick() => {
+                        if has_ended(&state, &session).await { return None }
+                        continue;
+                    }
+                };
+                let event = match heard {
+                    Heard::News(news) => Event::default().event("news").json_data(&news),
+                    Heard::Lagged => Ok(Event::default().event("reload").data("")),
+                    Heard::Closed => return None,
+                };
+                match event {
+                    Ok(event) => return Some((Ok(event), (state, session, listener, check))),
+                    Err(error) => tracing::error!("news that cannot be written as JSON: {error}"),
+                }
+            }
+        },
+    );
+    futures::StreamExt::chain(stream::once(async { Ok(first) }), rest)
+}
+
+/// A store that cannot answer ends the stream too: the browser comes back and asks again.
+async fn has_ended(state: &PortalState, session: &Session) -> bool {
+    let found = session::resume(
+        &*state.store,
+        session.token_hash,
+        Use::Background,
+        state.now(),
+    )
+    .await;
+    !matches!(found, Ok(Some(_)))
+}

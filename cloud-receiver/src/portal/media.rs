@@ -1,0 +1,47 @@
+//! Pictures, for those whose contract they belong to.
+//!
+//! A picture's address is its hash, so it never changes and a browser may keep it; only its owner's browser, and
+//! nothing between. Of a picture of another contract nobody learns that it exists.
+
+use super::PortalState;
+use super::problem::Problem;
+use crate::auth::session::Session;
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use wire::Sha256;
+
+/// Pictures that a browser may show. Anything else a device may have sent is offered as a file, never run.
+const SHOWN_TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/webp"];
+
+pub async fn show(
+    State(state): State<PortalState>,
+    session: Session,
+    Path(sha256): Path<String>,
+) -> Result<Response, Problem> {
+    let sha256: Sha256 = sha256.parse().map_err(|_| Problem::NotFound)?;
+    let row = state.store.media(session.scope, sha256).await?;
+    let row = row.ok_or(Problem::NotFound)?;
+    let bytes = state
+        .blobs
+        .get(session.scope.contract(), row.device, sha256)
+        .await
+        .map_err(Problem::internal)?
+        .ok_or(Problem::NotFound)?;
+    let shown = SHOWN_TYPES.iter().find(|known| **known == row.content_type);
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            *shown.unwrap_or(&"application/octet-stream"),
+        ),
+        (
+            header::CACHE_CONTROL,
+            "private, max-age=604800, immutable",
+        ),
+        (
+            HeaderName::from_static("content-disposition"),
+            if shown.is_some() { "inline" } else { "attachment" },
+        ),
+    ];
+    Ok((headers, bytes).into_response())
+}

@@ -1,0 +1,177 @@
+//! The portal: what a customer sees. *What happened, and can I trust it?*
+//!
+//! Every page is a function from what the store says to HTML; handlers only fetch and call it. All pages stand in
+//! one table, [`routes`]: each says who may come, the router is built from it, and the tests that walk all pages
+//! read it too, so that no page can be added without being guarded and tested.
+//!
+//! Pages work without JavaScript; `assets/portal.js` adds live updates and nothing else. No inline script or style
+//! exists, so the content security policy can forbid both.
+
+mod account;
+mod assets;
+mod condition;
+mod cookies;
+mod event;
+mod guard;
+mod layout;
+mod live;
+mod media;
+mod overview;
+mod password;
+mod problem;
+mod sign_in;
+mod thumbnail;
+mod timeline;
+mod visit;
+pub mod when;
+pub mod words;
+
+use crate::auth::login::Login;
+use crate::auth::password::Hashing;
+use crate::blob::Blobs;
+use crate::live::Live;
+use crate::store::{Accounts, CustomerReads};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, get, post};
+use jiff::tz::TimeZone;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use wire::UtcMicros;
+
+/// Most bytes of a form: login ID and two passwords fit many times.
+const FORM_LIMIT_BYTES: usize = 16 * 1024;
+
+/// What the portal asks of the store.
+pub trait PortalStore: CustomerReads + Accounts {}
+impl<T: CustomerReads + Accounts> PortalStore for T {}
+
+/// Where customers turn to; shown in every page's footer.
+#[derive(Clone, Debug, Default)]
+pub struct Contact {
+    /// The operator's name, as customers know it.
+    pub name: String,
+    /// An e-mail address.
+    pub mail: Option<String>,
+    pub phone: Option<String>,
+}
+
+/// Everything the portal needs, made once in `app.rs`.
+#[derive(Clone)]
+pub struct PortalState {
+    pub store: Arc<dyn PortalStore>,
+    pub blobs: Arc<Blobs>,
+    pub live: Live,
+    pub login: Arc<Login>,
+    pub contact: Arc<Contact>,
+    /// The contracts' time zone.
+    pub zone: TimeZone,
+    pub clock: Arc<dyn Fn() -> UtcMicros + Send + Sync>,
+    /// Ends the open event streams, so that shutting down need not wait for browsers.
+    pub stop: CancellationToken,
+}
+
+impl PortalState {
+    /// With Japan Standard Time and the machine's clock.
+    pub fn new(
+        store: Arc<dyn PortalStore>,
+        blobs: Arc<Blobs>,
+        live: Live,
+        hashing: Hashing,
+        contact: Contact,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            blobs,
+            live,
+            login: Arc::new(Login::new(hashing)),
+            contact: Arc::new(contact),
+            zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
+            clock: Arc::new(|| UtcMicros(jiff::Timestamp::now().as_microsecond())),
+            stop,
+        }
+    }
+
+    fn now(&self) -> UtcMicros {
+        (self.clock)()
+    }
+}
+
+impl std::fmt::Debug for PortalState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PortalState")
+    }
+}
+
+/// Who may come to a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// A signed-in user opens a page: without a session, to sign-in and back.
+    Page,
+    /// A signed-in user's page asks for a part of itself: without a session, 401.
+    Part,
+}
+
+/// One row of the table of all routes.
+#[derive(Debug)]
+pub struct Route {
+    pub path: &'static str,
+    pub methods: &'static [&'static str],
+    pub access: Access,
+    handler: MethodRouter<PortalState>,
+}
+
+/// All there is. What is not in here does not exist.
+pub fn routes() -> Vec<Route> {
+    use Access::{Page, Part, Public};
+    let route = |path, methods, access, handler| Route {
+        path,
+        methods,
+        access,
+        handler,
+    };
+    vec![
+        route("/sign-in", &["GET", "POST"], Public, get(sign_in::form).post(sign_in::submit)),
+        route("/offline", &["GET"], Public, get(problem::offline)),
+        route("/offline-worker.js", &["GET"], Public, get(assets::offline_worker)),
+        route("/assets/{name}", &["GET"], Public, get(assets::asset)),
+        route("/", &["GET"], Page, get(overview::show)),
+        route("/events", &["GET"], Page, get(timeline::show)),
+        route("/events/{id}", &["GET"], Page, get(event::show)),
+        route("/account", &["GET"], Page, get(account::show)),
+        route("/account/end-other-sessions", &["POST"], Page, post(account::end_other_sessions)),
+        route("/password", &["GET", "POST"], Page, get(password::form).post(password::submit)),
+        route("/sign-out", &["POST"], Page, post(sign_in::sign_out)),
+        route("/events/{id}/card", &["GET"], Part, get(timeline::card)),
+        route("/cameras/{id}/card", &["GET"], Part, get(overview::card)),
+        route("/media/{sha256}", &["GET"], Part, get(media::show)),
+        route("/live", &["GET"], Part, get(live::stream)),
+    ]
+}
+
+/// The portal as a service. The listener puts `axum::extract::ConnectInfo<SocketAddr>` into each request.
+pub fn router(state: PortalState) -> Router {
+    let guarded = |router: Router<PortalState>, route: Route| {
+        let admit =
+            axum::middleware::from_fn_with_state((state.clone(), route.access), guard::admit);
+        router.route(route.path, route.handler.route_layer(admit))
+    };
+    routes()
+        .into_iter()
+        .fold(Router::new(), guarded)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::not_found)
+        .layer(DefaultBodyLimit::max(FORM_LIMIT_BYTES))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            guard::around,
+        ))
+        .layer(tower_http::compression::CompressionLayer::new())
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

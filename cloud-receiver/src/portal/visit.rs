@@ -1,0 +1,134 @@
+//! One request as a page needs to know it: language, time, address, and who is looking.
+
+use super::problem::Problem;
+use super::when::When;
+use super::words::{Lang, Words};
+use super::{Contact, PortalState, cookies};
+use crate::auth::session::Session;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
+
+pub const LANG_COOKIE: &str = "lang";
+const LANG_COOKIE_SECONDS: u32 = 400 * 24 * 3600;
+
+/// What every page is drawn with. Times are drawn through it, so it derefs to [`When`].
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub when: When,
+    /// Path and query, for the language switch and the way back after sign-in.
+    pub address: String,
+    pub contact: Arc<Contact>,
+    /// Whose page it is; nobody's on the sign-in page.
+    pub who: Option<Who>,
+}
+
+/// What the frame of a page says of the signed-in user.
+#[derive(Clone, Debug)]
+pub struct Who {
+    pub login_id: String,
+    pub contract_name: String,
+    /// Until the issued password is changed there is only one page.
+    pub must_change_password: bool,
+}
+
+impl From<&Session> for Who {
+    fn from(session: &Session) -> Self {
+        Self {
+            login_id: session.login_id.clone(),
+            contract_name: session.contract_name.clone(),
+            must_change_password: session.must_change_password,
+        }
+    }
+}
+
+impl Visit {
+    pub fn new(state: &PortalState, parts: &Parts) -> Self {
+        let lang = cookies::find(&parts.headers, LANG_COOKIE)
+            .and_then(Lang::from_code)
+            .unwrap_or_else(|| {
+                let accepted = parts.headers.get(axum::http::header::ACCEPT_LANGUAGE);
+                Lang::accepted(accepted.and_then(|v| v.to_str().ok()).unwrap_or(""))
+            });
+        Self {
+            when: When {
+                lang,
+                zone: state.zone.clone(),
+                now: state.now(),
+            },
+            address: parts
+                .uri
+                .path_and_query()
+                .map_or_else(|| "/".to_owned(), ToString::to_string),
+            contact: Arc::clone(&state.contact),
+            who: None,
+        }
+    }
+
+    pub fn words(&self) -> &'static Words {
+        self.when.lang.words()
+    }
+
+    /// This address in the other language.
+    pub fn switch_language(&self) -> String {
+        let separator = if self.address.contains('?') { '&' } else { '?' };
+        format!("{}{separator}lang={}", self.address, self.lang.other().code())
+    }
+}
+
+impl Deref for Visit {
+    type Target = When;
+    fn deref(&self) -> &When {
+        &self.when
+    }
+}
+
+/// `Set-Cookie` value that keeps a chosen language.
+pub fn lang_cookie(lang: Lang) -> String {
+    format!(
+        "{LANG_COOKIE}={}; Path=/; Max-Age={LANG_COOKIE_SECONDS}; Secure; HttpOnly; SameSite=Lax",
+        lang.code()
+    )
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Visit>().cloned().ok_or_else(|| {
+            Problem::internal("a handler ran outside of guard::around, which makes the visit")
+        })
+    }
+}
+
+/// Put there by `guard::admit`, and by nothing else.
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Session>()
+            .cloned()
+            .ok_or_else(|| Problem::internal("a handler of a public route asked for a session"))
+    }
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let address = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+        Ok(Self(address))
+    }
+}

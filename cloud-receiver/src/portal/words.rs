@@ -1,0 +1,513 @@
+//! Every word the portal says, in Japanese and in English.
+//!
+//! The catalogue is one struct filled twice by one macro, so a language cannot lack an entry. Sentences with
+//! something put into them are functions of [`Lang`]: word order differs too much for templates.
+
+use std::fmt::Write as _;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lang {
+    Ja,
+    En,
+}
+
+impl Lang {
+    pub fn code(self) -> &'static str {
+        match self {
+            Lang::Ja => "ja",
+            Lang::En => "en",
+        }
+    }
+
+    pub fn from_code(code: &str) -> Option<Self> {
+        match code {
+            "ja" => Some(Lang::Ja),
+            "en" => Some(Lang::En),
+            _ => None,
+        }
+    }
+
+    /// The first language of an `Accept-Language` header that the portal speaks, by weight; Japanese if none.
+    pub fn accepted(header: &str) -> Self {
+        header
+            .split(',')
+            .filter_map(|part| {
+                let mut pieces = part.trim().split(';');
+                let primary = pieces.next()?.split('-').next()?.to_ascii_lowercase();
+                let weight = pieces
+                    .find_map(|piece| piece.trim().strip_prefix("q="))
+                    .map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0));
+                Some((Self::from_code(&primary)?, weight)).filter(|(_, weight)| *weight > 0.0)
+            })
+            // `max_by` prefers the last of equals; the header's order says the first.
+            .fold(None, |best: Option<(Lang, f32)>, next| match best {
+                Some(best) if best.1 >= next.1 => Some(best),
+                _ => Some(next),
+            })
+            .map_or(Lang::Ja, |(lang, _)| lang)
+    }
+
+    pub fn words(self) -> &'static Words {
+        match self {
+            Lang::Ja => &JA,
+            Lang::En => &EN,
+        }
+    }
+
+    pub fn other(self) -> Self {
+        match self {
+            Lang::Ja => Lang::En,
+            Lang::En => Lang::Ja,
+        }
+    }
+}
+
+macro_rules! catalogue {
+    ($($name:ident: $ja:literal | $en:literal;)*) => {
+        /// One language's words, by what they are for.
+        #[derive(Debug)]
+        pub struct Words { $(pub $name: &'static str,)* }
+        static JA: Words = Words { $($name: $ja,)* };
+        static EN: Words = Words { $($name: $en,)* };
+        #[cfg(test)]
+        const ENTRIES: &[(&str, &str, &str)] = &[$((stringify!($name), $ja, $en),)*];
+    };
+}
+
+catalogue! {
+    product: "CaaS ポータル" | "CaaS Portal";
+    overview: "概要" | "Overview";
+    events: "イベント" | "Events";
+    event: "イベント" | "Event";
+    account: "アカウント" | "Account";
+    site: "拠点" | "Site";
+    camera: "カメラ" | "Camera";
+    device: "装置" | "Device";
+    contract: "契約" | "Contract";
+    detection: "検知" | "Detection";
+    latest_picture: "最新画像" | "Latest picture";
+    not_responding: "応答なし" | "Not responding";
+    normal: "正常" | "Normal";
+    starting: "準備中" | "Starting";
+    skip_to_content: "本文へ移動" | "Skip to content";
+    main_navigation: "メインメニュー" | "Main menu";
+    language_switch: "English" | "日本語";
+    contact: "お問い合わせ" | "Contact";
+
+    person: "人物" | "Person";
+    vehicle: "車両" | "Vehicle";
+    bicycle: "自転車" | "Bicycle";
+    motorcycle: "バイク" | "Motorcycle";
+    animal: "動物" | "Animal";
+
+    today: "本日" | "Today";
+    today_events: "本日のイベント" | "Events today";
+    none_yet_today: "まだありません" | "None yet";
+    all_well: "すべてのカメラが正常です" | "All cameras are working";
+    needs_attention: "確認が必要なカメラ" | "Cameras that need attention";
+    sites_and_cameras: "拠点とカメラ" | "Sites and cameras";
+    recent_events: "最近のイベント" | "Recent events";
+    see_all_events: "すべてのイベントを見る" | "See all events";
+    no_sites: "まだ拠点がありません" | "There are no sites yet";
+    no_sites_hint: "拠点と装置の登録が済むと、ここに最新画像が表示されます。ご不明な点はお問い合わせください。" | "Once a site and its device are set up, the latest pictures appear here. Please contact us if you have questions.";
+    no_cameras: "この拠点にはまだカメラがありません。装置が接続されると、ここに表示されます。" | "This site has no cameras yet. They appear here once its device is connected.";
+    no_picture_yet: "画像はまだ届いていません" | "No picture has arrived yet";
+
+    filter: "絞り込み" | "Filter";
+    filter_apply: "この条件で表示" | "Show";
+    filter_clear: "条件を解除" | "Clear";
+    class: "種類" | "Class";
+    day: "日付" | "Date";
+    period: "期間" | "Period";
+    from: "開始" | "From";
+    to: "終了" | "To";
+    all: "すべて" | "All";
+    all_days: "すべての日" | "All days";
+    previous_day: "前の日" | "Previous day";
+    next_day: "次の日" | "Next day";
+    older: "これより前のイベント" | "Older events";
+    newest: "最新のイベントへ" | "Back to the newest";
+    no_events: "該当するイベントはありません" | "No events found";
+    no_events_hint: "条件を広げると見つかるかもしれません。" | "A wider filter may find some.";
+    no_events_ever: "イベントはまだありません" | "No events yet";
+    no_events_ever_hint: "カメラが人物や車両を検知すると、ここにすぐ表示されます。" | "As soon as a camera detects a person or a vehicle, it appears here.";
+    live: "ライブ更新中" | "Live";
+    ongoing: "継続中" | "Ongoing";
+    picture_coming: "画像を待っています" | "Waiting for the picture";
+
+    score: "確度" | "Score";
+    opened_at: "検知時刻" | "Detected at";
+    last_seen: "最終確認" | "Last seen";
+    duration: "滞在" | "Dwell";
+    received_at: "受信時刻" | "Received at";
+    clock: "時刻の状態" | "Clock";
+    clock_synced: "時刻同期" | "Clock sync";
+    clock_held: "時刻同期（保持中）" | "Clock sync (holding)";
+    clock_unsynced: "未同期" | "Not synchronised";
+    clock_unsynced_hint: "装置の時計が合っていない間に記録されました。時刻は目安としてご覧ください。" | "Recorded while the device's clock was not set. Take the time as approximate.";
+    corrected: "補正済み" | "Corrected";
+    clock_corrected_later: "装置の時計は記録時に合っていませんでしたが、後から正しい時刻に直しています。" | "The device's clock was not set at that moment; the time was put right afterwards.";
+    show_boxes: "枠を表示" | "Show boxes";
+    show_path: "軌跡を表示" | "Show path";
+    newer_event: "次のイベント" | "Newer event";
+    older_event: "前のイベント" | "Older event";
+    print: "印刷" | "Print";
+    facts: "記録の内容" | "What was recorded";
+
+    verified: "検証済み" | "Verified";
+    not_verified: "未検証" | "Not verified";
+    tampering: "改ざん検出" | "Tampering found";
+    verified_text: "この記録は、装置が署名したときのまま変わっていません。" | "This record is exactly as the device signed it.";
+    not_verified_text: "確認がまだすべて終わっていません。前後の記録が届くと確認されます。" | "Not everything could be checked yet. It will be once the neighbouring records have arrived.";
+    tampering_text: "記録が署名と一致しません。至急お問い合わせください。" | "The record does not match its signature. Please contact us at once.";
+    what_was_checked: "確認した内容" | "What was checked";
+    check_signature: "装置の署名" | "Signature of the device";
+    check_link: "直前の記録とのつながり" | "Link to the records before";
+    check_picture: "画像の内容" | "Picture as recorded";
+    check_ok: "一致" | "Matches";
+    check_failed: "不一致" | "Does not match";
+    check_pending: "確認待ち" | "Pending";
+    check_no_picture: "画像なし" | "No picture";
+    record_number: "記録番号" | "Record number";
+    batch_hash: "記録のハッシュ (SHA-256)" | "Hash of the records (SHA-256)";
+    picture_hash: "画像のハッシュ (SHA-256)" | "Hash of the picture (SHA-256)";
+    key_fingerprint: "装置の鍵の指紋" | "Fingerprint of the device's key";
+
+    sign_in: "サインイン" | "Sign in";
+    sign_in_title: "サインイン" | "Sign in";
+    sign_out: "サインアウト" | "Sign out";
+    login_id: "ログインID" | "Login ID";
+    password: "パスワード" | "Password";
+    sign_in_wrong: "ログインIDまたはパスワードが正しくありません。" | "The login ID or the password is not right.";
+    sign_in_help: "ログインIDとパスワードは、ご契約時にお渡ししています。お忘れの場合は再発行いたしますので、お問い合わせください。" | "Your login ID and password were issued with your contract. If you have lost them, please contact us and we will re-issue them.";
+    signed_out: "サインアウトしました。" | "You are signed out.";
+    session_ended: "しばらく操作がなかったか、ほかの場所で終了されたため、サインアウトしました。" | "You were signed out, because you were away for long or ended the session elsewhere.";
+
+    change_password: "パスワードの変更" | "Change password";
+    change_password_action: "パスワードを変更" | "Change password";
+    must_change: "はじめにパスワードを変更してください" | "Please change your password first";
+    must_change_text: "お渡ししたパスワードは、最初のサインインのときに、ご自身のものに変更していただきます。" | "The password issued to you is to be replaced by one of your own at the first sign-in.";
+    current_password: "現在のパスワード" | "Current password";
+    new_password: "新しいパスワード" | "New password";
+    repeat_password: "新しいパスワード（確認）" | "New password, again";
+    password_rules: "12文字以上。長いほど安全です。いくつかの言葉をつなげた文でもかまいません。" | "At least 12 characters; longer is safer. Several words in a row are fine.";
+    password_changed: "パスワードを変更しました。ほかのブラウザーはサインアウトされました。" | "Your password is changed. Other browsers are signed out.";
+    wrong_current: "現在のパスワードが正しくありません。" | "The current password is not right.";
+    not_repeated: "新しいパスワードが2回とも同じではありません。" | "The new password was not the same both times.";
+    weak_short: "12文字以上にしてください。" | "Please use at least 12 characters.";
+    weak_long: "長すぎます。500文字以内にしてください。" | "Too long. Please stay within 500 characters.";
+    weak_unchanged: "現在のパスワードと同じです。別のものにしてください。" | "This is the current password. Please choose another one.";
+    weak_login_id: "ログインIDを含むパスワードは使えません。" | "The password must not contain the login ID.";
+    weak_common: "推測されやすいパスワードです。別のものにしてください。" | "This password is easily guessed. Please choose another one.";
+
+    account_user: "利用者" | "User";
+    previous_sign_in: "前回のサインイン" | "Previous sign-in";
+    this_sign_in: "今回のサインイン" | "This sign-in";
+    first_sign_in: "今回が初めてです" | "This is the first one";
+    failed_since: "その後に失敗したサインイン" | "Failed sign-ins since then";
+    failed_hint: "心当たりがない場合は、パスワードを変更し、お問い合わせください。" | "If these were not yours, please change your password and contact us.";
+    your_part: "パスワードは、ほかの人に知らせず、ほかのサービスと使い回さないでください。" | "Keep your password to yourself, and do not use it for other services.";
+    sessions: "サインイン中のブラウザー" | "Signed-in browsers";
+    end_others_text: "ほかのパソコンやスマートフォンでサインインしたままになっている場合は、ここからすべて終了できます。" | "If you are still signed in on other computers or phones, you can end all of those sessions here.";
+    end_others: "ほかのブラウザーをすべて終了" | "End all other sessions";
+    others_ended: "ほかのブラウザーのサインインをすべて終了しました。" | "All other sessions are ended.";
+
+    not_found: "ページが見つかりません" | "Page not found";
+    not_found_text: "アドレスが違うか、すでに削除されたか、このアカウントでは表示できないものです。" | "The address is wrong, the item has been deleted, or this account may not see it.";
+    forbidden: "この操作は受け付けられません" | "This request was refused";
+    forbidden_text: "ほかのサイトから送られた可能性があるため、安全のために止めました。ページを開き直して、もう一度お試しください。" | "It may have been sent from another site, so it was stopped for your safety. Please open the page again and retry.";
+    failed: "表示できませんでした" | "Something went wrong";
+    failed_text: "こちらの問題です。記録は失われていません。少し待ってから、もう一度お試しください。" | "The fault is ours. No records are lost. Please wait a moment and try again.";
+    bad_request: "読み取れない内容です" | "This request could not be read";
+    bad_request_text: "アドレスか入力内容に誤りがあります。前のページに戻ってお試しください。" | "There is a mistake in the address or the form. Please go back and try again.";
+    offline: "接続できません" | "No connection";
+    offline_text: "インターネットへの接続をご確認ください。つながると、このページは自動で開き直します。" | "Please check your connection to the internet. This page opens again by itself once it is back.";
+    reconnecting: "接続が切れました。再接続しています…" | "The connection was lost. Reconnecting…";
+    back_to_overview: "概要へ戻る" | "Back to the overview";
+    try_again: "もう一度開く" | "Try again";
+}
+
+impl Words {
+    /// A class in the customer's words; one that has no word yet is shown as the device says it.
+    pub fn class_name<'a>(&self, class: &'a str) -> &'a str {
+        match class {
+            "person" => self.person,
+            "vehicle" => self.vehicle,
+            "bicycle" => self.bicycle,
+            "motorcycle" => self.motorcycle,
+            "animal" => self.animal,
+            other => other,
+        }
+    }
+}
+
+/// Numbers as people read them: 1,234.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Sentences that hold something.
+impl Lang {
+    /// 「正門カメラ」 from 「正門」; a name that says camera already is left alone.
+    fn camera_called(self, name: &str) -> String {
+        match self {
+            Lang::Ja if name.ends_with("カメラ") => name.to_owned(),
+            Lang::Ja => format!("{name}カメラ"),
+            Lang::En if name.to_lowercase().contains("camera") => name.to_owned(),
+            Lang::En => format!("camera {name}"),
+        }
+    }
+
+    pub fn no_pictures_since(self, camera: &str, since: &str) -> String {
+        let camera = self.camera_called(camera);
+        match self {
+            Lang::Ja => format!(
+                "{camera}から{since}以降、画像が届いていません。電源とLANケーブルをご確認ください。"
+            ),
+            Lang::En => format!(
+                "No pictures from {camera} since {since}. Please check its power and LAN cable."
+            ),
+        }
+    }
+
+    pub fn never_a_picture(self, camera: &str) -> String {
+        let camera = self.camera_called(camera);
+        match self {
+            Lang::Ja => format!(
+                "{camera}からまだ画像が届いていません。電源とLANケーブルをご確認ください。"
+            ),
+            Lang::En => format!(
+                "No picture has come from {camera} yet. Please check its power and LAN cable."
+            ),
+        }
+    }
+
+    pub fn login_refused_since(self, camera: &str, since: &str) -> String {
+        let camera = self.camera_called(camera);
+        match self {
+            Lang::Ja => format!(
+                "{camera}が{since}から接続を拒否しています。カメラ側のユーザー名とパスワードが変更されていないかご確認ください。"
+            ),
+            Lang::En => format!(
+                "{camera} has refused the connection since {since}. Please check whether its user name or password was changed."
+            ),
+        }
+    }
+
+    pub fn unreadable_since(self, camera: &str, since: &str) -> String {
+        let camera = self.camera_called(camera);
+        match self {
+            Lang::Ja => format!(
+                "{camera}の映像を{since}から読み取れません。カメラの映像設定（H.264またはH.265）をご確認ください。"
+            ),
+            Lang::En => format!(
+                "The video of {camera} cannot be read since {since}. Please check its video setting (H.264 or H.265)."
+            ),
+        }
+    }
+
+    pub fn device_silent_since(self, camera: &str, since: &str) -> String {
+        let camera = self.camera_called(camera);
+        match self {
+            Lang::Ja => format!(
+                "{camera}をつないだ装置から{since}以降、応答がありません。装置の電源とネットワークをご確認ください。"
+            ),
+            Lang::En => format!(
+                "The device of {camera} has not responded since {since}. Please check its power and network."
+            ),
+        }
+    }
+
+    pub fn device_never_heard(self, camera: &str) -> String {
+        let camera = self.camera_called(camera);
+        match self {
+            Lang::Ja => format!(
+                "{camera}をつないだ装置からまだ応答がありません。装置の電源とネットワークをご確認ください。"
+            ),
+            Lang::En => format!(
+                "The device of {camera} has not responded yet. Please check its power and network."
+            ),
+        }
+    }
+
+    pub fn sites_count(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count} 拠点"),
+            Lang::En => plural(count, "site", "sites"),
+        }
+    }
+
+    pub fn cameras_normal(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count} 台 正常"),
+            Lang::En => format!("{} normal", plural(count, "camera", "cameras")),
+        }
+    }
+
+    pub fn cameras_silent(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count} 台 応答なし"),
+            Lang::En => format!("{} not responding", plural(count, "camera", "cameras")),
+        }
+    }
+
+    pub fn events_count(self, count: u64) -> String {
+        match self {
+            Lang::Ja => format!("{} 件", thousands(count)),
+            Lang::En if count == 1 => "1 event".to_owned(),
+            Lang::En => format!("{} events", thousands(count)),
+        }
+    }
+
+    pub fn since(self, when: &str) -> String {
+        match self {
+            Lang::Ja => format!("{when} から"),
+            Lang::En => format!("since {when}"),
+        }
+    }
+
+    pub fn wait_before_next_try(self, seconds: i64) -> String {
+        match self {
+            Lang::Ja => format!("失敗が続いたため、{seconds}秒待ってからもう一度お試しください。"),
+            Lang::En => {
+                let unit = if seconds == 1 { "second" } else { "seconds" };
+                format!("After several failures, please wait {seconds} {unit} and try again.")
+            }
+        }
+    }
+
+    pub fn picture_of(self, camera: &str) -> String {
+        match self {
+            Lang::Ja => format!("{camera}の最新画像"),
+            Lang::En => format!("Latest picture of {camera}"),
+        }
+    }
+
+    /// What a picture with boxes shows, for those who hear the page.
+    pub fn event_picture(self, class: &str, camera: &str, boxes: &str) -> String {
+        match self {
+            Lang::Ja => format!("{camera}で検知した{class}の画像。枠: {boxes}"),
+            Lang::En => format!("Picture of the {class} detected at {camera}. Boxes: {boxes}"),
+        }
+    }
+
+    pub fn event_title(self, class: &str, camera: &str) -> String {
+        match self {
+            Lang::Ja => format!("{camera} {class}"),
+            Lang::En => format!("{class} at {camera}"),
+        }
+    }
+
+    pub fn duration(self, seconds: i64) -> String {
+        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let units = match self {
+            Lang::Ja => ["時間", "分", "秒"],
+            Lang::En => [" h ", " min ", " s"],
+        };
+        let mut text = String::new();
+        if hours > 0 {
+            let _ = write!(text, "{hours}{}", units[0]);
+        }
+        if hours > 0 || minutes > 0 {
+            let _ = write!(text, "{minutes}{}", units[1]);
+        }
+        if hours == 0 {
+            let _ = write!(text, "{rest}{}", units[2]);
+        }
+        text.trim_end().to_owned()
+    }
+
+    pub fn clock_within(self, error_ms: u64) -> String {
+        match self {
+            Lang::Ja => format!("誤差 ±{} ミリ秒以内", thousands(error_ms)),
+            Lang::En => format!("within ±{} ms", thousands(error_ms)),
+        }
+    }
+
+    pub fn corrected_by(self, offset_ms: i64) -> String {
+        let sign = if offset_ms < 0 { "−" } else { "+" };
+        let size = thousands(offset_ms.unsigned_abs());
+        match self {
+            Lang::Ja => format!("補正済み {sign}{size} ミリ秒"),
+            Lang::En => format!("Corrected {sign}{size} ms"),
+        }
+    }
+}
+
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries that say the other language's name on purpose.
+    const CROSSED: [&str; 1] = ["language_switch"];
+
+    fn is_japanese(text: &str) -> bool {
+        text.chars()
+            .any(|sign| matches!(sign, '\u{3040}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}'))
+    }
+
+    #[test]
+    fn both_languages_say_everything_in_their_own_signs() {
+        assert!(ENTRIES.len() > 100);
+        for (name, ja, en) in ENTRIES {
+            assert!(!ja.trim().is_empty() && !en.trim().is_empty(), "{name}");
+            if CROSSED.contains(name) {
+                continue;
+            }
+            assert!(is_japanese(ja), "{name} is not Japanese: {ja}");
+            assert!(!is_japanese(en), "{name} is not English: {en}");
+        }
+    }
+
+    #[test]
+    fn sentences_end_alike_in_both_languages() {
+        for (name, ja, en) in ENTRIES {
+            assert_eq!(ja.ends_with('。'), en.ends_with('.'), "{name}: {ja} | {en}");
+        }
+    }
+
+    #[test]
+    fn the_language_is_what_the_browser_prefers() {
+        let check = |header, expected| assert_eq!(Lang::accepted(header), expected, "{header}");
+        check("ja,en-US;q=0.9,en;q=0.8", Lang::Ja);
+        check("en-GB,en;q=0.9,ja;q=0.8", Lang::En);
+        check("fr-FR,en;q=0.3,ja;q=0.7", Lang::Ja);
+        check("de, en", Lang::En);
+        check("en;q=0", Lang::Ja);
+        check("", Lang::Ja);
+    }
+
+    #[test]
+    fn the_sentence_of_a_dead_camera_is_the_agreed_one() {
+        assert_eq!(
+            Lang::Ja.no_pictures_since("正門", "10:42"),
+            "正門カメラから10:42以降、画像が届いていません。電源とLANケーブルをご確認ください。"
+        );
+        assert_eq!(
+            Lang::Ja.no_pictures_since("正門カメラ", "10:42"),
+            Lang::Ja.no_pictures_since("正門", "10:42")
+        );
+    }
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(1234567), "1,234,567");
+        assert_eq!(Lang::Ja.duration(65), "1分5秒");
+        assert_eq!(Lang::En.duration(3), "3 s");
+        assert_eq!(Lang::En.duration(7320), "2 h 2 min");
+        assert_eq!(Lang::Ja.corrected_by(-12), "補正済み −12 ミリ秒");
+    }
+}

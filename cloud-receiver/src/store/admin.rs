@@ -1,0 +1,142 @@
+//! What operators and enrollment ask of the database, and the rows they see.
+
+use super::Result;
+use crate::seal::SecretKey;
+use async_trait::async_trait;
+use serde::Serialize;
+use wire::command::Command;
+use wire::{CameraId, CommandId, ContractId, DeviceId, Sha256, SiteId, UtcMicros, VerifyingKey};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ContractRow {
+    pub id: ContractId,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SiteRow {
+    pub id: SiteId,
+    pub contract: ContractId,
+    pub contract_name: String,
+    pub name: String,
+}
+
+/// One device with its cameras, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceListing {
+    pub device: DeviceId,
+    pub contract: String,
+    pub site: String,
+    pub agent_version: String,
+    pub enrolled_us: UtcMicros,
+    pub heard_us: Option<UtcMicros>,
+    pub revoked_us: Option<UtcMicros>,
+    pub cameras: Vec<(CameraId, String)>,
+    /// Records refused for good since ever.
+    pub rejected: u64,
+    /// Batches whose link to the one before is broken.
+    pub broken_links: u64,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CommandState {
+    pub id: CommandId,
+    pub deadline_us: UtcMicros,
+    pub sent_us: Option<UtcMicros>,
+    pub answered_us: Option<UtcMicros>,
+    /// `done`, `failed`, `refused`.
+    pub outcome: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// A blob that is here, was hashed and is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobRow {
+    pub contract: ContractId,
+    pub sha256: Sha256,
+    /// Who brought it: bound into its seal.
+    pub device: DeviceId,
+    pub bytes: u64,
+    pub content_type: String,
+}
+
+/// A device that enrolls.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    pub device: DeviceId,
+    pub record_key: VerifyingKey,
+    pub agent_version: String,
+}
+
+/// Where a claim code puts a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub contract: ContractId,
+    pub contract_name: String,
+    pub site: SiteId,
+    pub site_name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimRefusal {
+    Unknown,
+    Used,
+    Expired,
+    /// The claim is good, but a device of this id exists.
+    DeviceKnown,
+}
+
+/// Blob rows.
+#[async_trait]
+pub trait BlobRows: Send + Sync {
+    async fn blob(&self, contract: ContractId, sha256: Sha256) -> Result<Option<BlobRow>>;
+    /// Called when the blob is durable; whoever reads the row afterwards finds it. `false`: it was here before.
+    async fn blob_arrived(&self, blob: BlobRow, at: UtcMicros) -> Result<bool>;
+    /// The contract's data key, unwrapped.
+    async fn contract_key(&self, contract: ContractId) -> Result<SecretKey>;
+}
+
+/// The claim-code exchange.
+#[async_trait]
+pub trait Enrollments: Send + Sync {
+    /// Uses the claim and registers the device, both or neither. Of a race of two, one wins.
+    async fn enroll(
+        &self,
+        secret_hash: Sha256,
+        device: NewDevice,
+        at: UtcMicros,
+    ) -> Result<std::result::Result<Place, ClaimRefusal>>;
+}
+
+/// The operator's verbs.
+#[async_trait]
+pub trait Administration: Send + Sync {
+    async fn add_contract(&self, name: &str, at: UtcMicros) -> Result<ContractId>;
+    async fn contracts(&self) -> Result<Vec<ContractRow>>;
+    async fn add_site(&self, contract: ContractId, name: &str, at: UtcMicros) -> Result<SiteId>;
+    async fn sites(&self) -> Result<Vec<SiteRow>>;
+    async fn add_claim(
+        &self,
+        secret_hash: Sha256,
+        site: SiteId,
+        at: UtcMicros,
+        expires: UtcMicros,
+    ) -> Result<()>;
+    async fn devices(&self) -> Result<Vec<DeviceListing>>;
+    /// `false`: it was revoked before.
+    async fn revoke(&self, device: DeviceId, at: UtcMicros) -> Result<bool>;
+    async fn add_command(&self, command: &Command) -> Result<()>;
+    async fn command(&self, id: CommandId) -> Result<Option<CommandState>>;
+    async fn add_user(
+        &self,
+        login_id: &str,
+        contract: ContractId,
+        password_hash: &str,
+        must_change_password: bool,
+        at: UtcMicros,
+    ) -> Result<()>;
+    async fn add_operator(&self, login_id: &str, password_hash: &str, at: UtcMicros) -> Result<()>;
+    /// The receipt-worthy facts of a device for tests and operators: how many records are stored.
+    async fn records_stored(&self, device: DeviceId) -> Result<u64>;
+}

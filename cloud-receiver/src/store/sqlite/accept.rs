@@ -1,0 +1,412 @@
+//! Taking in verified batches: the heart of the receiver.
+//!
+//! A batch is stored whole, once. The same batch again changes nothing; another batch over the same record
+//! numbers is a conflict, refused and reported, and never overwrites. What records say is then spread over the
+//! index tables by [`record`]. Batches may come in any order, and any order leads to the same state.
+
+pub(super) mod record;
+
+use super::links::{Before, Node, rank};
+use super::{SqliteStore, epoch_bits, epoch_of, hash_at, id16, ranges, seq_bits, seq_of};
+use crate::ingest::accept::{Accepted, Numbers, Refused, code};
+use crate::live::News;
+use crate::seal::{Name, Purpose, SecretKey};
+use crate::store::{LinkState, Result};
+use record::Place;
+use rusqlite::{Connection, OptionalExtension, Row};
+use wire::{ContractId, DeviceId, Epoch, Receipt, SeqRange, Sha256, UtcMicros};
+
+/// A batch with everything sealed that the commit will store, so that the writer only writes.
+struct Prepared {
+    accepted: Accepted,
+    sealed_batch: Vec<u8>,
+    /// Of each record, what its index row keeps sealed.
+    sealed_records: Vec<Option<Vec<u8>>>,
+}
+
+type Told = Vec<(ContractId, News)>;
+
+pub(super) async fn accept(
+    store: &SqliteStore,
+    batches: Vec<Accepted>,
+    at: UtcMicros,
+) -> Result<Vec<(DeviceId, Receipt)>> {
+    let mut prepared = Vec::with_capacity(batches.len());
+    for accepted in batches {
+        let key = store.key(accepted.contract).await?;
+        prepared.push(prepare(accepted, &key));
+    }
+    let (receipts, news) = store
+        .write(move |connection| commit(connection, &prepared, at))
+        .await?;
+    for (contract, news) in news {
+        store.live.publish(contract, news);
+    }
+    Ok(receipts)
+}
+
+pub(super) async fn refuse(
+    store: &SqliteStore,
+    device: DeviceId,
+    refused: &Refused,
+    at: UtcMicros,
+) -> Result<Option<Receipt>> {
+    let Some(numbers) = refused.numbers else {
+        return Ok(None);
+    };
+    let (hash, code) = (refused.hash, refused.code);
+    store
+        .write(move |connection| {
+            note_refusal(connection, device, numbers, code, hash, true, at)?;
+            let receipt = ranges::receipt(connection, device, numbers.epoch, at)?;
+            refuse_in_receipt(connection, device, receipt, numbers, code).map(Some)
+        })
+        .await
+}
+
+fn prepare(accepted: Accepted, key: &SecretKey) -> Prepared {
+    let name = Name {
+        contract: accepted.contract,
+        device: accepted.device,
+        purpose: Purpose::Batch,
+        hash: accepted.hash,
+    };
+    let sealed_batch = key.seal(&name, &accepted.signed_bytes);
+    let sealed_records = (0..accepted.records.len())
+        .map(|index| record::seal(&accepted, index, key))
+        .collect();
+    Prepared {
+        accepted,
+        sealed_batch,
+        sealed_records,
+    }
+}
+
+fn commit(
+    connection: &Connection,
+    batches: &[Prepared],
+    at: UtcMicros,
+) -> Result<(Vec<(DeviceId, Receipt)>, Told)> {
+    let mut news = Vec::new();
+    let mut touched: Vec<(DeviceId, Epoch)> = Vec::new();
+    let mut conflicts = Vec::new();
+    for prepared in batches {
+        let accepted = &prepared.accepted;
+        let key = (accepted.device, accepted.batch.epoch);
+        if !touched.contains(&key) {
+            touched.push(key);
+        }
+        match stand(connection, accepted)? {
+            Stand::Repeat => {}
+            Stand::Conflict => {
+                let numbers = Numbers::of(&accepted.batch);
+                note_refusal(
+                    connection,
+                    key.0,
+                    numbers,
+                    code::CONFLICT,
+                    accepted.hash,
+                    true,
+                    at,
+                )?;
+                conflicts.push((key, numbers));
+            }
+            Stand::New => store_batch(connection, prepared, at, &mut news)?,
+        }
+    }
+    let mut receipts = Vec::with_capacity(touched.len());
+    for (device, epoch) in touched {
+        note_heard(connection, device, at)?;
+        let mut receipt = ranges::receipt(connection, device, epoch, at)?;
+        for (_, numbers) in conflicts.iter().filter(|(key, _)| *key == (device, epoch)) {
+            receipt = refuse_in_receipt(connection, device, receipt, *numbers, code::CONFLICT)?;
+        }
+        receipts.push((device, receipt));
+    }
+    Ok((receipts, news))
+}
+
+/// A batch is a sign of life as well; written at most every few seconds.
+fn note_heard(connection: &Connection, device: DeviceId, at: UtcMicros) -> Result<()> {
+    const EVERY_US: i64 = 5_000_000;
+    connection
+        .prepare_cached(
+            "update device set heard_us = ?2
+             where id = ?1 and (heard_us is null or heard_us < ?3)",
+        )?
+        .execute((id16(device.0), at.0, at.0 - EVERY_US))?;
+    Ok(())
+}
+
+/// How a batch stands to what is stored.
+enum Stand {
+    New,
+    Repeat,
+    Conflict,
+}
+
+fn stand(connection: &Connection, accepted: &Accepted) -> Result<Stand> {
+    let batch = &accepted.batch;
+    // Stored batches do not overlap, so only the last one that begins at or before our end can.
+    let below: Option<(i64, Sha256)> = connection
+        .prepare_cached(
+            "select last_seq, sha256 from batch
+             where device = ?1 and epoch = ?2 and first_seq <= ?3
+             order by first_seq desc limit 1",
+        )?
+        .query_row(
+            (
+                id16(accepted.device.0),
+                epoch_bits(batch.epoch),
+                seq_bits(batch.last_seq()),
+            ),
+            |row| Ok((row.get(0)?, hash_at(row, 1)?)),
+        )
+        .optional()?;
+    Ok(match below {
+        Some((_, hash)) if hash == accepted.hash => Stand::Repeat,
+        Some((last, _)) if last >= seq_bits(batch.first_seq) => Stand::Conflict,
+        _ => Stand::New,
+    })
+}
+
+fn store_batch(
+    connection: &Connection,
+    prepared: &Prepared,
+    at: UtcMicros,
+    news: &mut Told,
+) -> Result<()> {
+    let accepted = &prepared.accepted;
+    let batch = &accepted.batch;
+    let node = Node {
+        hash: accepted.hash,
+        epoch: batch.epoch,
+        first: batch.first_seq,
+        last: batch.last_seq(),
+        captured_us: first_captured_us(accepted),
+    };
+    let link = link_of_new(connection, accepted.device, batch.prev, &node)?;
+    connection
+        .prepare_cached(
+            "insert into batch (device, epoch, first_seq, last_seq, sha256, prev, link,
+                                first_captured_us, received_us, sealed)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute((
+            id16(accepted.device.0),
+            epoch_bits(batch.epoch),
+            seq_bits(batch.first_seq),
+            seq_bits(batch.last_seq()),
+            accepted.hash.0,
+            batch.prev.0,
+            link_number(link),
+            node.captured_us,
+            at.0,
+            &prepared.sealed_batch,
+        ))?;
+    let number = connection.last_insert_rowid();
+    link_successors(connection, accepted.device, &node)?;
+    let range = SeqRange {
+        first: batch.first_seq,
+        last: batch.last_seq(),
+    };
+    ranges::add(connection, accepted.device, batch.epoch, range)?;
+    for (index, outcome) in accepted.records.iter().enumerate() {
+        let seq = batch.first_seq.advanced_by(index as u64);
+        let place = Place {
+            accepted,
+            batch: number,
+            seq,
+            at,
+        };
+        let sealed = prepared.sealed_records[index].as_deref();
+        let stored = match outcome {
+            Ok(record) => record::store(connection, &place, record, sealed, news)?,
+            Err(code) => Err(*code),
+        };
+        if let Err(code) = stored {
+            let numbers = Numbers {
+                epoch: batch.epoch,
+                first: seq,
+                last: seq,
+            };
+            note_refusal(
+                connection,
+                accepted.device,
+                numbers,
+                code,
+                accepted.hash,
+                false,
+                at,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn first_captured_us(accepted: &Accepted) -> i64 {
+    accepted
+        .records
+        .iter()
+        .find_map(|record| record.as_ref().ok())
+        .map_or(0, |record| record.time.corrected_us().0)
+}
+
+/// The link of a batch that is about to be stored. Where it follows better than a rival that held the place
+/// until now, the rival's link becomes broken.
+fn link_of_new(
+    connection: &Connection,
+    device: DeviceId,
+    prev: Sha256,
+    node: &Node,
+) -> Result<LinkState> {
+    let before = match (prev, node_by_hash(connection, device, prev)?) {
+        (Sha256::ZERO, _) => Before::Nothing,
+        (_, Some(known)) => Before::Known(known),
+        (_, None) => return Ok(LinkState::Pending),
+    };
+    let Some(ours) = rank(before, node) else {
+        return Ok(LinkState::Broken);
+    };
+    let holder = nodes_after(connection, device, prev, LinkState::Ok)?
+        .into_iter()
+        .next();
+    match holder {
+        Some(holder) if rank(before, &holder).is_some_and(|theirs| theirs < ours) => {
+            Ok(LinkState::Broken)
+        }
+        Some(holder) => {
+            set_link(connection, device, holder.hash, LinkState::Broken)?;
+            Ok(LinkState::Ok)
+        }
+        None => Ok(LinkState::Ok),
+    }
+}
+
+/// Decides the links of those that waited for `node`.
+fn link_successors(connection: &Connection, device: DeviceId, node: &Node) -> Result<()> {
+    let waiting = nodes_after(connection, device, node.hash, LinkState::Pending)?;
+    let ranked = |rival: &Node| rank(Before::Known(*node), rival);
+    let winner = waiting.iter().filter_map(ranked).min();
+    for rival in &waiting {
+        let wins = winner.is_some() && ranked(rival) == winner;
+        let link = if wins {
+            LinkState::Ok
+        } else {
+            LinkState::Broken
+        };
+        set_link(connection, device, rival.hash, link)?;
+    }
+    Ok(())
+}
+
+fn node_by_hash(connection: &Connection, device: DeviceId, hash: Sha256) -> Result<Option<Node>> {
+    Ok(connection
+        .prepare_cached(
+            "select sha256, epoch, first_seq, last_seq, first_captured_us from batch
+             where device = ?1 and sha256 = ?2",
+        )?
+        .query_row((id16(device.0), hash.0), node_at)
+        .optional()?)
+}
+
+fn nodes_after(
+    connection: &Connection,
+    device: DeviceId,
+    prev: Sha256,
+    link: LinkState,
+) -> Result<Vec<Node>> {
+    let mut statement = connection.prepare_cached(
+        "select sha256, epoch, first_seq, last_seq, first_captured_us from batch
+         where device = ?1 and prev = ?2 and link = ?3",
+    )?;
+    let rows = statement.query_map((id16(device.0), prev.0, link_number(link)), node_at)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn node_at(row: &Row<'_>) -> rusqlite::Result<Node> {
+    Ok(Node {
+        hash: hash_at(row, 0)?,
+        epoch: epoch_of(row.get(1)?),
+        first: seq_of(row.get(2)?),
+        last: seq_of(row.get(3)?),
+        captured_us: row.get(4)?,
+    })
+}
+
+fn set_link(
+    connection: &Connection,
+    device: DeviceId,
+    hash: Sha256,
+    link: LinkState,
+) -> Result<()> {
+    connection
+        .prepare_cached("update batch set link = ?3 where device = ?1 and sha256 = ?2")?
+        .execute((id16(device.0), hash.0, link_number(link)))?;
+    Ok(())
+}
+
+fn link_number(link: LinkState) -> i64 {
+    match link {
+        LinkState::Pending => 0,
+        LinkState::Ok => 1,
+        LinkState::Broken => 2,
+    }
+}
+
+pub(super) fn link_state(number: i64) -> LinkState {
+    match number {
+        1 => LinkState::Ok,
+        0 => LinkState::Pending,
+        _ => LinkState::Broken,
+    }
+}
+
+fn note_refusal(
+    connection: &Connection,
+    device: DeviceId,
+    numbers: Numbers,
+    code: &str,
+    hash: Sha256,
+    whole_batch: bool,
+    at: UtcMicros,
+) -> Result<()> {
+    tracing::warn!(
+        device.id = %device, batch.epoch = %numbers.epoch, batch.first = %numbers.first,
+        batch.last = %numbers.last, refusal.code = code,
+        "records of a device are refused for good"
+    );
+    connection
+        .prepare_cached(
+            "insert or ignore into rejection
+                (device, epoch, first_seq, last_seq, code, sha256, whole_batch, at_us)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((
+            id16(device.0),
+            epoch_bits(numbers.epoch),
+            seq_bits(numbers.first),
+            seq_bits(numbers.last),
+            code,
+            hash.0,
+            whole_batch,
+            at.0,
+        ))?;
+    Ok(())
+}
+
+fn refuse_in_receipt(
+    connection: &Connection,
+    device: DeviceId,
+    receipt: Receipt,
+    numbers: Numbers,
+    code: &str,
+) -> Result<Receipt> {
+    let range = SeqRange {
+        first: numbers.first,
+        last: numbers.last,
+    };
+    let mut receipt = ranges::with_answered(connection, device, receipt, range)?;
+    receipt.rejected.extend(numbers.rejected(code));
+    Ok(receipt)
+}

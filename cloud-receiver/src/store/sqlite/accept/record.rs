@@ -1,0 +1,486 @@
+//! What one record says, spread over the index tables. Every rule here gives the same end state in any order of
+//! arrival: the highest revision of an event, the latest statement of a camera, the earliest clock record of a
+//! boot.
+
+use super::{Told, epoch_bits, id16, seq_bits};
+use crate::ingest::accept::{Accepted, code};
+use crate::live::News;
+use crate::seal::{Purpose, SecretKey};
+use crate::store::sqlite::{name_of_id, name_of_record};
+use crate::store::{Result, StoreError};
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
+use wire::record::{
+    AuditRecord, CameraStateRecord, ClockRecord, EventRecord, GapRecord, MediaRecord,
+};
+use wire::{Body, CameraId, ClockState, EventId, MediaClass, Record, RecordTime, Seq, UtcMicros};
+
+/// Where a record stands.
+pub(super) struct Place<'a> {
+    pub(super) accepted: &'a Accepted,
+    /// Its batch's row.
+    pub(super) batch: i64,
+    pub(super) seq: Seq,
+    /// The receiver's clock.
+    pub(super) at: UtcMicros,
+}
+
+type Refusal = &'static str;
+
+/// What the record's index row keeps sealed: the record itself of an event or a picture, the words of an answer.
+pub(super) fn seal(accepted: &Accepted, index: usize, key: &SecretKey) -> Option<Vec<u8>> {
+    let record = accepted.records[index].as_ref().ok()?;
+    let (contract, device) = (accepted.contract, accepted.device);
+    let named = |purpose, id| name_of_id(contract, device, purpose, id);
+    let bytes = &accepted.batch.records[index];
+    match &record.body {
+        Body::Event(event) => Some(key.seal(&named(Purpose::Event, event.id.0), bytes)),
+        Body::Media(_) => {
+            let seq = accepted.batch.first_seq.advanced_by(index as u64);
+            let name = name_of_record(contract, device, accepted.batch.epoch, seq);
+            Some(key.seal(&name, bytes))
+        }
+        Body::Audit(AuditRecord {
+            command: Some(id),
+            detail: Some(detail),
+            ..
+        }) => Some(key.seal(&named(Purpose::CommandAnswer, id.0), detail.as_bytes())),
+        _ => None,
+    }
+}
+
+/// Stores one record. The inner error is the code by which it is refused for good; then nothing of it is stored.
+pub(super) fn store(
+    connection: &Connection,
+    place: &Place<'_>,
+    record: &Record,
+    sealed: Option<&[u8]>,
+    news: &mut Told,
+) -> Result<std::result::Result<(), Refusal>> {
+    let time = Corrected::of(connection, place, &record.time)?;
+    if let Some(camera) = record.body.camera()
+        && let Err(code) = know_camera(connection, place, camera)?
+    {
+        return Ok(Err(code));
+    }
+    let sealed = || sealed.ok_or_else(|| StoreError::Database("a record was not sealed".into()));
+    match &record.body {
+        Body::Event(event) => {
+            if let Err(code) = store_event(connection, place, &time, event, sealed()?, news)? {
+                return Ok(Err(code));
+            }
+        }
+        Body::Media(media) => store_media(connection, place, &time, media, sealed()?, news)?,
+        Body::CameraState(state) => store_camera_state(connection, place, &time, state, news)?,
+        Body::Clock(clock) => store_clock(connection, place, &record.time, clock)?,
+        Body::Gap(gap) => store_gap(connection, place, gap)?,
+        Body::Audit(audit) => store_answer(connection, place, audit, sealed().ok())?,
+        Body::Count(_) | Body::DeviceState(_) | Body::Unknown => {}
+    }
+    count(connection, place, record)?;
+    Ok(Ok(()))
+}
+
+/// A record's time and how far off the device's clock was.
+struct Corrected {
+    device_us: i64,
+    /// Corrected minus device time.
+    delta_us: i64,
+    boot: Uuid,
+    boottime_us: i64,
+    synced: bool,
+}
+
+impl Corrected {
+    fn of(connection: &Connection, place: &Place<'_>, time: &RecordTime) -> Result<Self> {
+        let synced = is_synced(time.clock.state);
+        let mut this = Self {
+            device_us: time.captured_at_us.0,
+            delta_us: time.clock.offset_us,
+            boot: time.boot_id.0,
+            boottime_us: boottime_us(time),
+            synced,
+        };
+        if !synced {
+            let began: Option<i64> = connection
+                .prepare_cached("select began_us from boot where device = ?1 and boot = ?2")?
+                .query_row((id16(place.accepted.device.0), id16(this.boot)), |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            if let Some(began) = began {
+                this.delta_us = began
+                    .saturating_add(this.boottime_us)
+                    .saturating_sub(this.device_us);
+            }
+        }
+        Ok(this)
+    }
+
+    fn correct(&self, device_time: UtcMicros) -> i64 {
+        device_time.plus_us(self.delta_us).0
+    }
+
+    fn captured_us(&self) -> i64 {
+        self.correct(UtcMicros(self.device_us))
+    }
+}
+
+fn is_synced(state: ClockState) -> bool {
+    matches!(state, ClockState::Synced | ClockState::Holdover)
+}
+
+fn boottime_us(time: &RecordTime) -> i64 {
+    i64::try_from(time.boottime_ns / 1000).unwrap_or(i64::MAX)
+}
+
+fn count(connection: &Connection, place: &Place<'_>, record: &Record) -> Result<()> {
+    let event = match &record.body {
+        Body::Event(event) => Some(event.id),
+        Body::Media(media) => media.event,
+        _ => None,
+    };
+    connection
+        .prepare_cached(
+            "insert or ignore into record
+                (device, epoch, seq, batch, kind, camera, event, captured_device_us)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((
+            id16(place.accepted.device.0),
+            epoch_bits(place.accepted.batch.epoch),
+            seq_bits(place.seq),
+            place.batch,
+            record.body.kind(),
+            record.body.camera().map(|camera| id16(camera.0)),
+            event.map(|event| id16(event.0)),
+            record.time.captured_at_us.0,
+        ))?;
+    Ok(())
+}
+
+/// Makes the camera known by the first record that speaks of it, and refuses one of another contract.
+fn know_camera(
+    connection: &Connection,
+    place: &Place<'_>,
+    camera: CameraId,
+) -> Result<std::result::Result<(), Refusal>> {
+    let contract = place.accepted.contract;
+    let owner: Option<[u8; 16]> = connection
+        .prepare_cached("select contract from camera where id = ?1")?
+        .query_row([id16(camera.0)], |row| row.get(0))
+        .optional()?;
+    match owner {
+        Some(owner) if owner == id16(contract.0) => Ok(Ok(())),
+        Some(_) => Ok(Err(code::FOREIGN_CAMERA)),
+        None => {
+            connection
+                .prepare_cached(
+                    "insert into camera (id, contract, device, first_us) values (?1, ?2, ?3, ?4)",
+                )?
+                .execute((
+                    id16(camera.0),
+                    id16(contract.0),
+                    id16(place.accepted.device.0),
+                    place.at.0,
+                ))?;
+            Ok(Ok(()))
+        }
+    }
+}
+
+fn store_camera_state(
+    connection: &Connection,
+    place: &Place<'_>,
+    time: &Corrected,
+    state: &CameraStateRecord,
+    news: &mut Told,
+) -> Result<()> {
+    let changed = connection
+        .prepare_cached(
+            "insert into camera_state (camera, boot, device, epoch, seq, name, state, reason, state_us,
+                                       state_device_us, boottime_us, synced)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             on conflict (camera, boot) do update set
+                device = excluded.device, epoch = excluded.epoch, seq = excluded.seq,
+                name = excluded.name, state = excluded.state, reason = excluded.reason,
+                state_us = excluded.state_us, state_device_us = excluded.state_device_us,
+                boottime_us = excluded.boottime_us, synced = excluded.synced
+             where (excluded.boottime_us, excluded.epoch, excluded.seq)
+                 > (camera_state.boottime_us, camera_state.epoch, camera_state.seq)",
+        )?
+        .execute((
+            id16(state.camera.0),
+            id16(time.boot),
+            id16(place.accepted.device.0),
+            epoch_bits(place.accepted.batch.epoch),
+            seq_bits(place.seq),
+            &state.name,
+            &state.state,
+            &state.reason,
+            time.captured_us(),
+            time.device_us,
+            time.boottime_us,
+            time.synced,
+        ))?;
+    if changed > 0 {
+        news.push((
+            place.accepted.contract,
+            News::Camera {
+                camera: state.camera,
+            },
+        ));
+    }
+    Ok(())
+}
+
+fn store_event(
+    connection: &Connection,
+    place: &Place<'_>,
+    time: &Corrected,
+    event: &EventRecord,
+    sealed: &[u8],
+    news: &mut Told,
+) -> Result<std::result::Result<(), Refusal>> {
+    let (contract, device) = (place.accepted.contract, place.accepted.device);
+    let owner: Option<[u8; 16]> = connection
+        .prepare_cached("select device from event where contract = ?1 and id = ?2")?
+        .query_row((id16(contract.0), id16(event.id.0)), |row| row.get(0))
+        .optional()?;
+    if owner.is_some_and(|owner| owner != id16(device.0)) {
+        return Ok(Err(code::FOREIGN_EVENT));
+    }
+    let changed = connection
+        .prepare_cached(
+            "insert into event (contract, id, device, camera, revision, class, score, opened_us,
+                                last_seen_us, closed_us, opened_device_us, captured_device_us, boot,
+                                boottime_us, synced, received_us, batch, sealed)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             on conflict (contract, id) do update set
+                camera = excluded.camera, revision = excluded.revision, class = excluded.class,
+                score = excluded.score, opened_us = excluded.opened_us,
+                last_seen_us = excluded.last_seen_us, closed_us = excluded.closed_us,
+                opened_device_us = excluded.opened_device_us,
+                captured_device_us = excluded.captured_device_us, boot = excluded.boot,
+                boottime_us = excluded.boottime_us, synced = excluded.synced,
+                batch = excluded.batch, sealed = excluded.sealed
+             where excluded.revision > event.revision",
+        )?
+        .execute(rusqlite::params![
+            id16(contract.0),
+            id16(event.id.0),
+            id16(device.0),
+            id16(event.camera.0),
+            event.revision,
+            event.class,
+            f64::from(event.score),
+            time.correct(event.opened_at_us),
+            time.correct(event.last_seen_at_us),
+            event.closed_at_us.map(|at| time.correct(at)),
+            event.opened_at_us.0,
+            time.device_us,
+            id16(time.boot),
+            time.boottime_us,
+            time.synced,
+            place.at.0,
+            place.batch,
+            sealed,
+        ])?;
+    if changed > 0 {
+        news.push((
+            contract,
+            News::Event {
+                id: event.id,
+                camera: event.camera,
+                opened_at_us: UtcMicros(time.correct(event.opened_at_us)),
+            },
+        ));
+    }
+    Ok(Ok(()))
+}
+
+fn store_media(
+    connection: &Connection,
+    place: &Place<'_>,
+    time: &Corrected,
+    media: &MediaRecord,
+    sealed: &[u8],
+    news: &mut Told,
+) -> Result<()> {
+    let contract = place.accepted.contract;
+    let arrived: bool = connection
+        .prepare_cached("select exists (select 1 from blob where contract = ?1 and sha256 = ?2)")?
+        .query_row((id16(contract.0), media.sha256.0), |row| row.get(0))?;
+    connection
+        .prepare_cached(
+            "insert or ignore into media
+                (device, epoch, seq, contract, batch, sha256, class, content_type, bytes, camera, event,
+                 quality, captured_us, captured_device_us, boot, boottime_us, synced, arrived, sealed)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        )?
+        .execute(rusqlite::params![
+            id16(place.accepted.device.0),
+            epoch_bits(place.accepted.batch.epoch),
+            seq_bits(place.seq),
+            id16(contract.0),
+            place.batch,
+            media.sha256.0,
+            media.class.as_str(),
+            media.content_type,
+            i64::try_from(media.bytes).unwrap_or(i64::MAX),
+            id16(media.camera.0),
+            media.event.map(|event| id16(event.0)),
+            f64::from(media.quality),
+            time.captured_us(),
+            time.device_us,
+            id16(time.boot),
+            time.boottime_us,
+            time.synced,
+            arrived,
+            sealed,
+        ])?;
+    if arrived {
+        tell_picture(
+            connection,
+            place.accepted.contract,
+            media.camera,
+            media.event,
+            media.class,
+            news,
+        )?;
+    }
+    Ok(())
+}
+
+/// News of a picture that can now be shown: it is here, and a signed record says what it is.
+pub(in crate::store::sqlite) fn tell_picture(
+    connection: &Connection,
+    contract: wire::ContractId,
+    camera: CameraId,
+    event: Option<EventId>,
+    class: MediaClass,
+    news: &mut Told,
+) -> Result<()> {
+    if class != MediaClass::Clip {
+        news.push((contract, News::Camera { camera }));
+    }
+    let Some(id) = event else { return Ok(()) };
+    let opened: Option<i64> = connection
+        .prepare_cached("select opened_us from event where contract = ?1 and id = ?2")?
+        .query_row((id16(contract.0), id16(id.0)), |row| row.get(0))
+        .optional()?;
+    // Without its event the picture waits: the event's own record will tell.
+    if let Some(opened) = opened {
+        let opened_at_us = UtcMicros(opened);
+        news.push((
+            contract,
+            News::Event {
+                id,
+                camera,
+                opened_at_us,
+            },
+        ));
+    }
+    Ok(())
+}
+
+/// The clock became right: says when this boot began, and corrects what was recorded before it was right.
+fn store_clock(
+    connection: &Connection,
+    place: &Place<'_>,
+    time: &RecordTime,
+    clock: &ClockRecord,
+) -> Result<()> {
+    if !is_synced(clock.after.state) {
+        return Ok(());
+    }
+    let boottime_us = boottime_us(time);
+    let began_us = time
+        .captured_at_us
+        .plus_us(clock.after.offset_us)
+        .plus_us(-boottime_us)
+        .0;
+    let (device, boot) = (id16(place.accepted.device.0), id16(time.boot_id.0));
+    let learned = connection
+        .prepare_cached(
+            "insert into boot (device, boot, began_us, learned_at_boottime_us)
+             values (?1, ?2, ?3, ?4)
+             on conflict (device, boot) do update set began_us = excluded.began_us,
+                learned_at_boottime_us = excluded.learned_at_boottime_us
+             where excluded.learned_at_boottime_us < boot.learned_at_boottime_us",
+        )?
+        .execute((device, boot, began_us, boottime_us))?;
+    if learned == 0 {
+        return Ok(());
+    }
+    // Right-hand sides see the row as it was, so that every time of an event shifts by the same amount.
+    connection
+        .prepare_cached(
+            "update event set
+                last_seen_us = last_seen_us + (?3 + boottime_us - captured_device_us) - (opened_us - opened_device_us),
+                closed_us = closed_us + (?3 + boottime_us - captured_device_us) - (opened_us - opened_device_us),
+                opened_us = opened_device_us + (?3 + boottime_us - captured_device_us)
+             where device = ?1 and boot = ?2 and synced = 0",
+        )?
+        .execute((device, boot, began_us))?;
+    connection
+        .prepare_cached(
+            "update media set captured_us = ?3 + boottime_us
+             where device = ?1 and boot = ?2 and synced = 0",
+        )?
+        .execute((device, boot, began_us))?;
+    connection
+        .prepare_cached(
+            "update camera_state set state_us = ?3 + boottime_us
+             where device = ?1 and boot = ?2 and synced = 0",
+        )?
+        .execute((device, boot, began_us))?;
+    Ok(())
+}
+
+fn store_gap(connection: &Connection, place: &Place<'_>, gap: &GapRecord) -> Result<()> {
+    connection
+        .prepare_cached(
+            "insert or ignore into gap
+                (device, epoch, seq, contract, camera, class, from_us, to_us, count, reason)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute((
+            id16(place.accepted.device.0),
+            epoch_bits(place.accepted.batch.epoch),
+            seq_bits(place.seq),
+            id16(place.accepted.contract.0),
+            gap.camera.map(|camera| id16(camera.0)),
+            &gap.class,
+            gap.from_us.0,
+            gap.to_us.0,
+            i64::try_from(gap.count).unwrap_or(i64::MAX),
+            &gap.reason,
+        ))?;
+    Ok(())
+}
+
+/// An audit record that names a command is the command's answer; the first one counts.
+fn store_answer(
+    connection: &Connection,
+    place: &Place<'_>,
+    audit: &AuditRecord,
+    sealed_detail: Option<&[u8]>,
+) -> Result<()> {
+    let Some(command) = audit.command else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached(
+            "update command set answered_us = ?3, outcome = ?4, sealed_detail = ?5
+             where id = ?1 and device = ?2 and answered_us is null",
+        )?
+        .execute((
+            id16(command.0),
+            id16(place.accepted.device.0),
+            place.at.0,
+            &audit.outcome,
+            sealed_detail,
+        ))?;
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! The operator's verbs and enrollment.
+
+use super::{SqliteStore, changes, damaged, id16, name_of_id, optional_time_at, time_at, uuid_at};
+use crate::seal::Purpose;
+use crate::store::{
+    Administration, ClaimRefusal, CommandState, ContractRow, DeviceListing, Enrollments, NewDevice,
+    Place, Result, SiteRow, StoreError,
+};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension};
+use std::sync::Arc;
+use uuid::Uuid;
+use wire::command::Command;
+use wire::{CameraId, CommandId, ContractId, DeviceId, Sha256, SiteId, UtcMicros};
+
+#[async_trait]
+impl Enrollments for SqliteStore {
+    async fn enroll(
+        &self,
+        secret_hash: Sha256,
+        device: NewDevice,
+        at: UtcMicros,
+    ) -> Result<std::result::Result<Place, ClaimRefusal>> {
+        self.write(move |connection| enroll(connection, secret_hash, &device, at))
+            .await
+    }
+}
+
+fn enroll(
+    connection: &Connection,
+    secret_hash: Sha256,
+    device: &NewDevice,
+    at: UtcMicros,
+) -> Result<std::result::Result<Place, ClaimRefusal>> {
+    let claim = connection
+        .query_row(
+            "select c.id, c.name, s.id, s.name, k.expires_us, k.used_us is not null
+             from claim k join site s on s.id = k.site join contract c on c.id = s.contract
+             where k.secret_hash = ?1",
+            [secret_hash.0],
+            |row| {
+                let place = Place {
+                    contract: ContractId(uuid_at(row, 0)?),
+                    contract_name: row.get(1)?,
+                    site: SiteId(uuid_at(row, 2)?),
+                    site_name: row.get(3)?,
+                };
+                Ok((place, time_at(row, 4)?, row.get::<_, bool>(5)?))
+            },
+        )
+        .optional()?;
+    let place = match claim {
+        None => return Ok(Err(ClaimRefusal::Unknown)),
+        Some((_, _, true)) => return Ok(Err(ClaimRefusal::Used)),
+        Some((_, expires, false)) if expires <= at => return Ok(Err(ClaimRefusal::Expired)),
+        Some((place, _, false)) => place,
+    };
+    let added = connection.execute(
+        "insert or ignore into device (id, contract, site, record_key, agent_version, enrolled_us)
+         values (?1, ?2, ?3, ?4, ?5, ?6)",
+        (
+            id16(device.device.0),
+            id16(place.contract.0),
+            id16(place.site.0),
+            device.record_key.0,
+            &device.agent_version,
+            at.0,
+        ),
+    )?;
+    if added == 0 {
+        return Ok(Err(ClaimRefusal::DeviceKnown));
+    }
+    connection.execute(
+        "update claim set used_us = ?2, used_by = ?3 where secret_hash = ?1",
+        (secret_hash.0, at.0, id16(device.device.0)),
+    )?;
+    Ok(Ok(place))
+}
+
+#[async_trait]
+impl Administration for SqliteStore {
+    async fn add_contract(&self, name: &str, at: UtcMicros) -> Result<ContractId> {
+        let name = name.to_owned();
+        let id = ContractId(Uuid::new_v4());
+        let keyring = Arc::clone(&self.keyring);
+        self.write(move |connection| {
+            let added = connection.execute(
+                "insert or ignore into contract (id, name, created_us) values (?1, ?2, ?3)",
+                (id16(id.0), name, at.0),
+            )?;
+            if added == 0 {
+                return Err(StoreError::Exists("a contract of this name"));
+            }
+            keyring.create(connection, id, at)?;
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn contracts(&self) -> Result<Vec<ContractRow>> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare("select id, name from contract order by name")?;
+            let rows = statement.query_map([], |row| {
+                Ok(ContractRow {
+                    id: ContractId(uuid_at(row, 0)?),
+                    name: row.get(1)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn add_site(&self, contract: ContractId, name: &str, at: UtcMicros) -> Result<SiteId> {
+        let name = name.to_owned();
+        let id = SiteId(Uuid::new_v4());
+        self.write(move |connection| {
+            let added = connection.execute(
+                "insert or ignore into site (id, contract, name, created_us) values (?1, ?2, ?3, ?4)",
+                (id16(id.0), id16(contract.0), name, at.0),
+            )?;
+            if added == 0 {
+                return Err(StoreError::Exists("a site of this name in the contract"));
+            }
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn sites(&self) -> Result<Vec<SiteRow>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "select s.id, c.id, c.name, s.name from site s join contract c on c.id = s.contract
+                 order by c.name, s.name",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(SiteRow {
+                    id: SiteId(uuid_at(row, 0)?),
+                    contract: ContractId(uuid_at(row, 1)?),
+                    contract_name: row.get(2)?,
+                    name: row.get(3)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn add_claim(
+        &self,
+        secret_hash: Sha256,
+        site: SiteId,
+        at: UtcMicros,
+        expires: UtcMicros,
+    ) -> Result<()> {
+        self.write(move |connection| {
+            connection.execute(
+                "insert into claim (secret_hash, site, created_us, expires_us) values (?1, ?2, ?3, ?4)",
+                (secret_hash.0, id16(site.0), at.0, expires.0),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn devices(&self) -> Result<Vec<DeviceListing>> {
+        self.read(devices).await
+    }
+
+    async fn revoke(&self, device: DeviceId, at: UtcMicros) -> Result<bool> {
+        self.write(move |connection| {
+            let revoked = connection.execute(
+                "update device set revoked_us = ?2 where id = ?1 and revoked_us is null",
+                (id16(device.0), at.0),
+            )?;
+            changes::bump(connection)?;
+            Ok(revoked > 0)
+        })
+        .await
+    }
+
+    async fn add_command(&self, command: &Command) -> Result<()> {
+        let contract = self.contract_of(command.device).await?;
+        let name = name_of_id(contract, command.device, Purpose::Command, command.id.0);
+        let json =
+            serde_json::to_vec(command).map_err(|error| StoreError::Database(error.to_string()))?;
+        let sealed = self.key(contract).await?.seal(&name, &json);
+        let command = command.clone();
+        self.write(move |connection| {
+            connection.execute(
+                "insert into command (id, device, request, issued_us, deadline_us, sealed)
+                 values (?1, ?2, ?3, ?4, ?5, ?6)",
+                (
+                    id16(command.id.0),
+                    id16(command.device.0),
+                    command.request.name(),
+                    command.issued_at_us.0,
+                    command.deadline_us.0,
+                    sealed,
+                ),
+            )?;
+            changes::bump(connection)
+        })
+        .await
+    }
+
+    async fn command(&self, id: CommandId) -> Result<Option<CommandState>> {
+        let found = self
+            .read(move |connection| {
+                Ok(connection
+                    .query_row(
+                        "select device, deadline_us, sent_us, answered_us, outcome, sealed_detail
+                         from command where id = ?1",
+                        [id16(id.0)],
+                        |row| {
+                            let state = CommandState {
+                                id,
+                                deadline_us: time_at(row, 1)?,
+                                sent_us: optional_time_at(row, 2)?,
+                                answered_us: optional_time_at(row, 3)?,
+                                outcome: row.get(4)?,
+                                detail: None,
+                            };
+                            Ok((
+                                DeviceId(uuid_at(row, 0)?),
+                                state,
+                                row.get::<_, Option<Vec<u8>>>(5)?,
+                            ))
+                        },
+                    )
+                    .optional()?)
+            })
+            .await?;
+        let Some((device, mut state, sealed)) = found else {
+            return Ok(None);
+        };
+        if let Some(sealed) = sealed {
+            let contract = self.contract_of(device).await?;
+            let name = name_of_id(contract, device, Purpose::CommandAnswer, id.0);
+            let detail = self.key(contract).await?.open(&name, &sealed);
+            let detail = detail.map_err(damaged("the answer to a command"))?;
+            state.detail = Some(String::from_utf8_lossy(&detail).into_owned());
+        }
+        Ok(Some(state))
+    }
+
+    async fn add_user(
+        &self,
+        login_id: &str,
+        contract: ContractId,
+        password_hash: &str,
+        must_change_password: bool,
+        at: UtcMicros,
+    ) -> Result<()> {
+        let (login_id, password_hash) = (login_id.to_owned(), password_hash.to_owned());
+        self.write(move |connection| {
+            refuse_taken(connection, &login_id)?;
+            connection.execute(
+                "insert into user (login_id, contract, password_hash, must_change_password, created_us)
+                 values (?1, ?2, ?3, ?4, ?5)",
+                (login_id, id16(contract.0), password_hash, must_change_password, at.0),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn add_operator(&self, login_id: &str, password_hash: &str, at: UtcMicros) -> Result<()> {
+        let (login_id, password_hash) = (login_id.to_owned(), password_hash.to_owned());
+        self.write(move |connection| {
+            refuse_taken(connection, &login_id)?;
+            connection.execute(
+                "insert into operator (login_id, password_hash, created_us) values (?1, ?2, ?3)",
+                (login_id, password_hash, at.0),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn records_stored(&self, device: DeviceId) -> Result<u64> {
+        self.read(move |connection| {
+            let count: i64 = connection.query_row(
+                "select count(*) from record where device = ?1",
+                [id16(device.0)],
+                |row| row.get(0),
+            )?;
+            Ok(count.cast_unsigned())
+        })
+        .await
+    }
+}
+
+/// One name space for everybody who signs in anywhere.
+fn refuse_taken(connection: &Connection, login_id: &str) -> Result<()> {
+    let taken: bool = connection.query_row(
+        "select exists (select 1 from user where login_id = ?1)
+             or exists (select 1 from operator where login_id = ?1)",
+        [login_id],
+        |row| row.get(0),
+    )?;
+    if taken {
+        return Err(StoreError::Exists("this login ID"));
+    }
+    Ok(())
+}
+
+fn devices(connection: &Connection) -> Result<Vec<DeviceListing>> {
+    let mut statement = connection.prepare(
+        "select d.id, c.name, s.name, d.agent_version, d.enrolled_us, d.heard_us, d.revoked_us,
+                (select coalesce(sum(last_seq - first_seq + 1), 0) from rejection r where r.device = d.id),
+                (select count(*) from batch b where b.device = d.id and b.link = 2)
+         from device d join contract c on c.id = d.contract join site s on s.id = d.site
+         order by c.name, s.name, d.enrolled_us",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(DeviceListing {
+            device: DeviceId(uuid_at(row, 0)?),
+            contract: row.get(1)?,
+            site: row.get(2)?,
+            agent_version: row.get(3)?,
+            enrolled_us: time_at(row, 4)?,
+            heard_us: optional_time_at(row, 5)?,
+            revoked_us: optional_time_at(row, 6)?,
+            cameras: Vec::new(),
+            rejected: row.get::<_, i64>(7)?.cast_unsigned(),
+            broken_links: row.get::<_, i64>(8)?.cast_unsigned(),
+        })
+    })?;
+    let mut devices: Vec<DeviceListing> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection
+        .prepare("select id, name from camera_now where device = ?1 order by name, id")?;
+    for device in &mut devices {
+        let rows = statement.query_map([id16(device.device.0)], |row| {
+            Ok((CameraId(uuid_at(row, 0)?), row.get(1)?))
+        })?;
+        device.cameras = rows.collect::<rusqlite::Result<_>>()?;
+    }
+    Ok(devices)
+}

@@ -1,0 +1,122 @@
+//! What customers see. Every statement here is bound to the contract of the scope.
+
+mod events;
+mod overview;
+
+use super::blobs::media_class;
+use super::{SqliteStore, damaged, epoch_of, id16, name_of_record, seq_of, time_at, uuid_at};
+use crate::seal::SecretKey;
+use crate::store::{
+    ContractScope, CustomerReads, EventCursor, EventDetail, EventFilter, EventRow, MediaRow,
+    PictureRef, Result, SiteOverview, StoreError,
+};
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, Row};
+use wire::record::MediaRecord;
+use wire::{Body, ContractId, DeviceId, EventId, Record, Sha256, UtcMicros};
+
+#[async_trait]
+impl CustomerReads for SqliteStore {
+    async fn overview(
+        &self,
+        scope: ContractScope,
+        day_start_us: UtcMicros,
+    ) -> Result<Vec<SiteOverview>> {
+        let key = self.key(scope.contract()).await?;
+        self.read(move |connection| overview::read(connection, scope, &key, day_start_us))
+            .await
+    }
+
+    async fn events(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        before: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>> {
+        let key = self.key(scope.contract()).await?;
+        let filter = filter.clone();
+        self.read(move |connection| events::list(connection, scope, &key, &filter, before, limit))
+            .await
+    }
+
+    async fn event(&self, scope: ContractScope, id: EventId) -> Result<Option<EventDetail>> {
+        let key = self.key(scope.contract()).await?;
+        self.read(move |connection| events::detail(connection, scope, &key, id))
+            .await
+    }
+
+    async fn media(&self, scope: ContractScope, sha256: Sha256) -> Result<Option<MediaRow>> {
+        self.read(move |connection| {
+            // The uploader is the blob's device: its seal names it, even if another device's record does too.
+            Ok(connection
+                .prepare_cached(
+                    "select b.device, m.class, m.content_type, b.bytes, m.captured_us
+                     from media m join blob b on b.contract = m.contract and b.sha256 = m.sha256
+                     where m.contract = ?1 and m.sha256 = ?2
+                     order by m.captured_us limit 1",
+                )?
+                .query_row((id16(scope.contract().0), sha256.0), |row| {
+                    Ok(MediaRow {
+                        sha256,
+                        device: DeviceId(uuid_at(row, 0)?),
+                        class: media_class(&row.get::<_, String>(1)?),
+                        content_type: row.get(2)?,
+                        bytes: row.get::<_, i64>(3)?.cast_unsigned(),
+                        captured_at_us: time_at(row, 4)?,
+                    })
+                })
+                .optional()?)
+        })
+        .await
+    }
+
+    async fn classes(&self, scope: ContractScope) -> Result<Vec<String>> {
+        self.read(move |connection| {
+            // A skip scan: one index look-up per class, however many events there are.
+            let mut statement = connection.prepare_cached(
+                "with recursive seen (class) as (
+                    select min(class) from event where contract = ?1
+                    union all
+                    select (select min(class) from event where contract = ?1 and class > seen.class)
+                    from seen where seen.class is not null)
+                 select class from seen where class is not null",
+            )?;
+            let rows = statement.query_map([id16(scope.contract().0)], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+/// The columns that [`picture_at`] reads, in its order.
+const PICTURE_COLUMNS: &str = "device, epoch, seq, captured_us, sealed";
+
+/// What a picture shows is in its sealed record.
+fn picture_at(
+    row: &Row<'_>,
+    contract: ContractId,
+    key: &SecretKey,
+) -> Result<(PictureRef, MediaRecord)> {
+    let device = DeviceId(uuid_at(row, 0)?);
+    let name = name_of_record(contract, device, epoch_of(row.get(1)?), seq_of(row.get(2)?));
+    let sealed: Vec<u8> = row.get(4)?;
+    let json = key
+        .open(&name, &sealed)
+        .map_err(damaged("a media record"))?;
+    let record = Record::from_json(&json)
+        .map_err(|error| StoreError::Corrupt(format!("a media record: {error}")))?;
+    let Body::Media(media) = record.body else {
+        return Err(StoreError::Corrupt(
+            "a media row holds another kind of record".into(),
+        ));
+    };
+    let picture = PictureRef {
+        sha256: media.sha256,
+        captured_at_us: time_at(row, 3)?,
+        width: media.width,
+        height: media.height,
+        boxes: media.boxes.clone(),
+    };
+    Ok((picture, media))
+}

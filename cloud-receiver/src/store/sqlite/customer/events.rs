@@ -1,0 +1,291 @@
+//! The timeline and one event with its proof.
+
+use super::super::accept::link_state;
+use super::super::{
+    damaged, epoch_of, hash_at, id16, name_of_id, optional_time_at, time_at, uuid_at,
+};
+use super::{PICTURE_COLUMNS, picture_at};
+use crate::seal::{Name, Purpose, SecretKey};
+use crate::store::{
+    ContractScope, EventCursor, EventDetail, EventFilter, EventRow, PictureRef, Proof, Result,
+    StoreError,
+};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use wire::record::EventRecord;
+use wire::{
+    Body, CameraId, ContractId, DeviceId, EventId, Record, RecordTime, Sha256, SignedBatch, SiteId,
+    UtcMicros, VerifyingKey,
+};
+
+/// Batches that state an event or its pictures and are verified again when it is looked at.
+const BATCHES_VERIFIED: i64 = 64;
+
+const EVENT_COLUMNS: &str = "e.id, e.camera, k.name, s.id, s.name, e.class, e.score, e.opened_us,
+    e.last_seen_us, e.closed_us, e.revision";
+const EVENT_TABLES: &str = "event e join camera_now k on k.id = e.camera
+    join device d on d.id = e.device join site s on s.id = d.site";
+
+pub(super) fn list(
+    connection: &Connection,
+    scope: ContractScope,
+    key: &SecretKey,
+    filter: &EventFilter,
+    before: Option<EventCursor>,
+    limit: u32,
+) -> Result<Vec<EventRow>> {
+    let (conditions, mut values) = conditions(scope, filter, before);
+    values.push(Value::Integer(i64::from(limit)));
+    let mut statement = connection.prepare_cached(&format!(
+        "select {EVENT_COLUMNS} from {EVENT_TABLES} where {conditions}
+         order by e.opened_us desc, e.id desc limit ?"
+    ))?;
+    let rows = statement.query_map(params_from_iter(values), event_at)?;
+    let mut events: Vec<EventRow> = rows.collect::<rusqlite::Result<_>>()?;
+    for event in &mut events {
+        event.snapshot =
+            snapshot(connection, scope.contract(), key, event.id)?.map(|shown| shown.picture);
+    }
+    Ok(events)
+}
+
+fn conditions(
+    scope: ContractScope,
+    filter: &EventFilter,
+    before: Option<EventCursor>,
+) -> (String, Vec<Value>) {
+    let mut text = String::from("e.contract = ?");
+    let mut values = vec![blob(scope.contract().0)];
+    let mut also = |condition: &str, bound: &mut dyn Iterator<Item = Value>| {
+        text.push_str(" and ");
+        text.push_str(condition);
+        values.extend(bound);
+    };
+    if let Some(site) = filter.site {
+        also("d.site = ?", &mut [blob(site.0)].into_iter());
+    }
+    if let Some(camera) = filter.camera {
+        also("e.camera = ?", &mut [blob(camera.0)].into_iter());
+    }
+    if let Some(class) = &filter.class {
+        also("e.class = ?", &mut [Value::Text(class.clone())].into_iter());
+    }
+    if let Some(from) = filter.from_us {
+        also(
+            "e.opened_us >= ?",
+            &mut [Value::Integer(from.0)].into_iter(),
+        );
+    }
+    if let Some(to) = filter.to_us {
+        also("e.opened_us < ?", &mut [Value::Integer(to.0)].into_iter());
+    }
+    if let Some(cursor) = before {
+        let mut bound = [Value::Integer(cursor.opened_at_us.0), blob(cursor.id.0)].into_iter();
+        also("(e.opened_us, e.id) < (?, ?)", &mut bound);
+    }
+    (text, values)
+}
+
+fn blob(id: uuid::Uuid) -> Value {
+    Value::Blob(id16(id).to_vec())
+}
+
+fn event_at(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    Ok(EventRow {
+        id: EventId(uuid_at(row, 0)?),
+        camera: CameraId(uuid_at(row, 1)?),
+        camera_name: row.get(2)?,
+        site: SiteId(uuid_at(row, 3)?),
+        site_name: row.get(4)?,
+        class: row.get(5)?,
+        score: row.get::<_, f64>(6)? as f32,
+        opened_at_us: time_at(row, 7)?,
+        last_seen_at_us: time_at(row, 8)?,
+        closed_at_us: optional_time_at(row, 9)?,
+        revision: row.get(10)?,
+        snapshot: None,
+    })
+}
+
+struct Shown {
+    picture: PictureRef,
+    /// Whether what arrived has the length that the signed record states; its hash was checked on arrival.
+    as_stated: bool,
+}
+
+/// The snapshot of highest quality that has arrived.
+fn snapshot(
+    connection: &Connection,
+    contract: ContractId,
+    key: &SecretKey,
+    event: EventId,
+) -> Result<Option<Shown>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "select {PICTURE_COLUMNS},
+                (select b.bytes from blob b where b.contract = m.contract and b.sha256 = m.sha256)
+         from media m
+         where contract = ?1 and event = ?2 and arrived = 1 and class <> 'clip'
+         order by quality desc, captured_us desc limit 1"
+    ))?;
+    let mut rows = statement.query((id16(contract.0), id16(event.0)))?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let (picture, media) = picture_at(row, contract, key)?;
+    let arrived_bytes: Option<i64> = row.get(5)?;
+    let as_stated = arrived_bytes.map(i64::cast_unsigned) == Some(media.bytes);
+    Ok(Some(Shown { picture, as_stated }))
+}
+
+pub(super) fn detail(
+    connection: &Connection,
+    scope: ContractScope,
+    key: &SecretKey,
+    id: EventId,
+) -> Result<Option<EventDetail>> {
+    let contract = scope.contract();
+    let found = connection
+        .prepare_cached(&format!(
+            "select {EVENT_COLUMNS}, e.device, e.received_us, e.sealed, e.batch, d.record_key
+             from {EVENT_TABLES} where e.contract = ?1 and e.id = ?2"
+        ))?
+        .query_row((id16(contract.0), id16(id.0)), |row| {
+            Ok(Found {
+                row: event_at(row)?,
+                device: DeviceId(uuid_at(row, 11)?),
+                received_at_us: time_at(row, 12)?,
+                sealed: row.get(13)?,
+                batch: row.get(14)?,
+                record_key: VerifyingKey(row.get(15)?),
+            })
+        })
+        .optional()?;
+    let Some(mut found) = found else {
+        return Ok(None);
+    };
+    let shown = snapshot(connection, contract, key, id)?;
+    let (time, event) = open_event(key, contract, &found)?;
+    let proof = prove(connection, contract, key, &found, shown.as_ref())?;
+    let (older, newer) = neighbours(connection, contract, &found.row)?;
+    found.row.snapshot = shown.map(|shown| shown.picture);
+    Ok(Some(EventDetail {
+        row: found.row,
+        device: found.device,
+        track: event.track,
+        path: event.path,
+        clock: time.clock,
+        received_at_us: found.received_at_us,
+        proof,
+        older,
+        newer,
+    }))
+}
+
+struct Found {
+    row: EventRow,
+    device: DeviceId,
+    received_at_us: UtcMicros,
+    sealed: Vec<u8>,
+    batch: i64,
+    record_key: VerifyingKey,
+}
+
+fn open_event(
+    key: &SecretKey,
+    contract: ContractId,
+    found: &Found,
+) -> Result<(RecordTime, EventRecord)> {
+    let name = name_of_id(contract, found.device, Purpose::Event, found.row.id.0);
+    let json = key
+        .open(&name, &found.sealed)
+        .map_err(damaged("an event"))?;
+    let record = Record::from_json(&json)
+        .map_err(|error| StoreError::Corrupt(format!("an event record: {error}")))?;
+    match record.body {
+        Body::Event(event) => Ok((record.time, event)),
+        _ => Err(StoreError::Corrupt(
+            "an event row holds another kind of record".into(),
+        )),
+    }
+}
+
+/// Opens every batch that speaks of the event and verifies its signature again: the page says what is true now,
+/// not what was true when it arrived.
+fn prove(
+    connection: &Connection,
+    contract: ContractId,
+    key: &SecretKey,
+    found: &Found,
+    shown: Option<&Shown>,
+) -> Result<Proof> {
+    let mut statement = connection.prepare_cached(
+        "select sha256, sealed from batch where no in (
+            select batch from record where device = ?1 and event = ?2 limit ?3)",
+    )?;
+    let mut rows =
+        statement.query((id16(found.device.0), id16(found.row.id.0), BATCHES_VERIFIED))?;
+    let mut signature_ok = true;
+    while let Some(row) = rows.next()? {
+        let sealed: Vec<u8> = row.get(1)?;
+        signature_ok &= genuine(key, contract, found, hash_at(row, 0)?, &sealed);
+    }
+    let (epoch, first_seq, batch_sha256, link) = connection
+        .prepare_cached("select epoch, first_seq, sha256, link from batch where no = ?1")?
+        .query_row([found.batch], |row| {
+            Ok((
+                epoch_of(row.get(0)?),
+                row.get::<_, i64>(1)?.cast_unsigned(),
+                hash_at(row, 2)?,
+                link_state(row.get(3)?),
+            ))
+        })?;
+    Ok(Proof {
+        signature_ok,
+        link,
+        epoch,
+        first_seq,
+        batch_sha256,
+        record_key: found.record_key,
+        picture_ok: shown.map(|shown| shown.as_stated),
+    })
+}
+
+fn genuine(
+    key: &SecretKey,
+    contract: ContractId,
+    found: &Found,
+    hash: Sha256,
+    sealed: &[u8],
+) -> bool {
+    let name = Name {
+        contract,
+        device: found.device,
+        purpose: Purpose::Batch,
+        hash,
+    };
+    let Ok(bytes) = key.open(&name, sealed) else {
+        return false;
+    };
+    SignedBatch::from_bytes(bytes)
+        .is_ok_and(|batch| batch.hash() == hash && batch.verify(&found.record_key).is_ok())
+}
+
+fn neighbours(
+    connection: &Connection,
+    contract: ContractId,
+    event: &EventRow,
+) -> Result<(Option<EventId>, Option<EventId>)> {
+    let next = |comparison: &str, order: &str| -> Result<Option<EventId>> {
+        Ok(connection
+            .prepare_cached(&format!(
+                "select id from event where contract = ?1 and (opened_us, id) {comparison} (?2, ?3)
+                 order by opened_us {order}, id {order} limit 1"
+            ))?
+            .query_row(
+                (id16(contract.0), event.opened_at_us.0, id16(event.id.0)),
+                |row| Ok(EventId(uuid_at(row, 0)?)),
+            )
+            .optional()?)
+    };
+    Ok((next("<", "desc")?, next(">", "asc")?))
+}

@@ -1,0 +1,66 @@
+//! Opening a connection the one right way, and bringing the schema up to date.
+
+use crate::store::{Result, StoreError};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+
+/// Numbered steps, forward only, one transaction each. Never edit one that was released.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql")];
+
+/// How long a connection waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// SQLite before 3.51.3 can corrupt a database when the WAL is reset.
+const SQLITE_AT_LEAST: i32 = 3_051_003;
+
+/// The write connection, with the schema at this program's version.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let found = rusqlite::version_number();
+    assert!(
+        found >= SQLITE_AT_LEAST,
+        "built with SQLite {found}, which can lose data; 3.51.3 or later is needed"
+    );
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Deleted rows are overwritten: an erased contract leaves no traces in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// A connection that cannot write.
+pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    let known = MIGRATIONS.len() as i64;
+    loop {
+        let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found > known {
+            return Err(StoreError::Newer {
+                path: path.display().to_string(),
+                found,
+                known,
+            });
+        }
+        let Some(sql) = usize::try_from(found).ok().and_then(|n| MIGRATIONS.get(n)) else {
+            return Ok(());
+        };
+        step.execute_batch(sql)?;
+        step.pragma_update(None, "user_version", found + 1)?;
+        step.commit()?;
+    }
+}
