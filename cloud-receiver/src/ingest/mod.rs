@@ -1,3 +1,5 @@
 //! How what devices deliver comes in.
 
 pub mod accept;
+pub mod endpoint;
+pub mod identity;
