@@ -3,7 +3,7 @@
 //! Not a broker: a device talks to the receiver and to nobody else, so there is nothing to route, retain or
 //! remember. What is promised:
 //! - who is connected is who the client certificate names, and it reaches its own topics only ([`acl`]);
-//! - PUBACK and receipt come after the store's commit, in order, or not at all ([`intake`]);
+//! - PUBACK and receipt come after the store's commit, in order, or not at all ([`commit`]);
 //! - a refused batch is answered and holds up nobody; a store that fails ends the connection, and the device
 //!   sends again;
 //! - nothing grows without bound: handshakes, bytes on their way to the commit, bytes to be written;
@@ -12,19 +12,22 @@
 mod acl;
 mod codec;
 mod commands;
+mod commit;
 mod connection;
-mod intake;
 mod outbox;
 mod registry;
 mod session;
+
+#[cfg(test)]
+mod tests;
 
 use crate::store::DeviceWrites;
 use registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,8 +54,10 @@ impl fmt::Debug for EndpointDeps {
 
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections that have not been let in yet. When all places are taken, the next ones wait in the kernel's
-    /// queue: after a restart every device comes at once, and none of them should be refused.
+    /// Connections at a time. When all places are taken, the next ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Of these, how many may not have been let in yet. When all places are taken, the next ones
+    /// wait too: after a restart every device comes at once, and none of them should be refused.
     pub handshakes: usize,
     /// From the first byte to the CONNACK.
     pub handshake_timeout: Duration,
@@ -69,6 +74,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 4096,
             handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             write_stall: Duration::from_secs(30),
@@ -89,14 +95,14 @@ pub async fn serve(
 ) {
     let acceptor = TlsAcceptor::from(tls);
     let registry = Registry::default();
-    let handshakes = Arc::new(Semaphore::new(endpoint.limits.handshakes));
+    let places = Places::new(&endpoint.limits);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &handshakes) => accepted,
+            accepted = accept(&listener, &places) => accepted,
         };
-        let (tcp, permit) = match accepted {
+        let (tcp, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: trying again at once would only burn the processor.
@@ -110,7 +116,7 @@ pub async fn serve(
             acceptor.clone(),
             endpoint.clone(),
             registry.clone(),
-            permit,
+            place,
             stop.clone(),
         ));
     }
@@ -119,14 +125,43 @@ pub async fn serve(
     connections.wait().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(handshakes)
+async fn accept(listener: &TcpListener, places: &Places) -> std::io::Result<(TcpStream, Place)> {
+    let place = places.take().await;
+    let (tcp, _) = listener.accept().await?;
+    Ok((tcp, place))
+}
+
+struct Places {
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+}
+
+/// What one connection takes up.
+struct Place {
+    _connection: OwnedSemaphorePermit,
+    /// Given back as soon as the device is let in or turned away.
+    handshake: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+        }
+    }
+
+    async fn take(&self) -> Place {
+        Place {
+            _connection: one_of(&self.connections).await,
+            handshake: one_of(&self.handshakes).await,
+        }
+    }
+}
+
+async fn one_of(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(semaphore)
         .acquire_owned()
         .await
-        .expect("the semaphore is never closed");
-    let (tcp, _) = listener.accept().await?;
-    Ok((tcp, permit))
+        .expect("these semaphores are never closed")
 }

@@ -4,7 +4,7 @@ use super::codec::{Codec, Greeting, Inbound};
 use super::outbox::Outbox;
 use super::registry::Registry;
 use super::session::{End, Session};
-use super::{EndpointDeps, acl};
+use super::{EndpointDeps, Place, acl};
 use crate::ingest::identity;
 use crate::store::DeviceRow;
 use bytes::BytesMut;
@@ -12,7 +12,6 @@ use mqtt_protocol_core::mqtt::result_code::ConnectReasonCode;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -41,13 +40,13 @@ enum Refusal {
     Timeout,
 }
 
-/// Serves one connection to its end. `handshake` is given back as soon as the device is let in or turned away.
+/// Serves one connection to its end.
 pub(super) async fn serve(
     tcp: TcpStream,
     tls: TlsAcceptor,
     deps: EndpointDeps,
     registry: Registry,
-    handshake: OwnedSemaphorePermit,
+    place: Place,
     stop: CancellationToken,
 ) {
     let peer = tcp.peer_addr().ok();
@@ -56,6 +55,10 @@ pub(super) async fn serve(
         () = stop.cancelled() => return,
         admitted = tokio::time::timeout(timeout, admit(tcp, &tls, &deps, &registry)) => admitted,
     };
+    let Place {
+        _connection,
+        handshake,
+    } = place;
     drop(handshake);
     match admitted.unwrap_or(Err(Refusal::Timeout)) {
         Ok(admitted) => admitted.run(&stop).await,

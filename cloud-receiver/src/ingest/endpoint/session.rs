@@ -1,7 +1,7 @@
 //! One admitted connection, from its CONNACK to its end: a single task that waits for everything at once.
 
 use super::codec::{Codec, Inbound, Violation};
-use super::intake::{self, Answers, Content, Delivery, Queue};
+use super::commit::{self, Answers, Content, Delivery, Queue};
 use super::outbox::Outbox;
 use super::registry::Seat;
 use super::{EndpointDeps, acl, commands};
@@ -313,7 +313,7 @@ impl Running {
     fn start_jobs(&mut self) {
         if self.committing.is_none() && !self.queue.is_empty() && !self.session.outbox.is_full() {
             let deps = &self.session.deps;
-            self.committing = Some(Box::pin(intake::commit(
+            self.committing = Some(Box::pin(commit::commit(
                 Arc::clone(&deps.store),
                 Arc::clone(&self.session.device),
                 self.queue.group(),
