@@ -58,7 +58,7 @@ pub enum Outcome {
         token: Token,
         /// `Set-Cookie` value by which this browser is known from now on.
         known_browser: String,
-        /// The account as it was before this sign-in: when it was used last, and what failed since.
+        /// The account as it was before this sign-in.
         before: UserRow,
     },
     /// The one answer for every wrong pair.

@@ -205,8 +205,7 @@ mod tests {
     fn the_pause_grows_and_ends() {
         let mut throttle = Throttle::default();
         let source = Source::Address(OWN);
-        let verdict =
-            |throttle: &mut Throttle, now| throttle.verdict("tanaka", OWN, &source, now);
+        let verdict = |throttle: &mut Throttle, now| throttle.verdict("tanaka", OWN, &source, now);
         fail(&mut throttle, OWN, 4, at(0));
         assert_eq!(
             verdict(&mut throttle, at(0)),

@@ -6,53 +6,53 @@ use super::visit::Visit;
 use super::words::thousands;
 use super::{PortalState, cookies};
 use crate::auth::session::Session;
-use crate::store::UserRow;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Redirect;
 use maud::{Markup, html};
 use wire::UtcMicros;
 
-/// Carries what the account looked like before this sign-in. Told to its own user only; nothing is decided by it.
+/// Carries when the account was used before this sign-in. Told to its own user only; nothing is decided by it.
 pub const BEFORE_COOKIE: &str = "__Host-before";
 
-/// The account's history as it stood at sign-in.
+/// The account's history as its user should check it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Before {
-    pub signed_in_us: Option<UtcMicros>,
-    pub failed: u64,
+struct History {
+    /// Absent where this browser cannot say; `Some(None)` at the first sign-in.
+    previous_us: Option<Option<UtcMicros>>,
+    /// Failed sign-ins since the previous one.
+    failed: u64,
 }
 
-pub fn before_cookie(user: &UserRow) -> String {
-    let last = user.last_sign_in_us.map_or(0, |at| at.0);
-    format!(
-        "{BEFORE_COOKIE}={last}.{}; Path=/; Secure; HttpOnly; SameSite=Lax",
-        user.failed_sign_ins
-    )
+pub fn before_cookie(previous: Option<UtcMicros>) -> String {
+    let previous = previous.map_or(0, |at| at.0);
+    format!("{BEFORE_COOKIE}={previous}; Path=/; Secure; HttpOnly; SameSite=Lax")
 }
 
-fn before(headers: &HeaderMap) -> Option<Before> {
-    let (last, failed) = cookies::find(headers, BEFORE_COOKIE)?.split_once('.')?;
-    let last: i64 = last.parse().ok()?;
-    Some(Before {
-        signed_in_us: (last > 0).then_some(UtcMicros(last)),
-        failed: failed.parse().ok()?,
-    })
+fn previous_sign_in(headers: &HeaderMap) -> Option<Option<UtcMicros>> {
+    let at: i64 = cookies::find(headers, BEFORE_COOKIE)?.parse().ok()?;
+    Some((at > 0).then_some(UtcMicros(at)))
 }
 
 pub async fn show(
+    State(state): State<PortalState>,
     visit: Visit,
     session: Session,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Markup {
+) -> Result<Markup, Problem> {
     let words = visit.words();
     let done = match query.as_deref() {
         Some("changed=1") => Some(words.password_changed),
         Some("ended=1") => Some(words.others_ended),
         _ => None,
     };
-    page(&visit, &session, before(&headers), done)
+    let user = state.store.user(&session.login_id).await?;
+    let history = History {
+        previous_us: previous_sign_in(&headers),
+        failed: user.ok_or(Problem::NotFound)?.failed_sign_ins,
+    };
+    Ok(page(&visit, &session, history, done))
 }
 
 pub async fn end_other_sessions(
@@ -66,7 +66,7 @@ pub async fn end_other_sessions(
     Ok(Redirect::to("/account?ended=1"))
 }
 
-fn page(visit: &Visit, session: &Session, before: Option<Before>, done: Option<&str>) -> Markup {
+fn page(visit: &Visit, session: &Session, history: History, done: Option<&str>) -> Markup {
     let words = visit.words();
     let body = html! {
         h1 { (words.account) }
@@ -78,25 +78,23 @@ fn page(visit: &Visit, session: &Session, before: Option<Before>, done: Option<&
                     div { dt { (words.login_id) } dd { (session.login_id) } }
                     div { dt { (words.contract) } dd { (session.contract_name) } }
                     div { dt { (words.this_sign_in) } dd.tabular { (visit.full(session.created_us)) } }
-                    @if let Some(before) = before {
+                    @if let Some(previous) = history.previous_us {
                         div {
                             dt { (words.previous_sign_in) }
                             dd.tabular {
-                                @match before.signed_in_us {
+                                @match previous {
                                     Some(at) => (visit.full(at)),
                                     None => (words.first_sign_in),
                                 }
                             }
                         }
-                        div {
-                            dt { (words.failed_since) }
-                            dd.tabular { (thousands(before.failed)) }
-                        }
+                    }
+                    div {
+                        dt { (words.failed_since) }
+                        dd.tabular { (thousands(history.failed)) }
                     }
                 }
-                @if before.is_some_and(|before| before.failed > 0) {
-                    (layout::notice(Notice::Bad, words.failed_hint))
-                }
+                @if history.failed > 0 { (layout::notice(Notice::Bad, words.failed_hint)) }
             }
             section.sheet {
                 h2 { (words.password) }
@@ -128,11 +126,10 @@ mod tests {
         let read = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::COOKIE, HeaderValue::from_static(value));
-            before(&headers)
+            previous_sign_in(&headers)
         };
-        let told = Before { signed_in_us: Some(UtcMicros(5)), failed: 2 };
-        assert_eq!(read("__Host-before=5.2"), Some(told));
-        assert_eq!(read("__Host-before=0.0").map(|b| b.signed_in_us), Some(None));
+        assert_eq!(read("__Host-before=5"), Some(Some(UtcMicros(5))));
+        assert_eq!(read("__Host-before=0"), Some(None));
         assert_eq!(read("__Host-before=x"), None);
         assert_eq!(read("lang=ja"), None);
     }

@@ -38,7 +38,11 @@ const OFFLINE_WORKER: &str = include_str!("assets/offline-worker.js");
 
 /// One version for all: they are released together.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let all: Vec<u8> = ASSETS.iter().flat_map(|asset| asset.bytes).copied().collect();
+    let all: Vec<u8> = ASSETS
+        .iter()
+        .flat_map(|asset| asset.bytes)
+        .copied()
+        .collect();
     Sha256::of(&all).to_string()[..12].to_owned()
 });
 
@@ -47,7 +51,10 @@ pub fn address(name: &str) -> String {
     format!("/assets/{name}?v={}", *VERSION)
 }
 
-pub async fn asset(Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub async fn asset(
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let asset = ASSETS
         .iter()
         .find(|asset| asset.name == name)

@@ -102,7 +102,12 @@ mod tests {
         UtcMicros((NOW - seconds) * SECOND_US)
     }
 
-    fn camera(state: &str, reason: Option<&str>, picture: Option<i64>, heard: Option<i64>) -> CameraOverview {
+    fn camera(
+        state: &str,
+        reason: Option<&str>,
+        picture: Option<i64>,
+        heard: Option<i64>,
+    ) -> CameraOverview {
         CameraOverview {
             camera: wire::CameraId(Uuid::nil()),
             device: wire::DeviceId(Uuid::nil()),
@@ -136,14 +141,62 @@ mod tests {
             );
         };
         check("running", None, Some(30), Some(10), Condition::Normal);
-        check("running", None, Some(30), Some(181), dead(Cause::DeviceSilent, Some(181)));
-        check("running", None, Some(30), None, dead(Cause::DeviceSilent, None));
-        check("running", None, Some(181), Some(10), dead(Cause::NoPictures, Some(181)));
-        check("running", None, None, Some(10), dead(Cause::NoPictures, None));
-        check("retrying", Some("connect"), Some(30), Some(10), dead(Cause::NoPictures, Some(600)));
-        check("retrying", Some("auth"), Some(30), Some(10), dead(Cause::LoginRefused, Some(600)));
-        check("retrying", Some("decode"), None, Some(10), dead(Cause::Unreadable, Some(600)));
+        check(
+            "running",
+            None,
+            Some(30),
+            Some(181),
+            dead(Cause::DeviceSilent, Some(181)),
+        );
+        check(
+            "running",
+            None,
+            Some(30),
+            None,
+            dead(Cause::DeviceSilent, None),
+        );
+        check(
+            "running",
+            None,
+            Some(181),
+            Some(10),
+            dead(Cause::NoPictures, Some(181)),
+        );
+        check(
+            "running",
+            None,
+            None,
+            Some(10),
+            dead(Cause::NoPictures, None),
+        );
+        check(
+            "retrying",
+            Some("connect"),
+            Some(30),
+            Some(10),
+            dead(Cause::NoPictures, Some(600)),
+        );
+        check(
+            "retrying",
+            Some("auth"),
+            Some(30),
+            Some(10),
+            dead(Cause::LoginRefused, Some(600)),
+        );
+        check(
+            "retrying",
+            Some("decode"),
+            None,
+            Some(10),
+            dead(Cause::Unreadable, Some(600)),
+        );
         check("starting", None, Some(30), Some(10), Condition::Starting);
-        check("a state of a newer device", None, Some(30), Some(10), Condition::Starting);
+        check(
+            "a state of a newer device",
+            None,
+            Some(30),
+            Some(10),
+            Condition::Starting,
+        );
     }
 }

@@ -22,7 +22,10 @@ mod tests {
     #[test]
     fn finds_whole_names_only() {
         let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, HeaderValue::from_static("a=1; __Host-session=t=k"));
+        headers.append(
+            header::COOKIE,
+            HeaderValue::from_static("a=1; __Host-session=t=k"),
+        );
         headers.append(header::COOKIE, HeaderValue::from_static("lang=en"));
         assert_eq!(find(&headers, "__Host-session"), Some("t=k"));
         assert_eq!(find(&headers, "lang"), Some("en"));

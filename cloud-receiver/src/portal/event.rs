@@ -95,7 +95,11 @@ fn evidence(visit: &Visit, event: &EventDetail, picture: &PictureRef) -> Markup 
 }
 
 fn label(words: &Words, object: &ObjectBox) -> String {
-    format!("{} {}", words.class_name(&object.class), percent(object.score))
+    format!(
+        "{} {}",
+        words.class_name(&object.class),
+        percent(object.score)
+    )
 }
 
 fn percent(score: f32) -> String {
@@ -247,14 +251,24 @@ impl Verdict {
 fn verdict(visit: &Visit, proof: &Proof, picture: Option<&PictureRef>) -> Markup {
     let words = visit.words();
     let (class, icon, title, text) = match Verdict::of(proof) {
-        Verdict::Verified => ("good", layout::icon_good(), words.verified, words.verified_text),
+        Verdict::Verified => (
+            "good",
+            layout::icon_good(),
+            words.verified,
+            words.verified_text,
+        ),
         Verdict::NotVerified => (
             "wait",
             layout::icon_pending(),
             words.not_verified,
             words.not_verified_text,
         ),
-        Verdict::Tampering => ("bad", layout::icon_bad(), words.tampering, words.tampering_text),
+        Verdict::Tampering => (
+            "bad",
+            layout::icon_bad(),
+            words.tampering,
+            words.tampering_text,
+        ),
     };
     let link = match proof.link {
         LinkState::Ok => Check::Ok,
@@ -266,7 +280,11 @@ fn verdict(visit: &Visit, proof: &Proof, picture: Option<&PictureRef>) -> Markup
         Some(false) => Check::Failed,
         None => Check::NoPicture,
     };
-    let signature = if proof.signature_ok { Check::Ok } else { Check::Failed };
+    let signature = if proof.signature_ok {
+        Check::Ok
+    } else {
+        Check::Failed
+    };
     html! {
         section class={ "verdict " (class) } {
             h2 { (icon) (title) }
@@ -333,9 +351,18 @@ mod tests {
         };
         assert_eq!(verdict(true, LinkState::Ok, Some(true)), Verdict::Verified);
         assert_eq!(verdict(true, LinkState::Ok, None), Verdict::Verified);
-        assert_eq!(verdict(true, LinkState::Pending, Some(true)), Verdict::NotVerified);
+        assert_eq!(
+            verdict(true, LinkState::Pending, Some(true)),
+            Verdict::NotVerified
+        );
         assert_eq!(verdict(false, LinkState::Pending, None), Verdict::Tampering);
-        assert_eq!(verdict(true, LinkState::Broken, Some(true)), Verdict::Tampering);
-        assert_eq!(verdict(true, LinkState::Ok, Some(false)), Verdict::Tampering);
+        assert_eq!(
+            verdict(true, LinkState::Broken, Some(true)),
+            Verdict::Tampering
+        );
+        assert_eq!(
+            verdict(true, LinkState::Ok, Some(false)),
+            Verdict::Tampering
+        );
     }
 }

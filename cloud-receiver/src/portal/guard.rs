@@ -28,8 +28,14 @@ const SECURITY_HEADERS: [(HeaderName, &str); 8] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
     (
         HeaderName::from_static("permissions-policy"),
         "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
@@ -123,9 +129,7 @@ pub async fn admit(
     };
     let token = cookies::find(request.headers(), session::COOKIE).map(Token::from_cookie);
     let found = match &token {
-        Some(token) => {
-            session::resume(&*state.store, token.hash(), use_of_it, state.now()).await
-        }
+        Some(token) => session::resume(&*state.store, token.hash(), use_of_it, state.now()).await,
         None => Ok(None),
     };
     let session = match found {
@@ -168,9 +172,7 @@ fn turned_away(access: Access, request: &Request, had_a_session: bool) -> Respon
         query.push_str("&ended=1");
     }
     let mut response = Redirect::to(&format!("/sign-in?{query}")).into_response();
-    if had_a_session
-        && let Ok(value) = HeaderValue::from_str(&session::ended_cookie())
-    {
+    if had_a_session && let Ok(value) = HeaderValue::from_str(&session::ended_cookie()) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }
     response
@@ -253,7 +255,10 @@ mod tests {
         pairs
             .iter()
             .map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
             })
             .collect()
     }
@@ -262,25 +267,53 @@ mod tests {
     fn only_our_own_pages_may_change_anything() {
         let uri = Uri::from_static("/sign-in");
         let check = |pairs: &[_], expected| {
-            assert_eq!(is_of_this_host(&headers(pairs), &uri), expected, "{pairs:?}");
+            assert_eq!(
+                is_of_this_host(&headers(pairs), &uri),
+                expected,
+                "{pairs:?}"
+            );
         };
         let host = ("host", "portal.example:8443");
         check(&[host, ("origin", "https://portal.example:8443")], true);
-        check(&[host, ("origin", "https://portal.example:8443"), ("sec-fetch-site", "same-origin")], true);
+        check(
+            &[
+                host,
+                ("origin", "https://portal.example:8443"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            true,
+        );
         check(&[host, ("sec-fetch-site", "same-origin")], true);
         check(&[host], false);
         check(&[host, ("origin", "null")], false);
         check(&[host, ("origin", "http://portal.example:8443")], false);
         check(&[host, ("origin", "https://portal.example")], false);
-        check(&[host, ("origin", "https://portal.example:8443.evil.example")], false);
-        check(&[host, ("origin", "https://portal.example:8443"), ("sec-fetch-site", "same-site")], false);
+        check(
+            &[host, ("origin", "https://portal.example:8443.evil.example")],
+            false,
+        );
+        check(
+            &[
+                host,
+                ("origin", "https://portal.example:8443"),
+                ("sec-fetch-site", "same-site"),
+            ],
+            false,
+        );
         check(&[host, ("sec-fetch-site", "cross-site")], false);
         check(&[host, ("sec-fetch-site", "none")], false);
     }
 
     #[test]
     fn the_way_back_never_leaves_the_host() {
-        for path in ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "", "/a\r\nb"] {
+        for path in [
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "evil",
+            "",
+            "/a\r\nb",
+        ] {
             assert_eq!(local_path(path), "/", "{path}");
         }
         assert_eq!(local_path("/events?class=person"), "/events?class=person");
@@ -290,9 +323,16 @@ mod tests {
     fn choosing_a_language_keeps_the_rest_of_the_address() {
         let check = |uri, expected: Option<(Lang, &str)>| {
             let chosen = chosen_language(&Uri::from_static(uri));
-            assert_eq!(chosen, expected.map(|(lang, to)| (lang, to.to_owned())), "{uri}");
+            assert_eq!(
+                chosen,
+                expected.map(|(lang, to)| (lang, to.to_owned())),
+                "{uri}"
+            );
         };
-        check("/events?class=person&lang=en", Some((Lang::En, "/events?class=person")));
+        check(
+            "/events?class=person&lang=en",
+            Some((Lang::En, "/events?class=person")),
+        );
         check("/?lang=ja", Some((Lang::Ja, "/")));
         check("/?lang=xx", None);
         check("/", None);

@@ -161,7 +161,9 @@ pub fn icon_pending() -> Markup {
 }
 
 pub fn icon_offline() -> Markup {
-    icon("M3 3l18 18M8.500 16.500a5 5 0 0 1 7 0M5 13a10 10 0 0 1 5-2.700M14 10.300A10 10 0 0 1 19 13M12 20h.01")
+    icon(
+        "M3 3l18 18M8.500 16.500a5 5 0 0 1 7 0M5 13a10 10 0 0 1 5-2.700M14 10.300A10 10 0 0 1 19 13M12 20h.01",
+    )
 }
 
 pub fn icon_older() -> Markup {

@@ -41,10 +41,8 @@ fn events(
     listener: Listener,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let first = Event::default().event("ready").data("").retry(RETRY_AFTER);
-    let mut check = tokio::time::interval_at(
-        Instant::now() + SESSION_CHECK_EVERY,
-        SESSION_CHECK_EVERY,
-    );
+    let mut check =
+        tokio::time::interval_at(Instant::now() + SESSION_CHECK_EVERY, SESSION_CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let rest = stream::unfold(
         (state, session, listener, check),

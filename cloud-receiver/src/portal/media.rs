@@ -6,10 +6,30 @@
 use super::PortalState;
 use super::problem::Problem;
 use crate::auth::session::Session;
+use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use wire::Sha256;
+use bytes::Bytes;
+use wire::{ContractId, DeviceId, Sha256};
+
+/// Where the bytes of pictures are, opened (unsealed) for their contract.
+#[async_trait]
+pub trait Pictures: Send + Sync {
+    async fn picture(
+        &self,
+        contract: ContractId,
+        device: DeviceId,
+        sha256: Sha256,
+    ) -> Result<Option<Bytes>, PictureError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("picture {sha256} could not be read: {cause}")]
+pub struct PictureError {
+    pub sha256: Sha256,
+    pub cause: String,
+}
 
 /// Pictures that a browser may show. Anything else a device may have sent is offered as a file, never run.
 const SHOWN_TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/webp"];
@@ -23,8 +43,8 @@ pub async fn show(
     let row = state.store.media(session.scope, sha256).await?;
     let row = row.ok_or(Problem::NotFound)?;
     let bytes = state
-        .blobs
-        .get(session.scope.contract(), row.device, sha256)
+        .pictures
+        .picture(session.scope.contract(), row.device, sha256)
         .await
         .map_err(Problem::internal)?
         .ok_or(Problem::NotFound)?;
@@ -34,13 +54,14 @@ pub async fn show(
             header::CONTENT_TYPE,
             *shown.unwrap_or(&"application/octet-stream"),
         ),
-        (
-            header::CACHE_CONTROL,
-            "private, max-age=604800, immutable",
-        ),
+        (header::CACHE_CONTROL, "private, max-age=604800, immutable"),
         (
             HeaderName::from_static("content-disposition"),
-            if shown.is_some() { "inline" } else { "attachment" },
+            if shown.is_some() {
+                "inline"
+            } else {
+                "attachment"
+            },
         ),
     ];
     Ok((headers, bytes).into_response())

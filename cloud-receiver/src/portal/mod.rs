@@ -28,13 +28,13 @@ pub mod words;
 
 use crate::auth::login::Login;
 use crate::auth::password::Hashing;
-use crate::blob::Blobs;
 use crate::live::Live;
 use crate::store::{Accounts, CustomerReads};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 use jiff::tz::TimeZone;
+pub use media::{PictureError, Pictures};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wire::UtcMicros;
@@ -60,7 +60,7 @@ pub struct Contact {
 #[derive(Clone)]
 pub struct PortalState {
     pub store: Arc<dyn PortalStore>,
-    pub blobs: Arc<Blobs>,
+    pub pictures: Arc<dyn Pictures>,
     pub live: Live,
     pub login: Arc<Login>,
     pub contact: Arc<Contact>,
@@ -75,7 +75,7 @@ impl PortalState {
     /// With Japan Standard Time and the machine's clock.
     pub fn new(
         store: Arc<dyn PortalStore>,
-        blobs: Arc<Blobs>,
+        pictures: Arc<dyn Pictures>,
         live: Live,
         hashing: Hashing,
         contact: Contact,
@@ -83,7 +83,7 @@ impl PortalState {
     ) -> Self {
         Self {
             store,
-            blobs,
+            pictures,
             live,
             login: Arc::new(Login::new(hashing)),
             contact: Arc::new(contact),
@@ -134,16 +134,36 @@ pub fn routes() -> Vec<Route> {
         handler,
     };
     vec![
-        route("/sign-in", &["GET", "POST"], Public, get(sign_in::form).post(sign_in::submit)),
+        route(
+            "/sign-in",
+            &["GET", "POST"],
+            Public,
+            get(sign_in::form).post(sign_in::submit),
+        ),
         route("/offline", &["GET"], Public, get(problem::offline)),
-        route("/offline-worker.js", &["GET"], Public, get(assets::offline_worker)),
+        route(
+            "/offline-worker.js",
+            &["GET"],
+            Public,
+            get(assets::offline_worker),
+        ),
         route("/assets/{name}", &["GET"], Public, get(assets::asset)),
         route("/", &["GET"], Page, get(overview::show)),
         route("/events", &["GET"], Page, get(timeline::show)),
         route("/events/{id}", &["GET"], Page, get(event::show)),
         route("/account", &["GET"], Page, get(account::show)),
-        route("/account/end-other-sessions", &["POST"], Page, post(account::end_other_sessions)),
-        route("/password", &["GET", "POST"], Page, get(password::form).post(password::submit)),
+        route(
+            "/account/end-other-sessions",
+            &["POST"],
+            Page,
+            post(account::end_other_sessions),
+        ),
+        route(
+            "/password",
+            &["GET", "POST"],
+            Page,
+            get(password::form).post(password::submit),
+        ),
         route("/sign-out", &["POST"], Page, post(sign_in::sign_out)),
         route("/events/{id}/card", &["GET"], Part, get(timeline::card)),
         route("/cameras/{id}/card", &["GET"], Part, get(overview::card)),
@@ -172,6 +192,3 @@ pub fn router(state: PortalState) -> Router {
         .layer(tower_http::compression::CompressionLayer::new())
         .with_state(state)
 }
-
-#[cfg(test)]
-mod tests;

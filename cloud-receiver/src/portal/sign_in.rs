@@ -37,8 +37,7 @@ pub struct Entry {
     next: String,
 }
 
-pub async fn form(visit: Visit, arrival: Option<Query<Arrival>>) -> Markup {
-    let arrival = arrival.map(|Query(arrival)| arrival).unwrap_or_default();
+pub async fn form(visit: Visit, Query(arrival): Query<Arrival>) -> Markup {
     let words = visit.words();
     let notice = if arrival.bye.is_some() {
         Some((Notice::Good, words.signed_out.to_owned()))
@@ -86,7 +85,10 @@ pub async fn submit(
             let cookies = AppendHeaders([
                 (header::SET_COOKIE, session::cookie(&token)),
                 (header::SET_COOKIE, known_browser),
-                (header::SET_COOKIE, super::account::before_cookie(&before)),
+                (
+                    header::SET_COOKIE,
+                    super::account::before_cookie(before.last_sign_in_us),
+                ),
             ]);
             let next = if before.must_change_password {
                 "/password"

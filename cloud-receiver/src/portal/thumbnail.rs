@@ -91,7 +91,14 @@ mod tests {
     fn small_objects_are_zoomed_and_large_ones_left_whole() {
         assert_eq!(crop(0.45, 0.45, 0.1, 0.1).zoom, 300);
         assert_eq!(crop(0.4, 0.35, 0.1, 0.28).zoom, 200);
-        assert_eq!(crop(0.1, 0.1, 0.8, 0.8), Crop { zoom: 100, origin_x: 50, origin_y: 50 });
+        assert_eq!(
+            crop(0.1, 0.1, 0.8, 0.8),
+            Crop {
+                zoom: 100,
+                origin_x: 50,
+                origin_y: 50
+            }
+        );
     }
 
     #[test]

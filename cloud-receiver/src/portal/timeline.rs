@@ -75,7 +75,14 @@ impl Asked {
     }
 
     fn is_narrowed(&self) -> bool {
-        let conditions = [&self.site, &self.camera, &self.class, &self.day, &self.from, &self.to];
+        let conditions = [
+            &self.site,
+            &self.camera,
+            &self.class,
+            &self.day,
+            &self.from,
+            &self.to,
+        ];
         conditions.iter().any(|text| !text.is_empty())
     }
 
@@ -148,7 +155,10 @@ pub async fn card(
 fn is_wanted(filter: &EventFilter, row: &EventRow) -> bool {
     filter.site.is_none_or(|site| site == row.site)
         && filter.camera.is_none_or(|camera| camera == row.camera)
-        && filter.class.as_ref().is_none_or(|class| *class == row.class)
+        && filter
+            .class
+            .as_ref()
+            .is_none_or(|class| *class == row.class)
         && filter.from_us.is_none_or(|from| row.opened_at_us >= from)
         && filter.to_us.is_none_or(|to| row.opened_at_us < to)
 }
@@ -169,8 +179,7 @@ pub(super) fn page(
 ) -> Markup {
     let words = visit.words();
     // New events belong at the top of the first page only.
-    let is_live = asked.before.is_empty()
-        && asked.day().is_none_or(|day| day == visit.today());
+    let is_live = asked.before.is_empty() && asked.day().is_none_or(|day| day == visit.today());
     let body = html! {
         div.section-head {
             h1 { (words.events) }
@@ -403,7 +412,10 @@ mod tests {
 
     #[test]
     fn a_day_is_a_day_in_japan() {
-        let asked = Asked { day: "2026-11-21".into(), ..Asked::default() };
+        let asked = Asked {
+            day: "2026-11-21".into(),
+            ..Asked::default()
+        };
         let filter = asked.filter(&when());
         assert_eq!(filter.from_us, micros("2026-11-20T15:00:00Z"));
         assert_eq!(filter.to_us, micros("2026-11-21T15:00:00Z"));
@@ -411,7 +423,10 @@ mod tests {
 
     #[test]
     fn times_alone_are_of_today() {
-        let asked = Asked { from: "09:30".into(), ..Asked::default() };
+        let asked = Asked {
+            from: "09:30".into(),
+            ..Asked::default()
+        };
         let filter = asked.filter(&when());
         assert_eq!(filter.from_us, micros("2026-11-22T00:30:00Z"));
         assert_eq!(filter.to_us, micros("2026-11-22T15:00:00Z"));
@@ -433,7 +448,11 @@ mod tests {
 
     #[test]
     fn a_link_keeps_the_rest_of_the_filter() {
-        let asked = Asked { class: "人 & 車".into(), day: "2026-11-21".into(), ..Asked::default() };
+        let asked = Asked {
+            class: "人 & 車".into(),
+            day: "2026-11-21".into(),
+            ..Asked::default()
+        };
         assert_eq!(
             asked.link(|a| a.day.clear()),
             "/events?class=%E4%BA%BA%20%26%20%E8%BB%8A"

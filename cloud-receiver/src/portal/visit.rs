@@ -75,7 +75,11 @@ impl Visit {
     /// This address in the other language.
     pub fn switch_language(&self) -> String {
         let separator = if self.address.contains('?') { '&' } else { '?' };
-        format!("{}{separator}lang={}", self.address, self.lang.other().code())
+        format!(
+            "{}{separator}lang={}",
+            self.address,
+            self.lang.other().code()
+        )
     }
 }
 

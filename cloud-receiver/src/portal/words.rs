@@ -204,7 +204,7 @@ catalogue! {
     previous_sign_in: "前回のサインイン" | "Previous sign-in";
     this_sign_in: "今回のサインイン" | "This sign-in";
     first_sign_in: "今回が初めてです" | "This is the first one";
-    failed_since: "その後に失敗したサインイン" | "Failed sign-ins since then";
+    failed_since: "前回以降に失敗したサインイン" | "Failed sign-ins since the previous one";
     failed_hint: "心当たりがない場合は、パスワードを変更し、お問い合わせください。" | "If these were not yours, please change your password and contact us.";
     your_part: "パスワードは、ほかの人に知らせず、ほかのサービスと使い回さないでください。" | "Keep your password to yourself, and do not use it for other services.";
     sessions: "サインイン中のブラウザー" | "Signed-in browsers";
@@ -281,9 +281,9 @@ impl Lang {
     pub fn never_a_picture(self, camera: &str) -> String {
         let camera = self.camera_called(camera);
         match self {
-            Lang::Ja => format!(
-                "{camera}からまだ画像が届いていません。電源とLANケーブルをご確認ください。"
-            ),
+            Lang::Ja => {
+                format!("{camera}からまだ画像が届いていません。電源とLANケーブルをご確認ください。")
+            }
             Lang::En => format!(
                 "No picture has come from {camera} yet. Please check its power and LAN cable."
             ),

@@ -75,6 +75,11 @@ impl SqliteStore {
         self.writer.failed()
     }
 
+    /// Commits nothing, but through the writer: whether the store is able to.
+    pub async fn probe(&self) -> Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
     /// Runs `work` in the writer's next transaction; answers after the commit.
     async fn write<T, F>(&self, work: F) -> Result<T>
     where

@@ -1,0 +1,233 @@
+//! The portal with real-looking data, to be looked at: `cargo run -p cloud-receiver --example portal_gallery -- FRAMES`.
+//!
+//! FRAMES is a folder with pictures `00.jpg` .. of the PETS street (768x576) and beside each a `00.json` with
+//! the boxes of the people in it. Everything is delivered by signed batches into a real store. It prints the
+//! address and the accounts, and serves until it is stopped.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../tests/portal/world.rs"]
+mod world;
+
+use cloud_receiver::store::Administration;
+use std::path::Path;
+use uuid::Uuid;
+use wire::record::{ObjectBox, PathPoint};
+use wire::{CameraId, ClockStamp, ClockState, Sha256, UtcMicros};
+use world::{
+    MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, now, object, periodic_record,
+};
+
+const SIZE: (u32, u32) = (768, 576);
+
+struct Frame {
+    jpeg: Vec<u8>,
+    boxes: Vec<ObjectBox>,
+}
+
+fn frames(folder: &Path) -> Vec<Frame> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "jpg"))
+        .collect();
+    names.sort();
+    names
+        .iter()
+        .map(|path| {
+            let boxes: Vec<[f32; 4]> =
+                serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap())
+                    .unwrap();
+            Frame {
+                jpeg: std::fs::read(path).unwrap(),
+                boxes: boxes
+                    .into_iter()
+                    .zip([0.91, 0.88, 0.83, 0.79, 0.76, 0.71, 0.66, 0.62, 0.58])
+                    .map(|(rect, score)| object("person", score, rect))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+fn camera() -> CameraId {
+    CameraId(Uuid::now_v7())
+}
+
+fn walk(to: &ObjectBox, opened: UtcMicros) -> Vec<PathPoint> {
+    (0..12)
+        .map(|step| {
+            let left = 1.0 - step as f32 / 11.0;
+            PathPoint {
+                at_us: opened.plus_us(step * SECOND_US),
+                x: (to.rect.x + to.rect.w / 2.0 + left * 0.3).min(0.98),
+                y: to.rect.y + to.rect.h - left * left * 0.12,
+            }
+        })
+        .collect()
+}
+
+#[tokio::main]
+async fn main() {
+    let folder = std::env::args().nth(1).expect("the folder with frames");
+    let frames = frames(Path::new(&folder));
+    let world = World::start().await;
+    let at = now();
+
+    let contract = world
+        .store
+        .add_contract("株式会社みなと物流", at)
+        .await
+        .unwrap();
+    world
+        .user(contract, "minato-01", "orchard-lantern-42", false)
+        .await;
+    world
+        .user(contract, "minato-02", "k7mq-x2hd-9wtp-c4rn", true)
+        .await;
+    let empty = world.store.add_contract("新規契約", at).await.unwrap();
+    world
+        .user(empty, "shinki-01", "orchard-lantern-42", false)
+        .await;
+
+    let mut warehouse = world.device(contract, "横浜倉庫").await;
+    let mut office = world.device(contract, "本社ビル").await;
+    let [gate, parking, dock, entrance, back] = [(); 5].map(|()| camera());
+    let early = at.plus_us(-200 * MINUTE_US);
+    world
+        .deliver(
+            &mut warehouse,
+            vec![
+                camera_state(gate, "正門", "running", None, early),
+                camera_state(
+                    parking,
+                    "第2駐車場（トラック待機場・北側フェンス沿い）",
+                    "running",
+                    None,
+                    early,
+                ),
+                camera_state(
+                    dock,
+                    "搬入口",
+                    "retrying",
+                    Some("connect"),
+                    at.plus_us(-47 * MINUTE_US),
+                ),
+            ],
+        )
+        .await;
+    world
+        .deliver(
+            &mut office,
+            vec![
+                camera_state(entrance, "エントランス", "running", None, early),
+                camera_state(back, "通用口カメラ", "running", None, early),
+            ],
+        )
+        .await;
+
+    let scenes = [
+        (gate, "person", 0),
+        (parking, "person", 3),
+        (gate, "bicycle", 6),
+        (gate, "person", 11),
+        (parking, "vehicle", 25),
+        (gate, "person", 52),
+        (dock, "person", 70),
+        (gate, "person", 75),
+        (parking, "vehicle", 130),
+        (gate, "person", 190),
+        (dock, "vehicle", 600),
+        (gate, "person", 1500),
+        (gate, "person", 1502),
+    ];
+    for (number, (camera, class, minutes_ago)) in scenes.into_iter().enumerate() {
+        let frame = &frames[number % frames.len()];
+        let opened = at.plus_us(-minutes_ago * MINUTE_US - 12 * SECOND_US);
+        let mut scene = Scene::new(camera, class, opened);
+        scene.boxes = frame.boxes.clone();
+        if let Some(own) = scene.boxes.first_mut() {
+            own.class = class.into();
+            own.track = Some(1);
+            scene.path = walk(own, opened);
+        }
+        match number {
+            0 => scene.closed = None,
+            4 => scene.clock = ClockStamp::UNSYNCED,
+            5 => {
+                scene.clock = ClockStamp {
+                    state: ClockState::Synced,
+                    offset_us: -1_240_000,
+                    error_us: Some(3_000),
+                }
+            }
+            _ => {}
+        }
+        if number == 3 {
+            // Its neighbour is still on the way: not verified yet.
+            warehouse.lose(vec![scene.event_record()]);
+        }
+        let records = vec![
+            scene.event_record(),
+            scene.snapshot_record(&frame.jpeg, SIZE),
+        ];
+        world.deliver(&mut warehouse, records).await;
+        if number != 1 {
+            world.blob(&warehouse, &frame.jpeg).await;
+        }
+    }
+    for (camera, frame, age) in [(gate, 0, 12), (parking, 1, 41), (dock, 2, 47 * 60)] {
+        let jpeg = tagged(&frames[frame].jpeg, camera);
+        let record = periodic_record(camera, &jpeg, SIZE, at.plus_us(-age * SECOND_US));
+        world.deliver(&mut warehouse, vec![record]).await;
+        world.blob(&warehouse, &jpeg).await;
+    }
+    let jpeg = tagged(&frames[3].jpeg, entrance);
+    let record = periodic_record(entrance, &jpeg, SIZE, at.plus_us(-30 * SECOND_US));
+    world.deliver(&mut office, vec![record]).await;
+    world.blob(&office, &jpeg).await;
+
+    println!("{}", world.url("/"));
+    println!(
+        "minato-01 / orchard-lantern-42, minato-02 (first use) / k7mq-x2hd-9wtp-c4rn, shinki-01 (empty)"
+    );
+    // Goes on living: heartbeats, pictures, and now and then an event.
+    let mut number = 0;
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(
+        std::env::var("EVENT_EVERY_SECONDS")
+            .ok()
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(30),
+    ));
+    loop {
+        tick.tick().await;
+        world.heard(&warehouse, now()).await;
+        world.heard(&office, now()).await;
+        for (camera, device) in [(gate, &mut warehouse), (entrance, &mut office)] {
+            let jpeg = tagged(&frames[number % frames.len()].jpeg, camera);
+            world
+                .deliver(device, vec![periodic_record(camera, &jpeg, SIZE, now())])
+                .await;
+            world.blob(device, &jpeg).await;
+        }
+        if number > 0 && std::env::var("EVENT_EVERY_SECONDS").is_ok() {
+            let frame = &frames[number % frames.len()];
+            let mut scene = Scene::new(gate, "person", now());
+            scene.boxes = frame.boxes.clone();
+            scene.clock = SYNCED;
+            let records = vec![
+                scene.event_record(),
+                scene.snapshot_record(&frame.jpeg, SIZE),
+            ];
+            world.deliver(&mut warehouse, records).await;
+            world.blob(&warehouse, &frame.jpeg).await;
+        }
+        number += 1;
+    }
+}
+
+/// The same picture as another camera's blob: bytes after the end of a JPEG are ignored.
+fn tagged(jpeg: &[u8], camera: CameraId) -> Vec<u8> {
+    let tag = Sha256::of(camera.0.as_bytes());
+    [jpeg, &tag.0[..4]].concat()
+}

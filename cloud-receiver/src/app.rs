@@ -1,0 +1,235 @@
+//! The composition root: builds every part, gives each what it needs, and ends them in order.
+
+use crate::auth::password::Hashing;
+use crate::blob::{BlobError, Blobs};
+use crate::clock::now;
+use crate::config::Config;
+use crate::enroll::{Directions, Enroller};
+use crate::ingest::endpoint::{self, EndpointDeps, Limits};
+use crate::ingest::https::{self, DeviceApi};
+use crate::ingest::intake::Intake;
+use crate::ingest::listener;
+use crate::jobs;
+use crate::keys::Keys;
+use crate::live::Live;
+
+use crate::portal::{self, Contact, PictureError, Pictures, PortalState};
+use crate::store::sqlite::{FILE_NAME, SqliteStore};
+use crate::tls::{self, ServerCertificate};
+use anyhow::Context;
+use async_trait::async_trait;
+use axum::Router;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::{ContractId, DeviceId, Sha256};
+
+/// Folder of the listeners' certificate below the data folder.
+pub const TLS_DIR: &str = "tls";
+/// How long requests in flight may take to end once the receiver stops.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// A receiver that serves. Dropping it stops nothing; call [`App::stop`].
+#[derive(Debug)]
+pub struct App {
+    /// Where it listens: the real ports, also where the configuration says 0.
+    pub portal: SocketAddr,
+    pub device: SocketAddr,
+    pub mqtt: SocketAddr,
+    pub store: SqliteStore,
+    pub live: Live,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// The database of a configuration, opened with its master key. Also for commands of other processes.
+pub fn open_store(config: &Config, keys: &Keys, live: Live) -> anyhow::Result<SqliteStore> {
+    let path = database(config);
+    SqliteStore::open(&path, keys.master.clone(), live, false)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+/// Where the database of a configuration is.
+pub fn database(config: &Config) -> PathBuf {
+    config.data_dir.join(FILE_NAME)
+}
+
+impl App {
+    /// Opens everything, then listens. Answers when all three listeners are ready.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let keys = Keys::load(&config.keys_at())?;
+        let live = Live::default();
+        let store = open_store(config, &keys, live.clone())?;
+        let blobs = open_blobs(config, &store)?;
+        let ca = Arc::new(keys.ca);
+        let command_key = Arc::new(keys.command);
+        let certificate =
+            ServerCertificate::open(&config.data_dir.join(TLS_DIR), &config.hosts, &ca, now())?;
+        let certificate = Arc::new(certificate);
+
+        let portal = bind("portal", config.listen.portal).await?;
+        let device = bind("device", config.listen.device).await?;
+        let mqtt = bind("mqtt", config.listen.mqtt).await?;
+        let app = Self {
+            portal: portal.local_addr()?,
+            device: device.local_addr()?,
+            mqtt: mqtt.local_addr()?,
+            store: store.clone(),
+            live: live.clone(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+
+        let directions = app.directions(config, command_key.verifying_key());
+        let enroller = Enroller::new(Arc::new(store.clone()), Arc::clone(&ca), directions);
+        let portal_state = PortalState::new(
+            Arc::new(store.clone()),
+            Arc::new(StoredPictures(Arc::clone(&blobs))),
+            live,
+            Hashing::new()?,
+            contact(config),
+            app.stop.clone(),
+        );
+        let portal_router =
+            https::enroll_router(Arc::new(enroller)).merge(portal::router(portal_state));
+        let intake = Intake::new(Arc::new(store.clone()));
+        let api = DeviceApi::new(
+            intake,
+            blobs,
+            Arc::clone(&command_key),
+            app.stop.clone(),
+        );
+        let endpoint = EndpointDeps {
+            store: Arc::new(store.clone()),
+            command_key,
+            now: Arc::new(now),
+            limits: Limits {
+                connections: config.limits.connections,
+                ..Limits::default()
+            },
+        };
+
+        let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
+        let portal_tls = tls::portal(Arc::clone(&certificate))?;
+        let device_tls = tls::devices(Arc::clone(&certificate), &ca, &alpn)?;
+        let mqtt_tls = tls::devices(Arc::clone(&certificate), &ca, &[b"mqtt"])?;
+        let connections = config.limits.connections;
+        app.serve_http(portal, portal_tls, connections, portal_router);
+        app.serve_http(device, device_tls, connections, https::router(api));
+        app.tasks
+            .spawn(endpoint::serve(mqtt, mqtt_tls, endpoint, app.stop.clone()));
+        app.tasks
+            .spawn(jobs::certificate::run(certificate, ca, app.stop.clone()));
+        app.tasks
+            .spawn(jobs::watchdog::run(store, app.stop.clone()));
+        tracing::info!(
+            listen.portal = %app.portal, listen.device = %app.device, listen.mqtt = %app.mqtt,
+            "the receiver serves"
+        );
+        Ok(app)
+    }
+
+    /// Fires when the store's writer has ended by a panic: then the process must end, not limp.
+    pub fn failed(&self) -> CancellationToken {
+        self.store.writer_failed()
+    }
+
+    /// Stops listening, lets requests in flight finish, says goodbye to devices.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_WITHIN, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.tasks.len(),
+                "some connections did not end in time"
+            );
+        }
+    }
+
+    fn directions(&self, config: &Config, command_key: wire::VerifyingKey) -> Directions {
+        let host = config.hosts.first().map_or("localhost", String::as_str);
+        let in_url = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        Directions {
+            device_url: format!("https://{in_url}:{}", self.device.port()),
+            mqtt_host: host.to_owned(),
+            mqtt_port: self.mqtt.port(),
+            command_key,
+        }
+    }
+
+    fn serve_http(
+        &self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        connections: usize,
+        router: Router,
+    ) {
+        let stop = self.stop.clone();
+        let serve = move |accepted| https::serve(accepted, router.clone(), stop.clone());
+        self.tasks.spawn(listener::run(
+            listener,
+            tls,
+            connections,
+            self.tasks.clone(),
+            self.stop.clone(),
+            serve,
+        ));
+    }
+}
+
+/// The portal's view of the blobs.
+struct StoredPictures(Arc<Blobs>);
+
+#[async_trait]
+impl Pictures for StoredPictures {
+    async fn picture(
+        &self,
+        contract: ContractId,
+        device: DeviceId,
+        sha256: Sha256,
+    ) -> Result<Option<Bytes>, PictureError> {
+        let found = self.0.get(contract, device, sha256).await;
+        found.map_err(|error: BlobError| PictureError {
+            sha256,
+            cause: error.to_string(),
+        })
+    }
+}
+
+fn open_blobs(config: &Config, store: &SqliteStore) -> anyhow::Result<Arc<Blobs>> {
+    let blobs = Blobs::open(
+        &config.data_dir,
+        Arc::new(store.clone()),
+        config.limits.blob_bytes,
+    );
+    let blobs =
+        blobs.with_context(|| format!("opening the blobs in {}", config.data_dir.display()))?;
+    Ok(Arc::new(blobs))
+}
+
+fn contact(config: &Config) -> Contact {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    Contact {
+        name: config.contact.name.clone(),
+        mail: given(&config.contact.mail),
+        phone: given(&config.contact.phone),
+    }
+}
+
+async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listening on {address}; is it in use? \"{name}\" in section [listen] sets another")
+    })
+}

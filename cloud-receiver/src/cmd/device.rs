@@ -1,0 +1,269 @@
+//! `device`: claim codes, the list, revocation, and commands to devices.
+
+use super::lookup::{Candidate, find};
+use super::{Common, Setup, report, setup, site};
+use crate::clock::now;
+use crate::seal::random;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Administration, CommandState, DeviceListing};
+use serde::Serialize;
+use std::process::ExitCode;
+use std::time::Duration;
+use uuid::Uuid;
+use wire::claim::ClaimCode;
+use wire::command::{Command, Request};
+use wire::{CameraId, CommandId, DeviceId, UtcMicros};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Print a one-time claim code, with which one device can enroll.
+    Claim {
+        /// Name or id of the site, or contract/site.
+        #[arg(long)]
+        site: String,
+        /// For how long the code is good.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=24))]
+        valid_hours: i64,
+    },
+    /// List devices and their cameras.
+    List,
+    /// Revoke a device: its sessions end, and nothing of it is taken in any more.
+    Revoke {
+        /// Id of the device, the beginning of it, or the name of its site.
+        #[arg(long)]
+        device: String,
+    },
+    /// Ask a camera for a picture now.
+    Picture {
+        /// Id of the device, the beginning of it, or the name of its site.
+        #[arg(long)]
+        device: String,
+        /// Name or id of the camera.
+        #[arg(long)]
+        camera: String,
+        /// Wait for the device's answer.
+        #[arg(long)]
+        wait: bool,
+        /// How long the device may take.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(1..=86_400))]
+        within_seconds: i64,
+    },
+}
+
+/// How often `--wait` looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The answer to a command carried out just in time may be on its way.
+const GRACE_US: i64 = 5_000_000;
+const HOUR_US: i64 = 3_600_000_000;
+
+pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode> {
+    let setup = setup(common)?;
+    match verb {
+        Verb::Claim { site, valid_hours } => claim(common, &setup, &site, valid_hours).await?,
+        Verb::List => list(common, &setup.store).await?,
+        Verb::Revoke { device } => revoke(common, &setup.store, &device).await?,
+        Verb::Picture {
+            device,
+            camera,
+            wait,
+            within_seconds,
+        } => {
+            let command = order_picture(&setup.store, &device, &camera, within_seconds).await?;
+            return if wait {
+                await_answer(common, &setup.store, &command).await
+            } else {
+                let words = format!("Asked for a picture: command {}", command.id);
+                report(common, &command, &words)?;
+                Ok(ExitCode::SUCCESS)
+            };
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Claimed {
+    code: String,
+    site: String,
+    expires_us: UtcMicros,
+    enroll_port: u16,
+}
+
+async fn claim(
+    common: &Common,
+    setup: &Setup,
+    wanted: &str,
+    valid_hours: i64,
+) -> anyhow::Result<()> {
+    let site = site::by_name(&setup.store, wanted).await?;
+    let code = ClaimCode {
+        secret: random(),
+        fingerprint: setup.keys.ca.fingerprint(),
+    };
+    let expires = now().plus_us(valid_hours * HOUR_US);
+    setup
+        .store
+        .add_claim(code.secret_hash(), site.id, now(), expires)
+        .await?;
+    let claimed = Claimed {
+        code: code.to_string(),
+        site: format!("{}/{}", site.contract_name, site.name),
+        expires_us: expires,
+        enroll_port: setup.config.listen.portal.port(),
+    };
+    let host = setup
+        .config
+        .hosts
+        .first()
+        .map_or("localhost", String::as_str);
+    let words = format!(
+        "{}\n\nFor one device of {}, within {valid_hours} h, used once. On the device:\n\
+         edge-agent enroll --url https://{host}:{}\nand type the code when it asks.",
+        claimed.code, claimed.site, claimed.enroll_port,
+    );
+    report(common, &claimed, &words)
+}
+
+async fn list(common: &Common, store: &SqliteStore) -> anyhow::Result<()> {
+    let devices = store.devices().await?;
+    let words: Vec<_> = devices
+        .iter()
+        .map(|device| describe(device, now()))
+        .collect();
+    let words = if words.is_empty() {
+        "No device is enrolled.".to_owned()
+    } else {
+        words.join("\n")
+    };
+    report(common, &devices, &words)
+}
+
+fn describe(device: &DeviceListing, at: UtcMicros) -> String {
+    let state = match (device.revoked_us, device.heard_us) {
+        (Some(_), _) => "revoked".to_owned(),
+        (None, None) => "never heard".to_owned(),
+        (None, Some(heard)) => format!("heard {} s ago", at.since_us(heard) / 1_000_000),
+    };
+    let mut text = format!(
+        "{}  {}/{}  {state}  agent {}",
+        device.device, device.contract, device.site, device.agent_version
+    );
+    if device.rejected > 0 {
+        text += &format!("  {} records refused", device.rejected);
+    }
+    if device.broken_links > 0 {
+        text += &format!("  {} breaks in its chain", device.broken_links);
+    }
+    for (id, name) in &device.cameras {
+        text += &format!("\n    {id}  {name}");
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    device: DeviceId,
+    was_revoked_before: bool,
+}
+
+async fn revoke(common: &Common, store: &SqliteStore, wanted: &str) -> anyhow::Result<()> {
+    let device = by_name(store, wanted).await?.device;
+    let new = store.revoke(device, now()).await?;
+    let words = if new {
+        format!("Device {device} is revoked; its sessions end within a second.")
+    } else {
+        format!("Device {device} was revoked before.")
+    };
+    report(
+        common,
+        &Revoked {
+            device,
+            was_revoked_before: !new,
+        },
+        &words,
+    )
+}
+
+async fn by_name(store: &SqliteStore, wanted: &str) -> anyhow::Result<DeviceListing> {
+    let candidates = store.devices().await?.into_iter().map(|row| Candidate {
+        id: row.device.to_string(),
+        names: vec![row.site.clone(), format!("{}/{}", row.contract, row.site)],
+        thing: row,
+    });
+    find(
+        "device",
+        wanted,
+        "\"device list\" shows them",
+        candidates.collect(),
+    )
+}
+
+async fn order_picture(
+    store: &SqliteStore,
+    device: &str,
+    camera: &str,
+    within_seconds: i64,
+) -> anyhow::Result<Command> {
+    let device = by_name(store, device).await?;
+    let cameras = device.cameras.iter().map(|(id, name)| Candidate {
+        id: id.to_string(),
+        names: vec![name.clone()],
+        thing: *id,
+    });
+    let camera: CameraId = find(
+        "camera",
+        camera,
+        "\"device list\" shows them",
+        cameras.collect(),
+    )?;
+    let issued = now();
+    let command = Command {
+        id: CommandId(Uuid::new_v4()),
+        device: device.device,
+        issued_at_us: issued,
+        deadline_us: issued.plus_us(within_seconds * 1_000_000),
+        request: Request::PictureNow { camera },
+    };
+    store.add_command(&command).await?;
+    Ok(command)
+}
+
+async fn await_answer(
+    common: &Common,
+    store: &SqliteStore,
+    command: &Command,
+) -> anyhow::Result<ExitCode> {
+    const REFUSED_OR_FAILED: u8 = 3;
+    const NOT_ANSWERED: u8 = 4;
+    let state = loop {
+        let state = store.command(command.id).await?;
+        let answered = state.as_ref().is_some_and(|state| state.outcome.is_some());
+        if answered || now() > command.deadline_us.plus_us(GRACE_US) {
+            break state;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    let state = state.unwrap_or(CommandState {
+        id: command.id,
+        deadline_us: command.deadline_us,
+        sent_us: None,
+        answered_us: None,
+        outcome: None,
+        detail: None,
+    });
+    let detail = state.detail.as_deref().unwrap_or_default();
+    let (words, code) = match (state.outcome.as_deref(), state.sent_us) {
+        (Some("done"), _) => (format!("Done. {detail}"), 0),
+        (Some(outcome), _) => (
+            format!("The device answered: {outcome}. {detail}"),
+            REFUSED_OR_FAILED,
+        ),
+        (None, Some(_)) => ("The device has not answered.".to_owned(), NOT_ANSWERED),
+        (None, None) => (
+            "The device is not connected; the command has expired.".to_owned(),
+            NOT_ANSWERED,
+        ),
+    };
+    report(common, &state, words.trim_end())?;
+    Ok(ExitCode::from(code))
+}

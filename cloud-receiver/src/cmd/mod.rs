@@ -1,0 +1,122 @@
+//! The operator's commands, one verb per file. Each prints a few words for people, or JSON with `--json`.
+//!
+//! Exit codes: 0 done; 1 failed, and standard error says why and what to do; 2 the command line was wrong; 3 the
+//! device refused or failed; 4 the device has not answered in time.
+
+mod contract;
+mod device;
+mod init;
+mod lookup;
+mod serve;
+mod site;
+mod user;
+
+use crate::app::open_store;
+use crate::config::{Config, DEFAULT_PATH};
+use crate::keys::Keys;
+use crate::live::Live;
+use crate::store::sqlite::SqliteStore;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cloud-receiver",
+    version,
+    about = "Receives, verifies and stores what devices deliver, and shows it to the customer."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+struct Common {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up a receiver: folders, keys, certificates, configuration, first operator.
+    Init(init::Args),
+    /// Run the receiver.
+    Serve,
+    /// Contracts: who owns the data.
+    #[command(subcommand)]
+    Contract(contract::Verb),
+    /// Sites: places of a contract.
+    #[command(subcommand)]
+    Site(site::Verb),
+    /// Devices: claim codes, list, revocation, commands.
+    #[command(subcommand)]
+    Device(device::Verb),
+    /// Customers' accounts.
+    #[command(subcommand)]
+    User(user::Verb),
+}
+
+/// Runs the command line; logs and errors go to standard error.
+pub fn run(cli: Cli) -> ExitCode {
+    let serving = matches!(cli.command, Command::Serve);
+    let outcome = crate::telemetry::init(serving).and_then(|()| {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(dispatch(cli))
+    });
+    outcome.unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Init(args) => init::run(common, args).await?,
+        Command::Serve => serve::run(common).await?,
+        Command::Contract(verb) => contract::run(common, verb).await?,
+        Command::Site(verb) => site::run(common, verb).await?,
+        Command::Device(verb) => return device::run(common, verb).await,
+        Command::User(verb) => user::run(common, verb).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a command needs of the receiver's set-up.
+struct Setup {
+    config: Config,
+    keys: Keys,
+    store: SqliteStore,
+}
+
+fn setup(common: &Common) -> anyhow::Result<Setup> {
+    let config = Config::load(&common.config)?;
+    let keys = Keys::load(&config.keys_at())?;
+    let store = open_store(&config, &keys, Live::default())?;
+    Ok(Setup {
+        config,
+        keys,
+        store,
+    })
+}
+
+/// Prints the words, or the value as JSON.
+fn report(common: &Common, value: &impl Serialize, words: &str) -> anyhow::Result<()> {
+    if common.json {
+        println!("{}", serde_json::to_string(value)?);
+    } else {
+        println!("{words}");
+    }
+    Ok(())
+}

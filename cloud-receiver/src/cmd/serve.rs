@@ -1,0 +1,39 @@
+//! `serve`: runs until it is told to stop, or cannot go on.
+
+use super::Common;
+use crate::app::App;
+use crate::config::Config;
+use anyhow::bail;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
+    let config = Config::load(&common.config)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::start(&config).await?;
+    notify(NotifyState::Ready);
+    let failed = app.failed();
+    let store_failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = failed.cancelled() => true,
+    };
+    notify(NotifyState::Stopping);
+    tracing::info!("stopping: requests in flight are answered, devices are told");
+    tokio::select! {
+        () = app.stop() => {}
+        // Whoever asks twice does not want to wait.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    if store_failed {
+        bail!("the store's writer ended; start the receiver again, and report this");
+    }
+    Ok(())
+}
+
+fn notify(state: NotifyState<'_>) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[state]);
+}

@@ -1,0 +1,250 @@
+//! The configuration file: strict, so that a typing mistake is an error with its line, not a silent default.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where commands look for it unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/cloud-receiver/cloud-receiver.toml";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Database and blobs. Everything in it that belongs to customers is sealed.
+    pub data_dir: PathBuf,
+    /// The receiver's secrets; never inside `data_dir`. Under systemd `$CREDENTIALS_DIRECTORY` takes its place.
+    pub key_dir: PathBuf,
+    /// Names and addresses under which devices and browsers reach this receiver; the first one is what devices
+    /// are told.
+    #[serde(default = "default_hosts")]
+    pub hosts: Vec<String>,
+    #[serde(default)]
+    pub listen: Listen,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub contact: Contact,
+}
+
+/// Where customers turn to; shown on every page of the portal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Contact {
+    pub name: String,
+    /// Empty: none.
+    pub mail: String,
+    /// Empty: none.
+    pub phone: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Browsers, and devices that enroll.
+    pub portal: SocketAddr,
+    /// Enrolled devices: blobs, and batches where MQTT is blocked.
+    pub device: SocketAddr,
+    /// Enrolled devices: MQTT 5.
+    pub mqtt: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest blob that is taken in.
+    pub blob_bytes: u64,
+    /// Connections at the same time, per listener; further ones wait.
+    pub connections: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            portal: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            device: SocketAddr::from(([0, 0, 0, 0], 8444)),
+            mqtt: SocketAddr::from(([0, 0, 0, 0], 8883)),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            blob_bytes: 256 * 1024 * 1024,
+            connections: 10_000,
+        }
+    }
+}
+
+pub fn default_hosts() -> Vec<String> {
+    vec!["localhost".into(), "127.0.0.1".into()]
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "{path}: {source}; run \"cloud-receiver init --config {path}\" first, or name another file with --config"
+    )]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    // The parser's message names line and column and quotes the line.
+    #[error("{path}: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error("{path}: {key} {problem}")]
+    Value {
+        path: PathBuf,
+        key: &'static str,
+        problem: String,
+    },
+}
+
+impl Config {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    /// The file that `init` writes: every setting visible, with what it means.
+    pub fn to_text(&self) -> String {
+        let text = |text: &str| toml::Value::from(text).to_string();
+        let quoted = |path: &Path| toml::Value::from(path.display().to_string()).to_string();
+        let hosts: Vec<String> = self
+            .hosts
+            .iter()
+            .map(|host| toml::Value::from(host.as_str()).to_string())
+            .collect();
+        format!(
+            "# Configuration of the cloud receiver. Unknown keys are errors.\n\n\
+             # Database and blobs.\n\
+             data_dir = {}\n\n\
+             # The receiver's secrets. Keep a sealed copy elsewhere: without them stored data is unreadable.\n\
+             key_dir = {}\n\n\
+             # Names and addresses of this receiver; devices are told the first one.\n\
+             hosts = [{}]\n\n\
+             [listen]\n\
+             # Browsers, and devices that enroll.\n\
+             portal = \"{}\"\n\
+             # Enrolled devices: media, and records where MQTT is blocked.\n\
+             device = \"{}\"\n\
+             # Enrolled devices: MQTT 5.\n\
+             mqtt = \"{}\"\n\n\
+             [limits]\n\
+             # Largest picture or clip that is taken in.\n\
+             blob_bytes = {}\n\
+             # Connections at the same time, per listener.\n\
+             connections = {}\n\n\
+             # Where customers turn to; shown on every page of the portal. Empty: not shown.\n\
+             [contact]\n\
+             name = {}\n\
+             mail = {}\n\
+             phone = {}\n",
+            quoted(&self.data_dir),
+            quoted(&self.key_dir),
+            hosts.join(", "),
+            self.listen.portal,
+            self.listen.device,
+            self.listen.mqtt,
+            self.limits.blob_bytes,
+            self.limits.connections,
+            text(&self.contact.name),
+            text(&self.contact.mail),
+            text(&self.contact.phone),
+        )
+    }
+
+    /// Where the secrets are: systemd's credentials if it passes them, else `key_dir`.
+    pub fn keys_at(&self) -> PathBuf {
+        std::env::var_os("CREDENTIALS_DIRECTORY")
+            .map(PathBuf::from)
+            .filter(|dir| crate::keys::Keys::exist(dir))
+            .unwrap_or_else(|| self.key_dir.clone())
+    }
+
+    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |key, problem: &str| {
+            Err(ConfigError::Value {
+                path: path.to_owned(),
+                key,
+                problem: problem.to_owned(),
+            })
+        };
+        if self.key_dir.starts_with(&self.data_dir) {
+            return wrong(
+                "key_dir",
+                "lies inside data_dir: a copy of the data would carry its own key; move it",
+            );
+        }
+        if self.hosts.is_empty() {
+            return wrong(
+                "hosts",
+                "is empty; name at least the host that devices connect to",
+            );
+        }
+        if self.limits.blob_bytes == 0 || self.limits.connections == 0 {
+            return wrong("limits", "must be greater than 0");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sample() -> Config {
+        Config {
+            data_dir: "/var/lib/cloud-receiver".into(),
+            key_dir: "/etc/cloud-receiver/keys".into(),
+            hosts: vec!["receiver.example".into(), "192.0.2.7".into()],
+            listen: Listen::default(),
+            limits: Limits::default(),
+            contact: Contact {
+                name: "Ops \"24/7\"".into(),
+                ..Contact::default()
+            },
+        }
+    }
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(file.path())
+    }
+
+    #[test]
+    fn what_init_writes_reads_back() {
+        assert_eq!(load(&sample().to_text()).unwrap(), sample());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let text = sample().to_text().replace("mqtt =", "mqt =");
+        let error = load(&text).unwrap_err().to_string();
+        assert!(
+            error.contains("mqt") && error.contains("line 18"),
+            "{error}"
+        );
+        let text = sample()
+            .to_text()
+            .replace("/etc/cloud-receiver/keys", "/var/lib/cloud-receiver/keys");
+        assert!(
+            load(&text)
+                .unwrap_err()
+                .to_string()
+                .contains("inside data_dir")
+        );
+        let text = sample().to_text().replace("0.0.0.0:8443", "8443");
+        assert!(load(&text).unwrap_err().to_string().contains("portal"));
+    }
+}

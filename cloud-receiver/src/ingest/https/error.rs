@@ -1,0 +1,60 @@
+//! What a device or a browser is told when something goes wrong: a sentence for it, the cause for the log.
+
+use axum::Json;
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use wire::enroll::Refusal;
+
+/// A refusal with its HTTP status. The cause is logged where the answer is made, and never sent.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    refusal: Refusal,
+    cause: Option<String>,
+    header: Option<(HeaderName, String)>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            refusal: Refusal {
+                code: code.to_owned(),
+                message: message.into(),
+            },
+            cause: None,
+            header: None,
+        }
+    }
+
+    /// A header that the answer carries as well.
+    pub fn with_header(mut self, name: HeaderName, value: String) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// Something is wrong here, not there: the same request may succeed later.
+    pub fn unavailable(cause: impl std::fmt::Display) -> Self {
+        Self {
+            cause: Some(cause.to_string()),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the receiver cannot do this now; try again later",
+            )
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(cause, "a request could not be served");
+        }
+        let body = (self.status, Json(self.refusal));
+        match self.header {
+            Some(header) => ([header], body).into_response(),
+            None => body.into_response(),
+        }
+    }
+}

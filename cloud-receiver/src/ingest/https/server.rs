@@ -1,0 +1,62 @@
+//! HTTP/1.1 and HTTP/2 on an accepted TLS connection; ends it in good order when the receiver stops.
+
+use super::super::identity::device_of;
+use super::super::listener::Accepted;
+use axum::Router;
+use axum::body::Body;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use wire::DeviceId;
+
+/// A peer that does not finish sending a request's head by then is dropped.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who is at the other end; every request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The device of the client certificate, where the listener asks for one.
+    pub device: Option<DeviceId>,
+}
+
+/// Serves one connection until it ends, or until `stop` and the requests in flight have been answered.
+pub async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
+    let (_, tls) = accepted.stream.get_ref();
+    let peer = Peer {
+        address: accepted.peer,
+        device: device_of(tls.peer_certificates().unwrap_or_default()).ok(),
+    };
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+            .extensions_mut()
+            .insert(axum::extract::ConnectInfo(peer.address));
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(accepted.stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %peer.address, %error, "a connection broke");
+    }
+}

@@ -1,0 +1,4 @@
+//! What the receiver does by itself while it serves.
+
+pub mod certificate;
+pub mod watchdog;

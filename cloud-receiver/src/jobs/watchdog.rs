@@ -1,0 +1,27 @@
+//! Tells systemd that we live: only while the store commits, because a receiver that cannot store is not alive.
+
+use crate::store::sqlite::SqliteStore;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Runs if systemd asked for it (`WatchdogSec=`); else ends at once.
+pub async fn run(store: SqliteStore, stop: CancellationToken) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let every = (limit / 3).max(Duration::from_millis(100));
+    while stop
+        .run_until_cancelled(tokio::time::sleep(every))
+        .await
+        .is_some()
+    {
+        match tokio::time::timeout(limit, store.probe()).await {
+            Ok(Ok(())) => {
+                // Without systemd listening there is nobody to tell.
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the store does not commit"),
+            Err(_) => tracing::error!("the store does not answer"),
+        }
+    }
+}

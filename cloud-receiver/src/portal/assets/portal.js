@@ -1,0 +1,258 @@
+// Live updates, and nothing else: every page reads the same without this file.
+//
+// The receiver says over one event stream that something changed; this module fetches the one card it concerns
+// and puts it in its place. After a silence it may have missed something, so it fetches the whole list again.
+
+const language = document.documentElement.lang === "en" ? "en" : "ja";
+
+keepAgesTicking();
+offerPrinting();
+reopenWhenOnline();
+if (document.body.dataset.live) listen(document.body.dataset.live);
+if ("serviceWorker" in navigator) {
+  // Where the certificate is not trusted there is no worker, and nothing is lost but the offline page.
+  navigator.serviceWorker.register("/offline-worker.js").catch(() => {});
+}
+
+// --- The stream -----------------------------------------------------------------------------------------------
+
+function listen(address) {
+  let source;
+  let missed = false;
+  let pause = 1000;
+  let leaving = false;
+
+  const open = () => {
+    source = new EventSource(address);
+    source.addEventListener("ready", () => {
+      pause = 1000;
+      showConnection(true);
+      if (missed) reloadParts();
+      missed = false;
+    });
+    source.addEventListener("reload", reloadParts);
+    source.addEventListener("news", (message) => tell(JSON.parse(message.data)));
+    source.addEventListener("error", () => {
+      if (leaving) return;
+      missed = true;
+      showConnection(false);
+      // Refused, not cut off: the browser has given up. The session may have ended.
+      if (source.readyState === EventSource.CLOSED) {
+        setTimeout(reopen, pause);
+        pause = Math.min(pause * 2, 30000);
+      }
+    });
+  };
+
+  const reopen = async () => {
+    const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
+    if (answer && answer.type === "opaqueredirect") location.reload();
+    else open();
+  };
+
+  addEventListener("pagehide", () => {
+    leaving = true;
+    source.close();
+  });
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    leaving = false;
+    missed = true;
+    open();
+  });
+  open();
+}
+
+let banner;
+function showConnection(up) {
+  document.body.classList.toggle("is-live", up);
+  clearTimeout(banner);
+  const note = document.querySelector(".connection");
+  if (!note) return;
+  if (up) note.hidden = true;
+  // A blink of the network is not worth a word.
+  else banner = setTimeout(() => (note.hidden = false), 2000);
+}
+
+// --- News -----------------------------------------------------------------------------------------------------
+
+function tell(news) {
+  if (news.type === "event") {
+    for (const list of document.querySelectorAll("[data-events]")) once(`event ${news.id}`, () => updateEvent(list, news.id));
+    const page = document.querySelector(`[data-event-page="${CSS.escape(news.id)}"]`);
+    if (page) once("event page", () => updateEventPage());
+  } else if (news.type === "camera") {
+    const card = document.querySelector(`[data-camera="${CSS.escape(news.camera)}"]`);
+    if (card) once(`camera ${news.camera}`, () => updateCamera(news.camera));
+  }
+}
+
+// Runs one job of a name at a time; news that come meanwhile make it run once more.
+const running = new Map();
+async function once(name, job) {
+  if (running.has(name)) {
+    running.set(name, true);
+    return;
+  }
+  do {
+    running.set(name, false);
+    try {
+      await job();
+    } catch {
+      // The next news, or the reload after a silence, will mend it.
+    }
+  } while (running.get(name));
+  running.delete(name);
+}
+
+async function fragment(address) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } });
+  if (answer.status === 401) location.reload();
+  if (answer.status !== 200) return null;
+  const holder = document.createElement("template");
+  holder.innerHTML = await answer.text();
+  return holder.content;
+}
+
+async function updateEvent(list, id) {
+  const query = list.dataset.query;
+  const part = await fragment(`/events/${encodeURIComponent(id)}/card${query ? `?${query}` : ""}`);
+  if (!part) return;
+  const hour = part.querySelector("[data-hour]");
+  const card = part.querySelector("[data-event]");
+  const old = list.querySelector(`[data-event="${CSS.escape(id)}"]`);
+  if (old) {
+    replaceKeepingPicture(old, card);
+    return;
+  }
+  const last = [...list.querySelectorAll("[data-event]")].at(-1);
+  const most = Number(list.dataset.most) || 200;
+  const full = list.querySelectorAll("[data-event]").length >= most;
+  // Older than all that is shown: it belongs on a later page.
+  if (last && full && Number(card.dataset.opened) < Number(last.dataset.opened)) return;
+
+  document.querySelectorAll("[data-empty]").forEach((empty) => empty.remove());
+  card.classList.add("arrives");
+  const group = [...list.querySelectorAll("[data-hour]")].find((other) => other.dataset.hour <= hour.dataset.hour);
+  if (group && group.dataset.hour === hour.dataset.hour) {
+    const cards = group.querySelector(".cards");
+    const next = [...cards.children].find((other) => Number(other.dataset.opened) <= Number(card.dataset.opened));
+    cards.insertBefore(card, next ?? null);
+  } else {
+    list.insertBefore(hour, group ?? null);
+  }
+  if (full && last) {
+    const emptied = last.closest("[data-hour]");
+    last.remove();
+    if (!emptied.querySelector("[data-event]")) emptied.remove();
+  }
+}
+
+async function updateCamera(id) {
+  const part = await fragment(`/cameras/${encodeURIComponent(id)}/card`);
+  if (!part) return;
+  const card = part.querySelector("[data-camera]");
+  const old = document.querySelector(`[data-camera="${CSS.escape(id)}"]`);
+  if (old && card) await replaceWhenPictureIsReady(old, card);
+  for (const swap of part.querySelectorAll("template[data-swap]")) {
+    document.querySelector(`[data-part="${swap.dataset.swap}"]`)?.replaceChildren(swap.content);
+  }
+}
+
+// The page of an event that goes on: everything but what the reader has opened or switched.
+async function updateEventPage() {
+  const next = await wholePage();
+  const now = document.querySelector("[data-event-page]");
+  const then = next?.querySelector("[data-event-page]");
+  if (!now || !then || now.isEqualNode(then)) return;
+  const switches = [...now.querySelectorAll("input[type=checkbox]")].map((box) => [box.name, box.checked]);
+  const opened = now.querySelector("details")?.open;
+  for (const [name, checked] of switches) {
+    const box = then.querySelector(`input[name="${name}"]`);
+    if (box) box.checked = checked;
+  }
+  if (opened && then.querySelector("details")) then.querySelector("details").open = true;
+  await pictureReady(then.querySelector(".layers img"));
+  now.replaceWith(then);
+  offerPrinting();
+}
+
+// Fetches this page again and takes over its changing parts.
+function reloadParts() {
+  return once("all parts", async () => {
+    const next = await wholePage();
+    if (!next) return;
+    for (const part of document.querySelectorAll("[data-part], .cameras, [data-event-page]")) {
+      const twin = part.dataset.part
+        ? next.querySelector(`[data-part="${part.dataset.part}"]`)
+        : next.querySelectorAll(part.matches(".cameras") ? ".cameras" : "[data-event-page]")[
+            part.matches(".cameras") ? [...document.querySelectorAll(".cameras")].indexOf(part) : 0
+          ];
+      if (twin) part.replaceChildren(...twin.cloneNode(true).childNodes);
+    }
+    offerPrinting();
+  });
+}
+
+async function wholePage() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (answer.redirected) location.reload();
+  if (!answer.ok) return null;
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+// --- Pictures change without a flicker --------------------------------------------------------------------------
+
+function replaceKeepingPicture(old, card) {
+  const shown = old.querySelector("img");
+  const wanted = card.querySelector("img");
+  if (shown && wanted && shown.getAttribute("src") === wanted.getAttribute("src")) {
+    shown.className = wanted.className;
+    wanted.replaceWith(shown);
+  }
+  const focused = old.contains(document.activeElement);
+  old.replaceWith(card);
+  if (focused) card.querySelector("a")?.focus();
+}
+
+async function replaceWhenPictureIsReady(old, card) {
+  const wanted = card.querySelector("img");
+  if (wanted && wanted.getAttribute("src") !== old.querySelector("img")?.getAttribute("src")) await pictureReady(wanted);
+  replaceKeepingPicture(old, card);
+}
+
+async function pictureReady(image) {
+  if (!image) return;
+  const ahead = new Image();
+  ahead.src = image.getAttribute("src");
+  await ahead.decode().catch(() => {});
+}
+
+// --- Small things -------------------------------------------------------------------------------------------------
+
+// The same words as When::ago; from an hour on the server's words stay.
+function keepAgesTicking() {
+  const say = (seconds) => {
+    if (language === "ja") return seconds < 1 ? "たった今" : seconds < 60 ? `${seconds}秒前` : `${Math.floor(seconds / 60)}分前`;
+    return seconds < 1 ? "just now" : seconds < 60 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
+  };
+  setInterval(() => {
+    for (const element of document.querySelectorAll("time[data-age]")) {
+      const seconds = Math.floor((Date.now() - Number(element.dataset.age)) / 1000);
+      if (seconds >= 3600) continue;
+      const text = say(seconds);
+      if (element.textContent !== text) element.textContent = text;
+    }
+  }, 1000);
+}
+
+function offerPrinting() {
+  for (const button of document.querySelectorAll("button.print")) {
+    button.hidden = false;
+    button.addEventListener("click", () => print());
+  }
+}
+
+function reopenWhenOnline() {
+  if (document.querySelector("[data-offline]")) addEventListener("online", () => location.reload());
+}

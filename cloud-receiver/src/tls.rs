@@ -1,0 +1,172 @@
+//! TLS of the three listeners: version 1.2 or later, rustls on ring; the one place where its settings are made.
+//!
+//! All listeners present the same certificate, signed by the receiver's own CA and followed by it, so that an
+//! enrolling device can compare the CA with the fingerprint in its claim code. It is renewed while serving, when
+//! less than a third of its life is left; nothing has to be restarted.
+
+use crate::ca::{Ca, CaError, Leaf, is_renewal_due};
+use crate::keys::{KeysError, create_private_dir, replace};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use wire::UtcMicros;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+    #[error("TLS: no verifier for device certificates: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+/// The listeners' certificate, kept below the data folder.
+#[derive(Debug)]
+pub struct ServerCertificate {
+    dir: PathBuf,
+    hosts: Vec<String>,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl ServerCertificate {
+    /// Loads the certificate, or issues one where there is none, it is due, or it is for other hosts.
+    pub fn open(dir: &Path, hosts: &[String], ca: &Ca, at: UtcMicros) -> Result<Self, TlsError> {
+        create_private_dir(dir)?;
+        let loaded = load(dir, hosts).filter(|(certificate, _)| !is_renewal_due(certificate, at));
+        let key = match loaded {
+            // A crash between the two writes leaves a pair that does not fit: then a new one is issued.
+            Some((certificate, key)) => {
+                certified(certificate, key, ca).or_else(|_| issue(dir, hosts, ca, at))?
+            }
+            None => issue(dir, hosts, ca, at)?,
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            hosts: hosts.to_vec(),
+            current: RwLock::new(Arc::new(key)),
+        })
+    }
+
+    /// To be called now and then: renews when due. New connections see the new certificate.
+    pub fn renew_if_due(&self, ca: &Ca, at: UtcMicros) -> Result<bool, TlsError> {
+        let due = is_renewal_due(&self.now().cert[0], at);
+        if due {
+            let key = Arc::new(issue(&self.dir, &self.hosts, ca, at)?);
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = key;
+        }
+        Ok(due)
+    }
+
+    fn now(&self) -> Arc<CertifiedKey> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+}
+
+impl ResolvesServerCert for ServerCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.now())
+    }
+}
+
+/// For browsers and for enrolling devices.
+pub fn portal(certificate: Arc<ServerCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// For enrolled devices: no handshake without a certificate of ours.
+pub fn devices(
+    certificate: Arc<ServerCertificate>,
+    ca: &Ca,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.certificate_der().clone())?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key.pem";
+const HOSTS: &str = "server.hosts";
+
+fn load(dir: &Path, hosts: &[String]) -> Option<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    let for_hosts = std::fs::read_to_string(dir.join(HOSTS)).ok()?;
+    if for_hosts != hosts.join("\n") {
+        return None;
+    }
+    let certificate = CertificateDer::from_pem_file(dir.join(CERTIFICATE)).ok()?;
+    let key = PrivateKeyDer::from_pem_file(dir.join(KEY)).ok()?;
+    Some((certificate, key))
+}
+
+fn issue(dir: &Path, hosts: &[String], ca: &Ca, at: UtcMicros) -> Result<CertifiedKey, TlsError> {
+    let leaf: Leaf = ca.issue_server(hosts, at)?;
+    replace(&dir.join(KEY), leaf.key_pem.as_bytes())?;
+    replace(&dir.join(CERTIFICATE), leaf.certificate_pem.as_bytes())?;
+    replace(&dir.join(HOSTS), hosts.join("\n").as_bytes())?;
+    tracing::info!(
+        hosts = hosts.join(", "),
+        "issued a certificate for the listeners"
+    );
+    certified(leaf.certificate, leaf.key, ca)
+}
+
+/// Refuses a certificate and a key that do not belong together.
+fn certified(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    ca: &Ca,
+) -> Result<CertifiedKey, TlsError> {
+    let chain = vec![certificate, ca.certificate_der().clone()];
+    Ok(CertifiedKey::from_der(chain, key, &provider())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn kept_while_fresh_and_renewed_when_due_or_for_other_hosts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ca, _) = Ca::create().unwrap();
+        let now = crate::clock::now();
+        let hosts = ["localhost".to_owned()];
+        let open =
+            |hosts: &[String], at| ServerCertificate::open(dir.path(), hosts, &ca, at).unwrap();
+        let first = open(&hosts, now).now().cert.clone();
+        assert_eq!(first.len(), 2, "the CA follows, for enrolling devices");
+        assert_eq!(open(&hosts, now).now().cert, first);
+        let other = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let second = open(&other, now);
+        assert_ne!(second.now().cert, first);
+        let later = now.plus_us(70 * 24 * 3600 * 1_000_000);
+        assert!(!second.renew_if_due(&ca, now).unwrap());
+        assert!(second.renew_if_due(&ca, later).unwrap());
+        assert!(!second.renew_if_due(&ca, later).unwrap());
+    }
+}

@@ -1,0 +1,422 @@
+//! A real receiver's inside without its listeners: SQLite store, portal over real TLS, and devices that sign what
+//! they deliver. For the portal's tests, and for the gallery that is looked at.
+
+#![allow(clippy::unwrap_used, dead_code, missing_debug_implementations)]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloud_receiver::auth::password::{self, Hashing};
+use cloud_receiver::ingest::accept::judge;
+use cloud_receiver::live::Live;
+use cloud_receiver::portal::{self, Contact, PictureError, Pictures, PortalState};
+use cloud_receiver::seal::SecretKey;
+use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
+use cloud_receiver::store::{
+    Administration, BlobRow, Blobs, DeviceRow, DeviceWrites, Enrollments, NewDevice,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use uuid::Uuid;
+use wire::record::{
+    CameraStateRecord, EventRecord, EventState, MediaRecord, NormBox, ObjectBox, PathPoint,
+};
+use wire::{
+    Batch, Body, BootId, CameraId, ClockStamp, ClockState, ContractId, DeviceId, Epoch, EventId,
+    MediaClass, Record, RecordTime, Seq, Sha256, SigningKey, UtcMicros,
+};
+
+pub const SECOND_US: i64 = 1_000_000;
+pub const MINUTE_US: i64 = 60 * SECOND_US;
+
+pub fn now() -> UtcMicros {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    UtcMicros(i64::try_from(since.as_micros()).unwrap())
+}
+
+#[derive(Default)]
+struct MemoryPictures(Mutex<HashMap<(ContractId, Sha256), Bytes>>);
+
+#[async_trait]
+impl Pictures for MemoryPictures {
+    async fn picture(
+        &self,
+        contract: ContractId,
+        _: DeviceId,
+        sha256: Sha256,
+    ) -> Result<Option<Bytes>, PictureError> {
+        Ok(self.0.lock().unwrap().get(&(contract, sha256)).cloned())
+    }
+}
+
+pub struct World {
+    _dir: tempfile::TempDir,
+    pub store: Arc<SqliteStore>,
+    pub live: Live,
+    pub address: SocketAddr,
+    /// The portal's own certificate, DER.
+    pub certificate: Vec<u8>,
+    pictures: Arc<MemoryPictures>,
+    stop: CancellationToken,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl World {
+    /// Starts a portal on a free port.
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let live = Live::default();
+        let master = SecretKey::from_bytes([9; 32]);
+        let path = dir.path().join(FILE_NAME);
+        let store = Arc::new(SqliteStore::open(&path, master, live.clone(), true).unwrap());
+        let pictures = Arc::new(MemoryPictures::default());
+        let stop = CancellationToken::new();
+        let contact = Contact {
+            name: "みなとセキュリティ株式会社".into(),
+            mail: Some("support@example.jp".into()),
+            phone: Some("03-0000-0000".into()),
+        };
+        let state = PortalState::new(
+            store.clone(),
+            pictures.clone(),
+            live.clone(),
+            Hashing::new().unwrap(),
+            contact,
+            stop.clone(),
+        );
+        let (address, certificate) = serve(portal::router(state), stop.clone()).await;
+        Self {
+            _dir: dir,
+            store,
+            live,
+            address,
+            certificate,
+            pictures,
+            stop,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.address.port())
+    }
+
+    /// An account; the password is not to be changed unless asked.
+    pub async fn user(
+        &self,
+        contract: ContractId,
+        login_id: &str,
+        password: &str,
+        must_change: bool,
+    ) {
+        let hash = password::hash(password).unwrap();
+        self.store
+            .add_user(login_id, contract, &hash, must_change, now())
+            .await
+            .unwrap();
+    }
+
+    /// A new site of the contract with one enrolled device.
+    pub async fn device(&self, contract: ContractId, site: &str) -> Device {
+        let site = self.store.add_site(contract, site, now()).await.unwrap();
+        let device = DeviceId(Uuid::now_v7());
+        let claim = Sha256::of(device.0.as_bytes());
+        let expires = now().plus_us(MINUTE_US);
+        self.store
+            .add_claim(claim, site, now(), expires)
+            .await
+            .unwrap();
+        let key = SigningKey::generate();
+        let new = NewDevice {
+            device,
+            record_key: key.verifying_key(),
+            agent_version: "0.1.0".into(),
+        };
+        self.store.enroll(claim, new, now()).await.unwrap().unwrap();
+        Device {
+            row: self.store.device(device).await.unwrap().unwrap(),
+            key,
+            epoch: Epoch(rand::random()),
+            next: Seq::FIRST,
+            prev: Sha256::ZERO,
+        }
+    }
+
+    /// Delivers records as one signed batch.
+    pub async fn deliver(&self, device: &mut Device, records: Vec<Record>) {
+        let signed = device.batch(records);
+        let accepted = judge(&device.row, signed).expect("a good batch");
+        let receipts = self.store.accept(vec![accepted], now()).await.unwrap();
+        assert!(
+            receipts
+                .iter()
+                .all(|(_, receipt)| receipt.rejected.is_empty()),
+            "{receipts:?}"
+        );
+    }
+
+    pub async fn heard(&self, device: &Device, at: UtcMicros) {
+        self.store.heard(device.row.device, None, at).await.unwrap();
+    }
+
+    /// The blob itself, as the upload would leave it.
+    pub async fn blob(&self, device: &Device, bytes: &[u8]) -> Sha256 {
+        let sha256 = Sha256::of(bytes);
+        let contract = device.row.contract;
+        let kept = Bytes::copy_from_slice(bytes);
+        self.pictures
+            .0
+            .lock()
+            .unwrap()
+            .insert((contract, sha256), kept);
+        let row = BlobRow {
+            contract,
+            sha256,
+            device: device.row.device,
+            bytes: bytes.len() as u64,
+            content_type: "image/jpeg".into(),
+        };
+        self.store.blob_arrived(row, now()).await.unwrap();
+        sha256
+    }
+}
+
+/// One appliance, as far as the cloud can tell.
+pub struct Device {
+    pub row: DeviceRow,
+    key: SigningKey,
+    epoch: Epoch,
+    next: Seq,
+    prev: Sha256,
+}
+
+impl Device {
+    fn batch(&mut self, records: Vec<Record>) -> Vec<u8> {
+        let batch = Batch {
+            device_id: self.row.device,
+            epoch: self.epoch,
+            first_seq: self.next,
+            prev: self.prev,
+            records: records.iter().map(Record::to_json).collect(),
+        };
+        self.next = self.next.advanced_by(records.len() as u64);
+        let signed = batch.sign(&self.key);
+        self.prev = signed.hash();
+        signed.into_bytes()
+    }
+
+    /// Loses the batch on the way: the next one's link stays open.
+    pub fn lose(&mut self, records: Vec<Record>) {
+        self.batch(records);
+    }
+}
+
+pub fn time(at: UtcMicros, clock: ClockStamp) -> RecordTime {
+    RecordTime {
+        captured_at_us: at,
+        boot_id: BootId(Uuid::from_u128(77)),
+        boottime_ns: 3_600_000_000_000,
+        clock,
+    }
+}
+
+pub const SYNCED: ClockStamp = ClockStamp {
+    state: ClockState::Synced,
+    offset_us: 0,
+    error_us: Some(2_400),
+};
+
+pub fn camera_state(
+    camera: CameraId,
+    name: &str,
+    state: &str,
+    reason: Option<&str>,
+    since: UtcMicros,
+) -> Record {
+    let body = CameraStateRecord {
+        camera,
+        name: name.into(),
+        state: state.into(),
+        reason: reason.map(Into::into),
+        width: Some(768),
+        height: Some(576),
+        codec: Some("h264".into()),
+    };
+    Record::new(time(since, SYNCED), Body::CameraState(body))
+}
+
+/// An event and the picture that goes with it.
+#[derive(Clone)]
+pub struct Scene {
+    pub event: EventId,
+    pub camera: CameraId,
+    pub class: &'static str,
+    pub opened: UtcMicros,
+    pub closed: Option<UtcMicros>,
+    pub revision: u32,
+    pub boxes: Vec<ObjectBox>,
+    pub path: Vec<PathPoint>,
+    pub clock: ClockStamp,
+}
+
+impl Scene {
+    pub fn new(camera: CameraId, class: &'static str, opened: UtcMicros) -> Self {
+        Self {
+            event: EventId(Uuid::now_v7()),
+            camera,
+            class,
+            opened,
+            closed: Some(opened.plus_us(23 * SECOND_US)),
+            revision: 1,
+            boxes: vec![object(class, 0.91, [0.4, 0.3, 0.1, 0.3])],
+            path: vec![],
+            clock: SYNCED,
+        }
+    }
+
+    pub fn event_record(&self) -> Record {
+        let own = self.boxes.first();
+        let body = EventRecord {
+            id: self.event,
+            revision: self.revision,
+            state: if self.closed.is_some() {
+                EventState::Closed
+            } else {
+                EventState::Opened
+            },
+            camera: self.camera,
+            class: self.class.into(),
+            score: own.map_or(0.5, |object| object.score),
+            opened_at_us: self.opened,
+            last_seen_at_us: self.closed.unwrap_or(self.opened.plus_us(4 * SECOND_US)),
+            closed_at_us: self.closed,
+            track: 1,
+            rect: own.map_or(
+                NormBox {
+                    x: 0.0,
+                    y: 0.0,
+                    w: 0.1,
+                    h: 0.1,
+                },
+                |object| object.rect,
+            ),
+            path: self.path.clone(),
+            zones: vec![],
+            media: vec![],
+        };
+        Record::new(time(self.opened, self.clock), Body::Event(body))
+    }
+
+    pub fn snapshot_record(&self, jpeg: &[u8], size: (u32, u32)) -> Record {
+        let body = MediaRecord {
+            event: Some(self.event),
+            ..picture(
+                jpeg,
+                size,
+                self.camera,
+                MediaClass::Snapshot,
+                self.boxes.clone(),
+            )
+        };
+        Record::new(time(self.opened, self.clock), Body::Media(body))
+    }
+}
+
+pub fn periodic_record(camera: CameraId, jpeg: &[u8], size: (u32, u32), at: UtcMicros) -> Record {
+    let body = picture(jpeg, size, camera, MediaClass::Periodic, vec![]);
+    Record::new(time(at, SYNCED), Body::Media(body))
+}
+
+fn picture(
+    jpeg: &[u8],
+    size: (u32, u32),
+    camera: CameraId,
+    class: MediaClass,
+    boxes: Vec<ObjectBox>,
+) -> MediaRecord {
+    MediaRecord {
+        sha256: Sha256::of(jpeg),
+        class,
+        bytes: jpeg.len() as u64,
+        content_type: "image/jpeg".into(),
+        camera,
+        width: size.0,
+        height: size.1,
+        event: None,
+        command: None,
+        boxes,
+        quality: 0.8,
+        masked: false,
+    }
+}
+
+/// The first object of a scene has track 1, the event's.
+pub fn object(class: &str, score: f32, [x, y, w, h]: [f32; 4]) -> ObjectBox {
+    ObjectBox {
+        class: class.into(),
+        score,
+        rect: NormBox { x, y, w, h },
+        track: None,
+    }
+}
+
+/// The portal on plain TLS with a certificate of its own, HTTP/2 and HTTP/1.1.
+async fn serve(router: axum::Router, stop: CancellationToken) -> (SocketAddr, Vec<u8>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
+        .unwrap();
+    let certificate = made.cert.der().to_vec();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let port = std::env::var("PORTAL_PORT")
+        .ok()
+        .and_then(|p| p.parse().ok())
+        .unwrap_or(0_u16);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => match accepted { Ok(accepted) => accepted, Err(_) => continue },
+            };
+            let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+            tokio::spawn(async move {
+                let Ok(tls) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let service = router.map_request(
+                    move |mut request: hyper::Request<hyper::body::Incoming>| {
+                        request
+                            .extensions_mut()
+                            .insert(axum::extract::ConnectInfo(peer));
+                        request.map(axum::body::Body::new)
+                    },
+                );
+                let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let connection =
+                    builder.serve_connection(TokioIo::new(tls), TowerToHyperService::new(service));
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    _ = connection => {}
+                }
+            });
+        }
+    });
+    (address, certificate)
+}
