@@ -82,7 +82,10 @@ impl Violation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Not a byte yet.
     Fresh,
+    /// In the middle of what may become a CONNECT.
+    Begun,
     Greeting,
     Open,
     Closed,
@@ -123,6 +126,7 @@ impl Codec {
         outbox: &mut Outbox,
     ) -> Result<Option<Inbound>, Violation> {
         while !input.is_empty() && self.state != State::Closed {
+            self.begin(input[0])?;
             let mut cursor = Cursor::new(&input[..]);
             let events = self.connection.recv(&mut cursor);
             let consumed = usize::try_from(cursor.position()).expect("within the input");
@@ -144,6 +148,20 @@ impl Codec {
             }
         }
         Ok(None)
+    }
+
+    /// Another protocol is known by its first byte; waiting for the rest of its "packet" would only cost a place.
+    fn begin(&mut self, first: u8) -> Result<(), Violation> {
+        const CONNECT: u8 = 0x10;
+        if self.state != State::Fresh {
+            return Ok(());
+        }
+        if first != CONNECT {
+            self.state = State::Closed;
+            return Err(too_early());
+        }
+        self.state = State::Begun;
+        Ok(())
     }
 
     /// Acts on what the crate asks for; answers the packet it received, if it is a good one.
@@ -184,7 +202,7 @@ impl Codec {
     fn understand(&mut self, packet: Packet) -> Result<Inbound, Violation> {
         use DisconnectReasonCode as Code;
         match (self.state, packet) {
-            (State::Fresh, Packet::V5_0Connect(connect)) => {
+            (State::Begun, Packet::V5_0Connect(connect)) => {
                 self.state = State::Greeting;
                 Ok(Inbound::Connect(greeting_of(&connect)))
             }
@@ -216,10 +234,7 @@ impl Codec {
                 Code::ProtocolError,
                 "a packet that has no place here",
             )),
-            _ => Err(Violation::new(
-                Code::ProtocolError,
-                "a packet before the connection was established",
-            )),
+            _ => Err(too_early()),
         }
     }
 
@@ -365,6 +380,13 @@ impl std::fmt::Debug for Codec {
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
+}
+
+fn too_early() -> Violation {
+    Violation::new(
+        DisconnectReasonCode::ProtocolError,
+        "a packet before the connection was established",
+    )
 }
 
 /// Packet id 0 passes the crate's parser and fails in its builders.
