@@ -98,12 +98,7 @@ impl App {
         let portal_router =
             https::enroll_router(Arc::new(enroller)).merge(portal::router(portal_state));
         let intake = Intake::new(Arc::new(store.clone()));
-        let api = DeviceApi::new(
-            intake,
-            blobs,
-            Arc::clone(&command_key),
-            app.stop.clone(),
-        );
+        let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), app.stop.clone());
         let endpoint = EndpointDeps {
             store: Arc::new(store.clone()),
             command_key,

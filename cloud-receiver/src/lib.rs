@@ -17,3 +17,6 @@ pub mod seal;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+
+#[cfg(test)]
+mod testing;

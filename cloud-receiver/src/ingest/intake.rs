@@ -1,6 +1,6 @@
 //! From bytes to receipt, for both carriages: judge, commit, answer. And who may deliver at all.
 
-use super::accept::{Numbers, Refused, judge};
+use super::accept::{Accepted, Numbers, Refused, judge};
 use crate::clock::now;
 use crate::store::{DeviceRow, DeviceWrites, StoreError};
 use std::sync::Arc;
@@ -75,8 +75,7 @@ impl Intake {
         match judge(device, bytes) {
             Ok(accepted) => {
                 let numbers = Numbers::of(&accepted.batch);
-                let receipts = self.store.accept(vec![accepted], now()).await?;
-                let receipt = receipts.into_iter().map(|(_, receipt)| receipt).next();
+                let receipt = self.commit(vec![accepted]).await?.pop();
                 receipt.map(Delivered::Receipt).ok_or_else(|| {
                     StoreError::Database(format!("no receipt for epoch {}", numbers.epoch))
                 })
@@ -85,7 +84,18 @@ impl Intake {
         }
     }
 
-    async fn refuse(&self, device: &DeviceRow, refused: &Refused) -> Result<Delivered, StoreError> {
+    /// Commits batches that were judged; one receipt for each epoch among them.
+    pub async fn commit(&self, batches: Vec<Accepted>) -> Result<Vec<Receipt>, StoreError> {
+        let receipts = self.store.accept(batches, now()).await?;
+        Ok(receipts.into_iter().map(|(_, receipt)| receipt).collect())
+    }
+
+    /// Notes a batch that was refused.
+    pub async fn refuse(
+        &self,
+        device: &DeviceRow,
+        refused: &Refused,
+    ) -> Result<Delivered, StoreError> {
         let receipt = self.store.refuse(device.device, refused, now()).await?;
         Ok(receipt.map_or_else(
             || {

@@ -8,3 +8,4 @@ mod fuzz;
 mod lifecycle;
 mod line;
 mod refusals;
+mod whole;
