@@ -1,3 +1,7 @@
 //! The one whole-system test binary: one program to build, one list of what belongs where.
 
+mod capture; // a camera and the agent's capture over real sockets, in good and bad times
+mod enrollment; // an installer enrolls a box, rightly and wrongly
+mod killed; // kill -9 in the middle of the work
+mod main_job; // camera to browser
 mod tidy; // rules over the source itself

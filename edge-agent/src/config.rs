@@ -3,6 +3,17 @@
 //! Strict with people: an unknown key, a duplicate camera id or a bad URL is an error that names the line and
 //! the remedy. Every key has its unit in its name and a default that runs, so that a file may hold nothing but
 //! its cameras. Secrets never show in `Debug`.
+//!
+//! The types here are plain. [`load`] reads a file into them and keeps track of where everything stands in it;
+//! [`rules`] says what a value may be; a [`problem::ConfigError`] names every mistake at once.
+
+mod document;
+pub mod load;
+pub mod problem;
+pub mod rules;
+
+pub use load::{load, parse};
+pub use problem::{ConfigError, Problem};
 
 use serde::Deserialize;
 use std::fmt;
@@ -175,6 +186,10 @@ pub struct CameraConfig {
     /// Beside the URL, as they are, without any encoding; they win over the URL's.
     pub user: Option<String>,
     pub password: Option<Secret>,
+    /// Instead of `password`: a file that holds it. A relative path is looked for in systemd's credentials folder,
+    /// then beside the configuration. Its content stands in `password` once the configuration is loaded.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
     #[serde(default)]
     pub transport: Transport,
     /// For `rtsps://`: the CA that signed the camera's certificate, PEM.

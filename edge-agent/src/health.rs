@@ -82,6 +82,11 @@ impl Reporter {
         });
     }
 
+    /// It is at work, though nothing is done yet.
+    pub fn running(&self, now: UtcMicros) {
+        self.update(|status| enter(status, UnitState::Running, now));
+    }
+
     pub fn failed(&self, now: UtcMicros, error: impl std::fmt::Display) {
         self.update(|status| {
             enter(status, UnitState::Retrying, now);

@@ -5,13 +5,12 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use e2e::agent::{Agent, CameraEntry};
-use e2e::camera::{Camera, CameraOptions};
+use e2e::camera::CameraOptions;
 use e2e::customer::Customer;
 use e2e::film::FilmOptions;
 use e2e::process::repository;
-use e2e::receiver::{Account, Receiver};
 use e2e::wait;
+use e2e::world::{World, film};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,17 +30,8 @@ struct Args {
     film: Option<PathBuf>,
 }
 
-/// What the places are called, so that the portal looks like somebody's.
-const CAMERA_NAMES: [&str; 8] = [
-    "正門",
-    "駐車場",
-    "搬入口",
-    "東通路",
-    "西通路",
-    "中庭",
-    "裏門",
-    "受付",
-];
+/// More often than the default minute: who looks at a demo does not want to wait.
+const PERIODIC_PICTURE_SECONDS: u32 = 15;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -89,45 +79,32 @@ async fn interrupted() {
 
 struct Demo {
     folder: PathBuf,
-    account: Account,
-    _cameras: Camera,
-    receiver: Receiver,
-    agent: Agent,
+    world: World,
 }
 
 impl Demo {
     fn start(args: &Args, folder: &Path) -> Result<Self> {
-        step(&format!("{} camera(s) on RTSP", args.cameras));
-        let cameras = start_cameras(args)?;
-
-        step("the receiver: keys, database, three TLS listeners");
-        let mut receiver = Receiver::init(&folder.join("receiver"))?;
-        receiver.serve()?;
-        let account = receiver.customer("デモ契約", "本社", "demo")?;
-
-        step("an agent, enrolled with a one-time claim code");
-        let entries: Vec<_> = CAMERA_NAMES
-            .iter()
-            .take(usize::from(args.cameras))
-            .enumerate()
-            .map(|(index, name)| CameraEntry::new(name, &cameras.url_of(index)))
-            .collect();
-        let mut agent = Agent::configure(&folder.join("agent"), &entries, "")?;
-        agent.enroll(&receiver.portal_url(), &receiver.claim("本社")?)?;
-        agent.start()?;
+        let film = args.film.clone().unwrap_or_else(film);
+        let mut film = FilmOptions::new(film);
+        film.size = args.size.as_deref().map(parse_size).transpose()?;
+        println!(
+            "starting {} camera(s), the receiver, and an agent enrolled with a one-time code",
+            args.cameras
+        );
+        let options = CameraOptions {
+            cameras: usize::from(args.cameras),
+            ..CameraOptions::new(film)
+        };
         Ok(Self {
             folder: folder.to_owned(),
-            account,
-            _cameras: cameras,
-            receiver,
-            agent,
+            world: World::start_in(folder, options, PERIODIC_PICTURE_SECONDS)?,
         })
     }
 
     /// Waits for the first picture, says where to look, and watches over everything until something ends.
     async fn present(&mut self, started: Instant) -> Result<()> {
-        step("waiting for the first picture in the portal");
-        let customer = Customer::sign_in(&self.receiver, &self.account).await?;
+        println!("waiting for the first picture in the portal");
+        let customer = Customer::sign_in(&self.world.receiver, &self.world.account).await?;
         let customer = &customer;
         let first = wait::until_async("the first picture", Duration::from_secs(60), || async {
             let pictures = customer.pictures("/").await.ok()?;
@@ -137,66 +114,39 @@ impl Demo {
         .await;
         let first = match first {
             Ok(first) => first,
-            Err(error) => bail!("{error:#}\n{}", self.logs()),
+            Err(error) => bail!("{error:#}\n{}", self.world.logs()),
         };
         println!(
             "\n  portal     {}   (its certificate is from the demo's own CA: accept it once)\n  \
                login ID   {}\n  password   {}\n\n  first picture after {:.1} s\n\n  \
                logs in {}; Ctrl-C stops everything",
-            self.receiver.portal_url(),
-            self.account.login_id,
-            self.account.password,
+            self.world.receiver.portal_url(),
+            self.world.account.login_id,
+            self.world.account.password,
             first.as_secs_f64(),
             self.folder.display(),
         );
         loop {
             tokio::time::sleep(Duration::from_millis(500)).await;
             if let Some(ended) = self.ended() {
-                bail!("{ended} ended by itself\n{}", self.logs());
+                bail!("{ended} ended by itself\n{}", self.world.logs());
             }
         }
     }
 
     fn ended(&mut self) -> Option<String> {
-        [self.receiver.process(), self.agent.process()]
+        [self.world.receiver.process(), self.world.agent.process()]
             .into_iter()
             .flatten()
             .find_map(|process| process.ended().map(|_| process.name().to_owned()))
     }
 
-    fn logs(&mut self) -> String {
-        [self.receiver.process(), self.agent.process()]
-            .into_iter()
-            .flatten()
-            .map(|process| format!("--- {}\n{}\n", process.name(), process.log_tail(15)))
-            .collect()
-    }
-
     /// Agent first, so that it can say goodbye to a receiver that is still there.
     fn stop(&mut self) -> Result<()> {
-        let agent = self.agent.stop();
-        let receiver = self.receiver.stop();
+        let agent = self.world.agent.stop();
+        let receiver = self.world.receiver.stop();
         agent.and(receiver)
     }
-}
-
-fn step(what: &str) {
-    println!("starting {what}");
-}
-
-/// One server plays all cameras, each a path of its own and each at another place of the film.
-fn start_cameras(args: &Args) -> Result<Camera> {
-    let size = args.size.as_deref().map(parse_size).transpose()?;
-    let mut film = FilmOptions::new(
-        args.film
-            .clone()
-            .unwrap_or_else(|| repository().join(".cache/media/vtest.avi")),
-    );
-    film.size = size;
-    Camera::start(CameraOptions {
-        cameras: usize::from(args.cameras),
-        ..CameraOptions::new(film)
-    })
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32)> {

@@ -121,6 +121,7 @@ fn options(cli: Cli) -> CameraOptions {
             },
         }),
         tls: cli.tls_cert.zip(cli.tls_key),
+        launch: None,
     }
 }
 

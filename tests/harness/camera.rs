@@ -49,6 +49,8 @@ pub struct CameraOptions {
     pub login: Option<Login>,
     /// Certificate and key, PEM: serves `rtsps://`.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Serves this instead of the film (gst-launch syntax with a payloader `pay0`): streams no film can be.
+    pub launch: Option<String>,
 }
 
 impl CameraOptions {
@@ -63,6 +65,7 @@ impl CameraOptions {
             once: false,
             login: None,
             tls: None,
+            launch: None,
         }
     }
 }
@@ -292,12 +295,15 @@ fn authentication(options: &CameraOptions) -> Result<Option<rtsp::RTSPAuth>> {
 fn factory(options: &CameraOptions, index: usize, stage: &Arc<Stage>) -> rtsp::RTSPMediaFactory {
     let factory = rtsp::RTSPMediaFactory::new();
     let packing = match stage.lock().film.codec {
-        Codec::H264 => "h264parse ! rtph264pay",
-        Codec::H265 => "h265parse ! rtph265pay",
+        // Whole pictures to the payloader: it marks the last packet of each buffer as the end of a picture.
+        Codec::H264 => "h264parse ! video/x-h264,alignment=au ! rtph264pay",
+        Codec::H265 => "h265parse ! video/x-h265,alignment=au ! rtph265pay",
     };
-    factory.set_launch(&format!(
-        "( appsrc name=source is-live=true format=time max-bytes=0 ! {packing} name=pay0 pt=96 config-interval=-1 )"
-    ));
+    let film = format!(
+        "appsrc name=source is-live=true format=time max-bytes=0 ! {packing} name=pay0 pt=96 config-interval=-1"
+    );
+    let line = options.launch.as_ref().unwrap_or(&film);
+    factory.set_launch(&format!("( {line} )"));
     factory.set_shared(true);
     factory.set_latency(0);
     factory.add_role_from_structure(
@@ -306,6 +312,9 @@ fn factory(options: &CameraOptions, index: usize, stage: &Arc<Stage>) -> rtsp::R
             .field("media.factory.construct", true)
             .build(),
     );
+    if options.launch.is_some() {
+        return factory;
+    }
     let stage = Arc::clone(stage);
     let place = Place {
         index,

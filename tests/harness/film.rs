@@ -62,6 +62,31 @@ impl FilmOptions {
     }
 }
 
+/// Writes a film of moving shapes, 320x240, 15 frames a second: for tests that need any film at all.
+pub fn write_test_card(path: &Path, frames: u32) -> Result<()> {
+    gst::init()?;
+    let description = format!(
+        "videotestsrc num-buffers={frames} pattern=smpte75 horizontal-speed=2 ! \
+         video/x-raw,format=I420,width=320,height=240,framerate=15/1 ! \
+         x264enc speed-preset=superfast ! matroskamux ! filesink name=file"
+    );
+    let pipeline = gst::parse::launch(&description)?
+        .downcast::<gst::Pipeline>()
+        .map_err(|_| anyhow::anyhow!("several elements make a pipeline"))?;
+    let file = pipeline.by_name("file").context("the line names a file")?;
+    file.set_property("location", path_text(path)?);
+    pipeline.set_state(gst::State::Playing)?;
+    let bus = pipeline.bus().expect("every pipeline has a bus");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
+    pipeline.set_state(gst::State::Null)?;
+    match end.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => Ok(()),
+        Some(gst::MessageView::Error(error)) => bail!("no test card: {}", error.error()),
+        _ => bail!("no test card within a minute"),
+    }
+}
+
 /// One encoded frame (access unit, byte-stream); its bytes are shared, not copied, by all who play it.
 #[derive(Clone, Debug)]
 pub struct Unit {
@@ -268,10 +293,10 @@ fn encoder_description(options: &FilmOptions, rate: gst::Fraction) -> String {
     );
     let encoder = match (options.codec, options.bitrate_kbit) {
         (Codec::H264, None) => format!(
-            "x264enc tune=zerolatency speed-preset=superfast pass=qual quantizer=23 key-int-max={frames_per_gop} ! h264parse ! video/x-h264"
+            "x264enc tune=zerolatency speed-preset=superfast pass=qual quantizer=23 option-string=sliced-threads=0 key-int-max={frames_per_gop} ! h264parse ! video/x-h264"
         ),
         (Codec::H264, Some(kbit)) => format!(
-            "x264enc tune=zerolatency speed-preset=superfast bitrate={kbit} key-int-max={frames_per_gop} ! h264parse ! video/x-h264"
+            "x264enc tune=zerolatency speed-preset=superfast bitrate={kbit} option-string=sliced-threads=0 key-int-max={frames_per_gop} ! h264parse ! video/x-h264"
         ),
         (Codec::H265, None) => format!(
             "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={frames_per_gop} option-string=crf=25:open-gop=0:log-level=none ! h265parse ! video/x-h265"

@@ -6,8 +6,13 @@
 pub mod agent;
 pub mod browser;
 pub mod camera;
+pub mod camera_process;
 pub mod customer;
 pub mod film;
 pub mod process;
 pub mod receiver;
+pub mod testdata;
+pub mod usage;
 pub mod wait;
+pub mod watching;
+pub mod world;

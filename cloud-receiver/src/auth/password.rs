@@ -148,7 +148,7 @@ fn spelt_out(text: &str) -> String {
 /// Whether the text is one root said again and again.
 fn made_of(text: &str, root: &str) -> bool {
     text.len() > root.len()
-        && text.len() % root.len() == 0
+        && text.len().is_multiple_of(root.len())
         && text == root.repeat(text.len() / root.len())
 }
 

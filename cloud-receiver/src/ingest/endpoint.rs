@@ -75,7 +75,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
-            handshakes: 256,
+            handshakes: 1024,
             handshake_timeout: Duration::from_secs(10),
             write_stall: Duration::from_secs(30),
             look_every: Duration::from_secs(30),

@@ -73,8 +73,8 @@ fn evidence(visit: &Visit, event: &EventDetail, picture: &PictureRef) -> Markup 
                 img src={ "/media/" (picture.sha256) } width=(picture.width) height=(picture.height)
                     alt=(visit.lang.event_picture(class, &row.camera_name, &boxes)) fetchpriority="high";
                 svg.boxes viewBox={ "0 0 " (picture.width) " " (picture.height) } aria-hidden="true" {
-                    @for object in &picture.boxes {
-                        (drawn_box(words, picture, object, object.track == Some(event.track)))
+                    @for (object, own) in own_last(&picture.boxes, event.track) {
+                        (drawn_box(words, picture, object, own))
                     }
                 }
                 @if event.path.len() > 1 {
@@ -92,6 +92,16 @@ fn evidence(visit: &Visit, event: &EventDetail, picture: &PictureRef) -> Markup 
             }
         }
     }
+}
+
+/// The event's object is drawn over the others, so that its label can always be read.
+fn own_last(boxes: &[ObjectBox], track: u64) -> Vec<(&ObjectBox, bool)> {
+    let mut marked: Vec<_> = boxes
+        .iter()
+        .map(|object| (object, object.track == Some(track)))
+        .collect();
+    marked.sort_by_key(|(_, own)| *own);
+    marked
 }
 
 fn label(words: &Words, object: &ObjectBox) -> String {
@@ -113,7 +123,7 @@ fn drawn_box(words: &Words, picture: &PictureRef, object: &ObjectBox, own: bool)
     let (x, y) = (rect.x * width, rect.y * height);
     let (w, h) = ((rect.w * width).max(1.0), (rect.h * height).max(1.0));
     // So that it can be read on a phone, where the picture is as wide as the hand.
-    let size = width.max(height) / 36.0;
+    let size = width.max(height) / if own { 36.0 } else { 48.0 };
     let text = label(words, object);
     let text_width = size * (0.62 * text.chars().map(columns).sum::<u32>() as f32 + 0.8);
     let text_y = if y >= size * 1.5 { y - size * 1.5 } else { y };
@@ -211,9 +221,9 @@ fn clock(visit: &Visit, event: &EventDetail) -> Markup {
                     (if stamp.state == ClockState::Synced { words.clock_synced } else { words.clock_held })
                 }
                 @if let Some(error) = stamp.error_us {
-                    " " span.tabular { (visit.lang.clock_within(error.div_ceil(1000))) }
+                    " " span.tabular.whole { (visit.lang.clock_within(error.div_ceil(1000))) }
                 }
-                @if offset_ms != 0 { " · " span.tabular { (visit.lang.corrected_by(offset_ms)) } }
+                @if offset_ms != 0 { " " span.tabular.whole { (visit.lang.corrected_by(offset_ms)) } }
             }
             ClockState::Unsynced | ClockState::Unknown => {
                 span.mark-bad { (layout::icon_bad()) (words.clock_unsynced) }

@@ -84,8 +84,11 @@ fn drawn(mut response: Response, visit: &Visit) -> Response {
     let status = response.status();
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
-        None if status.is_client_error() || status.is_server_error() => Problem::of_status(status),
-        None => return response,
+        // A handler's own page, such as a form that was refused, says more than we could.
+        None if status.is_success() || status.is_redirection() || is_page(&response) => {
+            return response;
+        }
+        None => Problem::of_status(status),
     };
     if let Problem::Internal(cause) = &problem {
         tracing::error!(path = %visit.address, "the portal could not answer {}: {cause}", visit.address);
@@ -101,6 +104,13 @@ fn drawn(mut response: Response, visit: &Visit) -> Response {
         }
     }
     page
+}
+
+fn is_page(response: &Response) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 fn set_headers(headers: &mut HeaderMap) {

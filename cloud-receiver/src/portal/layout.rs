@@ -78,14 +78,15 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
 fn footer(visit: &Visit) -> Markup {
     let words = visit.words();
     let contact = &visit.contact;
+    let is_told = !contact.name.is_empty() || contact.mail.is_some() || contact.phone.is_some();
     html! {
         footer {
-            p {
+            @if is_told { p {
                 span.footer-label { (words.contact) }
                 @if !contact.name.is_empty() { span { (contact.name) } }
                 @if let Some(mail) = &contact.mail { a href={ "mailto:" (mail) } { (mail) } }
                 @if let Some(phone) = &contact.phone { a href={ "tel:" (phone) } { (phone) } }
-            }
+            } }
         }
     }
 }

@@ -40,7 +40,8 @@ fn events(
     session: Session,
     listener: Listener,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let first = Event::default().event("ready").data("").retry(RETRY_AFTER);
+    // Browsers drop an event whose data is empty.
+    let first = Event::default().event("ready").data("1").retry(RETRY_AFTER);
     let mut check =
         tokio::time::interval_at(Instant::now() + SESSION_CHECK_EVERY, SESSION_CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,7 +60,7 @@ fn events(
                 };
                 let event = match heard {
                     Heard::News(news) => Event::default().event("news").json_data(&news),
-                    Heard::Lagged => Ok(Event::default().event("reload").data("")),
+                    Heard::Lagged => Ok(Event::default().event("reload").data("1")),
                     Heard::Closed => return None,
                 };
                 match event {

@@ -6,6 +6,7 @@
 use super::PortalState;
 use super::problem::Problem;
 use crate::auth::session::Session;
+use crate::blob::Blobs;
 use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, header};
@@ -29,6 +30,23 @@ pub trait Pictures: Send + Sync {
 pub struct PictureError {
     pub sha256: Sha256,
     pub cause: String,
+}
+
+#[async_trait]
+impl Pictures for Blobs {
+    async fn picture(
+        &self,
+        contract: ContractId,
+        device: DeviceId,
+        sha256: Sha256,
+    ) -> Result<Option<Bytes>, PictureError> {
+        self.get(contract, device, sha256)
+            .await
+            .map_err(|error| PictureError {
+                sha256,
+                cause: error.to_string(),
+            })
+    }
 }
 
 /// Pictures that a browser may show. Anything else a device may have sent is offered as a file, never run.

@@ -88,7 +88,7 @@ impl PortalState {
             login: Arc::new(Login::new(hashing)),
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
-            clock: Arc::new(|| UtcMicros(jiff::Timestamp::now().as_microsecond())),
+            clock: Arc::new(crate::clock::now),
             stop,
         }
     }
@@ -183,7 +183,6 @@ pub fn router(state: PortalState) -> Router {
         .into_iter()
         .fold(Router::new(), guarded)
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(FORM_LIMIT_BYTES))
         .layer(axum::middleware::from_fn_with_state(
             state.clone(),

@@ -79,14 +79,13 @@ pub async fn submit(
 }
 
 fn weakness_text(words: &Words, weakness: Weakness) -> &'static str {
-    let words = match weakness {
+    match weakness {
         Weakness::TooShort => words.weak_short,
         Weakness::TooLong => words.weak_long,
         Weakness::Unchanged => words.weak_unchanged,
         Weakness::LikeLoginId => words.weak_login_id,
         Weakness::Common => words.weak_common,
-    };
-    words
+    }
 }
 
 fn page(visit: &Visit, session: &Session, refused: Option<(Wrong, String)>) -> Markup {

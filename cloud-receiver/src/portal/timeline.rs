@@ -290,9 +290,10 @@ pub(super) fn seconds_between(from: UtcMicros, to: UtcMicros) -> i64 {
 fn filter_form(visit: &Visit, asked: &Asked, choices: &Choices) -> Markup {
     let words = visit.words();
     let many_sites = choices.sites.len() > 1;
+    let chosen = chosen_words(visit, asked, choices);
     html! {
-        details.filter open[asked.is_narrowed()] {
-            summary { (words.filter) }
+        details.filter {
+            summary { (words.filter) @if !chosen.is_empty() { span.chosen { (chosen) } } }
             form method="get" action="/events" {
                 div.field {
                     label for="site" { (words.site) }
@@ -342,6 +343,32 @@ fn filter_form(visit: &Visit, asked: &Asked, choices: &Choices) -> Markup {
             }
         }
     }
+}
+
+/// What is filtered by, in words: 「正門 · 人物 · 09:00〜」.
+fn chosen_words(visit: &Visit, asked: &Asked, choices: &Choices) -> String {
+    let site = choices
+        .sites
+        .iter()
+        .find(|site| asked.site == site.site.to_string());
+    let camera = choices
+        .sites
+        .iter()
+        .flat_map(|site| &site.cameras)
+        .find(|camera| asked.camera == camera.camera.to_string());
+    let class = Some(asked.class.as_str()).filter(|class| !class.is_empty());
+    let times = Some(format!("{}〜{}", asked.from, asked.to)).filter(|times| times != "〜");
+    [
+        site.map(|site| site.name.clone()),
+        camera.map(|camera| camera.name.clone()),
+        class.map(|class| visit.words().class_name(class).to_owned()),
+        asked.day().map(|day| visit.short_date(day)),
+        times,
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(" · ")
 }
 
 fn day_navigation(visit: &Visit, asked: &Asked) -> Markup {

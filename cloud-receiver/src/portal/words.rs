@@ -246,7 +246,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -261,7 +261,9 @@ impl Lang {
         match self {
             Lang::Ja if name.ends_with("カメラ") => name.to_owned(),
             Lang::Ja => format!("{name}カメラ"),
-            Lang::En if name.to_lowercase().contains("camera") => name.to_owned(),
+            Lang::En if name.to_lowercase().contains("camera") || name.ends_with("カメラ") => {
+                name.to_owned()
+            }
             Lang::En => format!("camera {name}"),
         }
     }

@@ -3,23 +3,20 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_debug_implementations)]
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use cloud_receiver::auth::password::{self, Hashing};
+use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
 use cloud_receiver::ingest::accept::judge;
 use cloud_receiver::live::Live;
-use cloud_receiver::portal::{self, Contact, PictureError, Pictures, PortalState};
+use cloud_receiver::portal::{self, Contact, PortalState};
 use cloud_receiver::seal::SecretKey;
 use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
-use cloud_receiver::store::{
-    Administration, BlobRow, Blobs, DeviceRow, DeviceWrites, Enrollments, NewDevice,
-};
+use cloud_receiver::store::{Administration, DeviceRow, DeviceWrites, Enrollments, NewDevice};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -33,26 +30,12 @@ use wire::{
 };
 
 pub const SECOND_US: i64 = 1_000_000;
+const MAX_BLOB_BYTES: u64 = 16 * 1024 * 1024;
 pub const MINUTE_US: i64 = 60 * SECOND_US;
 
 pub fn now() -> UtcMicros {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     UtcMicros(i64::try_from(since.as_micros()).unwrap())
-}
-
-#[derive(Default)]
-struct MemoryPictures(Mutex<HashMap<(ContractId, Sha256), Bytes>>);
-
-#[async_trait]
-impl Pictures for MemoryPictures {
-    async fn picture(
-        &self,
-        contract: ContractId,
-        _: DeviceId,
-        sha256: Sha256,
-    ) -> Result<Option<Bytes>, PictureError> {
-        Ok(self.0.lock().unwrap().get(&(contract, sha256)).cloned())
-    }
 }
 
 pub struct World {
@@ -62,7 +45,7 @@ pub struct World {
     pub address: SocketAddr,
     /// The portal's own certificate, DER.
     pub certificate: Vec<u8>,
-    pictures: Arc<MemoryPictures>,
+    blobs: Arc<Blobs>,
     stop: CancellationToken,
 }
 
@@ -80,7 +63,7 @@ impl World {
         let master = SecretKey::from_bytes([9; 32]);
         let path = dir.path().join(FILE_NAME);
         let store = Arc::new(SqliteStore::open(&path, master, live.clone(), true).unwrap());
-        let pictures = Arc::new(MemoryPictures::default());
+        let blobs = Arc::new(Blobs::open(dir.path(), store.clone(), MAX_BLOB_BYTES).unwrap());
         let stop = CancellationToken::new();
         let contact = Contact {
             name: "みなとセキュリティ株式会社".into(),
@@ -89,7 +72,7 @@ impl World {
         };
         let state = PortalState::new(
             store.clone(),
-            pictures.clone(),
+            blobs.clone(),
             live.clone(),
             Hashing::new().unwrap(),
             contact,
@@ -102,7 +85,7 @@ impl World {
             live,
             address,
             certificate,
-            pictures,
+            blobs,
             stop,
         }
     }
@@ -169,24 +152,23 @@ impl World {
         self.store.heard(device.row.device, None, at).await.unwrap();
     }
 
-    /// The blob itself, as the upload would leave it.
+    /// Uploads a blob.
     pub async fn blob(&self, device: &Device, bytes: &[u8]) -> Sha256 {
         let sha256 = Sha256::of(bytes);
-        let contract = device.row.contract;
-        let kept = Bytes::copy_from_slice(bytes);
-        self.pictures
-            .0
-            .lock()
-            .unwrap()
-            .insert((contract, sha256), kept);
-        let row = BlobRow {
-            contract,
-            sha256,
+        let owner = Owner {
+            contract: device.row.contract,
             device: device.row.device,
-            bytes: bytes.len() as u64,
+        };
+        let announced = Announced {
+            sha256,
+            offset: 0,
+            length: bytes.len() as u64,
             content_type: "image/jpeg".into(),
         };
-        self.store.blob_arrived(row, now()).await.unwrap();
+        if let Begun::Upload(mut upload) = self.blobs.begin(owner, announced).await.unwrap() {
+            upload.write(Bytes::copy_from_slice(bytes)).await.unwrap();
+            upload.end(now()).await.unwrap();
+        }
         sha256
     }
 }

@@ -120,6 +120,51 @@ mod tests {
         }
     }
 
+    /// The same film as tight planes, written by GStreamer's own tools.
+    fn raw(film: &Path, dir: &Path) -> Vec<u8> {
+        let path = dir.join("film.yuv");
+        let status = Command::new("gst-launch-1.0")
+            .args([
+                "-q",
+                "filesrc",
+                &format!("location={}", film.display()),
+                "!",
+            ])
+            .args([
+                "decodebin",
+                "!",
+                "videoconvert",
+                "!",
+                "video/x-raw,format=I420",
+                "!",
+            ])
+            .args(["filesink", &format!("location={}", path.display())])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn every_row_lies_where_the_planes_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(dir.path());
+        let raw = raw(&path, dir.path());
+        // Tight rows are filled up to four bytes: (stride, width, height) of each plane of 130x98.
+        let layout = [(132, 130, 98), (68, 65, 49), (68, 65, 49)];
+        let mut at = 0;
+        for frame in Replay::open(&path, camera(), start()).unwrap() {
+            let frame = frame.unwrap();
+            for (plane, (stride, width, height)) in layout.into_iter().enumerate() {
+                for y in 0..height {
+                    assert_eq!(frame.row(plane, y, width), &raw[at..at + width]);
+                    at += stride;
+                }
+            }
+        }
+        assert_eq!(at, raw.len());
+    }
+
     #[test]
     fn what_is_no_film_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,8 @@ pub struct ApiError {
     status: StatusCode,
     refusal: Refusal,
     cause: Option<String>,
-    header: Option<(HeaderName, String)>,
+    /// Boxed, because an error should not weigh more than what it stands for.
+    header: Option<Box<(HeaderName, String)>>,
 }
 
 impl ApiError {
@@ -29,7 +30,7 @@ impl ApiError {
 
     /// A header that the answer carries as well.
     pub fn with_header(mut self, name: HeaderName, value: String) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -53,7 +54,7 @@ impl IntoResponse for ApiError {
         }
         let body = (self.status, Json(self.refusal));
         match self.header {
-            Some(header) => ([header], body).into_response(),
+            Some(header) => ([*header], body).into_response(),
             None => body.into_response(),
         }
     }

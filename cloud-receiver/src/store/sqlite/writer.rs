@@ -145,7 +145,7 @@ impl Loop {
             let mut jobs = vec![first];
             let committed = self.commit(&mut jobs);
             for job in jobs {
-                job.answer(committed.as_ref().map(|()| ()));
+                job.answer(committed.as_ref().copied());
             }
             if let Err(error) = committed {
                 tracing::error!(%error, "the database did not commit; opening it anew");

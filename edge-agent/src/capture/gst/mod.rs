@@ -1,7 +1,9 @@
 //! The only place that knows GStreamer. Everything that leaves it is plain bytes, times and our own errors.
 
+pub(super) mod decode;
 pub mod file;
 mod picture;
+pub(super) mod receive;
 
 use super::error::CaptureError;
 use gstreamer as gst;

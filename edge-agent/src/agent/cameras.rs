@@ -1,0 +1,192 @@
+//! The configured cameras: started independently, read together, stopped side by side.
+
+use crate::capture::latest::LatestSlot;
+use crate::capture::{self, CameraChange, CaptureDeps, CaptureHandle};
+use crate::clock::TimeSource;
+use crate::config::CameraConfig;
+use crate::control::report::CameraLine;
+use crate::error::{ErrorKind, Kind};
+use crate::frame::Frame;
+use std::sync::{Arc, Mutex, MutexGuard};
+use wire::heartbeat::CameraReport;
+use wire::record::CameraStateRecord;
+use wire::{Body, CameraId, Record, UtcMicros};
+
+/// State of a camera that could not even be tried.
+const FAILED: &str = "failed";
+
+/// What became of one configured camera.
+#[derive(Debug)]
+enum Started {
+    Disabled,
+    /// A person has to put something right; the other cameras run.
+    Failed(String),
+    Watched(CaptureHandle),
+}
+
+#[derive(Debug)]
+struct Camera {
+    config: CameraConfig,
+    started: Started,
+    started_at: UtcMicros,
+}
+
+/// All cameras of the configuration. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Cameras {
+    all: Arc<Mutex<Vec<Camera>>>,
+}
+
+impl Cameras {
+    pub(super) fn start(configs: &[CameraConfig], deps: &CaptureDeps) -> Self {
+        let now = deps.time.clocks().utc();
+        let all = configs
+            .iter()
+            .map(|config| Camera {
+                config: config.clone(),
+                started: start_one(config, deps),
+                started_at: now,
+            })
+            .collect();
+        Self {
+            all: Arc::new(Mutex::new(all)),
+        }
+    }
+
+    /// Cameras that are watched, with the place where each leaves its newest frame.
+    pub(super) fn slots(&self) -> Vec<(CameraConfig, Arc<LatestSlot<Frame>>)> {
+        self.lock()
+            .iter()
+            .filter_map(|camera| match &camera.started {
+                Started::Watched(handle) => Some((camera.config.clone(), handle.slot.clone())),
+                Started::Disabled | Started::Failed(_) => None,
+            })
+            .collect()
+    }
+
+    /// One line each, without what vision knows.
+    pub(super) fn lines(&self) -> Vec<CameraLine> {
+        self.lock().iter().map(line).collect()
+    }
+
+    /// Stops all and waits until nothing of them is left; a few seconds at most. Blocks.
+    pub(super) fn stop(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        for camera in &all {
+            if let Started::Watched(handle) = &camera.started {
+                handle.stop();
+            }
+        }
+        drop(all);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Camera>> {
+        self.all
+            .lock()
+            .expect("cameras are only looked at under the lock")
+    }
+}
+
+fn start_one(config: &CameraConfig, deps: &CaptureDeps) -> Started {
+    if !config.enabled {
+        return Started::Disabled;
+    }
+    match capture::start(config, deps.clone()) {
+        Ok(handle) => Started::Watched(handle),
+        Err(error) => {
+            tracing::error!(camera.id = %config.id, "camera \"{}\" is not watched: {error}", config.name);
+            let state = if error.kind() == ErrorKind::Config {
+                "put this right and restart the agent"
+            } else {
+                "restart the agent to try again"
+            };
+            Started::Failed(format!("{error}; {state}"))
+        }
+    }
+}
+
+fn line(camera: &Camera) -> CameraLine {
+    let mut line = CameraLine {
+        camera: camera.config.id,
+        name: camera.config.name.clone(),
+        state: "disabled".into(),
+        reason: None,
+        since_us: camera.started_at,
+        last_error: None,
+        width: None,
+        height: None,
+        codec: None,
+        fps_in: 0.0,
+        fps_decoded: 0.0,
+        fps_analysed: 0.0,
+        frames_in: 0,
+        frames_decoded: 0,
+        frames_analysed: 0,
+        frames_overwritten: 0,
+        reconnects: 0,
+        ring_bytes: 0,
+        inference_ms_mean: None,
+        inference_ms_p95: None,
+        events_open: 0,
+        events_total: 0,
+        pictures_missed: 0,
+        analysis_errors: 0,
+    };
+    match &camera.started {
+        Started::Disabled => {}
+        Started::Failed(error) => {
+            line.state = FAILED.into();
+            line.last_error = Some(error.clone());
+        }
+        Started::Watched(handle) => {
+            let status = handle.status();
+            line.state = status.state.as_str().into();
+            line.reason = status.reason.map(|reason| reason.as_str().into());
+            line.since_us = status.since_us;
+            line.last_error = status.last_error;
+            line.width = status.width;
+            line.height = status.height;
+            line.codec = status.codec.map(|codec| codec.as_str().into());
+            line.fps_in = status.fps_in;
+            line.fps_decoded = status.fps_decoded;
+            line.frames_in = status.frames_in;
+            line.frames_decoded = status.frames_decoded;
+            line.frames_overwritten = handle.slot.overwritten() + status.frames_skipped;
+            line.reconnects = status.reconnects;
+            line.ring_bytes = status.ring_bytes;
+        }
+    }
+    line
+}
+
+/// What the heartbeat says of a camera.
+pub(super) fn report(line: &CameraLine) -> CameraReport {
+    // "failed" is this box's own word: to the receiver such a camera cannot be connected to.
+    let has_failed = line.state == FAILED;
+    let own_or = |word: &str, own: Option<String>| if has_failed { Some(word.into()) } else { own };
+    CameraReport {
+        camera: line.camera,
+        state: own_or("retrying", Some(line.state.clone())).unwrap_or_default(),
+        reason: own_or("connect", line.reason.clone()),
+        since_us: line.since_us,
+        frames_per_second_in: line.fps_in,
+        frames_per_second_analysed: line.fps_analysed,
+    }
+}
+
+/// The record of a change, stamped with when it happened and not with when it is written.
+pub(super) fn record_of(change: CameraChange, time: &TimeSource) -> Record {
+    let now = time.now();
+    let age_us = now.captured_at_us.since_us(change.at_us);
+    let age = std::time::Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
+    let body = Body::CameraState(CameraStateRecord {
+        camera: change.camera,
+        name: change.name,
+        state: change.state.as_str().into(),
+        reason: change.reason.map(|reason| reason.as_str().into()),
+        width: change.width,
+        height: change.height,
+        codec: change.codec.map(|codec| codec.as_str().into()),
+    });
+    Record::new(time.before(age), body)
+}

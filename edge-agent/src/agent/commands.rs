@@ -1,0 +1,127 @@
+//! Carries out what the receiver asks, and answers each command with an audit record, whatever came of it.
+//!
+//! The uplink has verified signature, device and deadline on arrival. The deadline is looked at once more here: a
+//! command may have waited.
+
+use crate::clock::TimeSource;
+use crate::spool::SpoolHandle;
+use crate::vision::Vision;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::command::{Command, Request};
+use wire::record::AuditRecord;
+use wire::{Body, Record, Sha256, UtcMicros};
+
+/// Nothing takes longer, whatever the deadline says: the queue behind it waits.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How a command came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done(String),
+    Failed(String),
+    Refused(String),
+}
+
+/// What commands act on.
+#[derive(Clone)]
+pub(super) struct Executor {
+    pub(super) vision: Arc<Vision>,
+    pub(super) spool: SpoolHandle,
+    pub(super) time: TimeSource,
+}
+
+impl Executor {
+    /// Until the channel closes or stop. Commands run side by side: a picture of a dead camera must not hold up
+    /// the next command.
+    pub(super) async fn run(self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            let command = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(_) = running.join_next() => continue,
+                command = commands.recv() => match command {
+                    Some(command) => command,
+                    None => break,
+                },
+            };
+            running.spawn(self.clone().execute(command));
+        }
+        // What is under way answers for itself: vision says that the agent is stopping.
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn execute(self, command: Command) {
+        let left = time_left(command.deadline_us, self.time.now().corrected_us());
+        let outcome = match left {
+            None => Outcome::Refused("its deadline is past".into()),
+            Some(left) => tokio::time::timeout(left.min(LONGEST), self.carry_out(&command))
+                .await
+                .unwrap_or_else(|_| Outcome::Failed("not done within its deadline".into())),
+        };
+        self.answer(&command, outcome).await;
+    }
+
+    async fn carry_out(&self, command: &Command) -> Outcome {
+        match &command.request {
+            Request::PictureNow { camera } => {
+                let answer = self.vision.request_picture(*camera, command.id).await;
+                match answer {
+                    Ok(Ok(sha256)) => Outcome::Done(picture_words(sha256)),
+                    Ok(Err(why)) => Outcome::Failed(why),
+                    Err(_) => Outcome::Failed("the agent is stopping".into()),
+                }
+            }
+            Request::Unknown => Outcome::Refused("this agent does not know that request".into()),
+        }
+    }
+
+    async fn answer(&self, command: &Command, outcome: Outcome) {
+        let (word, detail) = match outcome {
+            Outcome::Done(detail) => ("done", detail),
+            Outcome::Failed(detail) => ("failed", detail),
+            Outcome::Refused(detail) => ("refused", detail),
+        };
+        let action = format!("command.{}", command.request.name());
+        tracing::info!(command.id = %command.id, action, outcome = word, "{action}: {word}, {detail}");
+        let audit = AuditRecord {
+            actor: "receiver".into(),
+            action,
+            outcome: word.into(),
+            command: Some(command.id),
+            detail: Some(detail),
+        };
+        let record = Record::new(self.time.now(), Body::Audit(audit));
+        if let Err(error) = self.spool.put_durable(record).await {
+            tracing::error!(%error, "the answer to command {} could not be recorded: {error}", command.id);
+        }
+    }
+}
+
+fn picture_words(sha256: Sha256) -> String {
+    format!("picture {sha256}")
+}
+
+/// `None` once the deadline is past.
+fn time_left(deadline: UtcMicros, now: UtcMicros) -> Option<Duration> {
+    let left_us = u64::try_from(deadline.since_us(now)).ok()?;
+    (left_us > 0).then(|| Duration::from_micros(left_us))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_deadline() {
+        assert_eq!(
+            time_left(UtcMicros(20), UtcMicros(5)),
+            Some(Duration::from_micros(15))
+        );
+        assert_eq!(time_left(UtcMicros(20), UtcMicros(20)), None);
+        assert_eq!(time_left(UtcMicros(20), UtcMicros(21)), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! A decoder by itself: encoded pictures in, frames out. It belongs to no camera; it is lent to one at a time.
+//! appsrc ! parse ! avdec ! videoconvert (passes through what is I420 already) ! appsink.
+
+use super::receive::access_unit_caps;
+use super::{element, picture, refused, require};
+use crate::capture::arrivals::Arrivals;
+use crate::capture::error::CaptureError;
+use crate::capture::gop::{AccessUnit, Codec, UnitBytes};
+use crate::frame::Frame;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use wire::CameraId;
+
+/// How a decoder is going to be fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// Every picture of one camera.
+    Stream,
+    /// Single key frames of many cameras: each is given out at once, whatever order the stream announces.
+    Stills,
+}
+
+/// Encoded pictures that wait inside before `has_room` says no.
+const MOST_WAITING: u64 = 4;
+
+pub(crate) struct Decoder {
+    pub(crate) codec: Codec,
+    pub(crate) feed: Feed,
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+    shared: Arc<Shared>,
+}
+
+/// What comes out of a decoder, on its own thread.
+pub(crate) type Deliver = Box<dyn FnMut(Result<Frame, String>) + Send>;
+
+#[derive(Default)]
+struct Shared {
+    borrower: Mutex<Option<Borrower>>,
+}
+
+struct Borrower {
+    camera: CameraId,
+    deliver: Deliver,
+    arrivals: Arrivals,
+    /// Time stamp of the last picture that went in.
+    last_pts: Option<Duration>,
+}
+
+impl Decoder {
+    pub(crate) fn new(codec: Codec, feed: Feed) -> Result<Self, CaptureError> {
+        let (caps, parse, decode) = match codec {
+            Codec::H264 => ("video/x-h264", "h264parse", "avdec_h264"),
+            Codec::H265 => ("video/x-h265", "h265parse", "avdec_h265"),
+        };
+        let build = refused("decode");
+        require("appsrc")?;
+        require("appsink")?;
+        let source = gst_app::AppSrc::builder()
+            .caps(&access_unit_caps(caps))
+            .format(gst::Format::Time)
+            .is_live(true)
+            .build();
+        source.set_max_bytes(0);
+        let parse = element(parse)?.build().map_err(&build)?;
+        let decode = element(decode)?
+            // Threads of its own would hold pictures back, one each.
+            .property("max-threads", 1)
+            .property("qos", false)
+            // Otherwise streams that do not announce their order are held back for the longest possible one.
+            .property_from_str("std-compliance", "normal")
+            .build()
+            .map_err(&build)?;
+        let convert = element("videoconvert")?.build().map_err(&build)?;
+        let sink = gst_app::AppSink::builder()
+            .caps(
+                &gst::Caps::builder("video/x-raw")
+                    .field("format", "I420")
+                    .build(),
+            )
+            .sync(false)
+            .build();
+        picture::accept_padded_pictures(&sink);
+        let chain = [
+            source.upcast_ref(),
+            &parse,
+            &decode,
+            &convert,
+            sink.upcast_ref(),
+        ];
+        let pipeline = gst::Pipeline::new();
+        pipeline.add_many(chain).map_err(&build)?;
+        gst::Element::link_many(chain).map_err(&build)?;
+        if feed == Feed::Stills {
+            give_out_each_picture_at_once(&source);
+        }
+
+        let shared = Arc::new(Shared::default());
+        hand_out(&sink, &shared);
+        report_errors(&pipeline, &shared);
+        Ok(Self {
+            codec,
+            feed,
+            pipeline,
+            source,
+            shared,
+        })
+    }
+
+    /// From here on everything that comes out is `camera`'s.
+    pub(crate) fn lend_to(&self, camera: CameraId, deliver: Deliver) -> Result<(), CaptureError> {
+        *self.shared.lock() = Some(Borrower {
+            camera,
+            deliver,
+            arrivals: Arrivals::default(),
+            last_pts: None,
+        });
+        self.pipeline
+            .set_state(gst::State::Playing)
+            .map(|_| ())
+            .map_err(|error| CaptureError::Pipeline {
+                what: "decode",
+                problem: error.to_string(),
+            })
+    }
+
+    /// Forgets what is inside and frees its memory; a decoder of stills has nothing inside and stays ready.
+    pub(crate) fn take_back(&self) {
+        if self.feed == Feed::Stream {
+            let _ = self.pipeline.set_state(gst::State::Ready);
+        }
+        *self.shared.lock() = None;
+    }
+
+    /// Whether another picture should be pushed now. A caller that waits is woken by what comes out.
+    pub(crate) fn has_room(&self) -> bool {
+        self.source.current_level_buffers() < MOST_WAITING
+    }
+
+    /// Hands over a picture without copying it.
+    pub(crate) fn push(&self, unit: &AccessUnit) {
+        let Some(pts) = self.shared.remember(unit) else {
+            return;
+        };
+        let mut buffer = gst::Buffer::from_slice(SharedBytes(Arc::clone(&unit.bytes)));
+        {
+            let buffer = buffer.get_mut().expect("nobody else knows this buffer yet");
+            buffer.set_pts(pts);
+            if !unit.key {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        // Refused only when the decoder failed, which its bus has told.
+        let _ = self.source.push_buffer(buffer);
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decoder({:?}, {:?})", self.codec, self.feed)
+    }
+}
+
+struct SharedBytes(UnitBytes);
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Option<Borrower>> {
+        self.borrower
+            .lock()
+            .expect("nothing panics while it delivers a frame")
+    }
+
+    /// Notes when `unit` arrived under the time stamp it goes in with.
+    fn remember(&self, unit: &AccessUnit) -> Option<gst::ClockTime> {
+        let mut borrower = self.lock();
+        let borrower = borrower.as_mut()?;
+        let pts = unit.pts.unwrap_or_else(|| {
+            let step = Duration::from_millis(1);
+            borrower.last_pts.map_or(Duration::ZERO, |last| last + step)
+        });
+        borrower.last_pts = Some(pts);
+        borrower.arrivals.note(pts, unit.time);
+        gst::ClockTime::try_from(pts).ok()
+    }
+}
+
+fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    sink.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                let mut borrower = shared.lock();
+                let Some(borrower) = borrower.as_mut() else {
+                    return Ok(gst::FlowSuccess::Ok);
+                };
+                let pts = sample.buffer().and_then(|buffer| buffer.pts());
+                if let Some(time) = borrower.arrivals.take(pts.map(Duration::from)) {
+                    let frame = picture::frame(&sample, borrower.camera, time);
+                    (borrower.deliver)(frame.map_err(String::from));
+                }
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build(),
+    );
+}
+
+fn report_errors(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
+    let bus = pipeline.bus().expect("every pipeline has a bus");
+    let shared = Arc::clone(shared);
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::Error(error) = message.view()
+            && let Some(borrower) = shared.lock().as_mut()
+        {
+            (borrower.deliver)(Err(error.error().message().to_owned()));
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// Marks the segment as one of key frames only: decoders then hold nothing back.
+fn give_out_each_picture_at_once(source: &gst_app::AppSrc) {
+    let pad = source
+        .static_pad("src")
+        .expect("every appsrc has a source pad");
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        let segment = info.event().and_then(|event| match event.view() {
+            gst::EventView::Segment(segment) => Some(segment.segment().clone()),
+            _ => None,
+        });
+        if let Some(mut segment) = segment {
+            segment.set_flags(segment.flags() | gst::SegmentFlags::TRICKMODE_KEY_UNITS);
+            info.data = Some(gst::PadProbeData::Event(gst::event::Segment::new(&segment)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}

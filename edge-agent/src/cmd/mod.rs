@@ -1,0 +1,43 @@
+//! The verbs of the command line, one a file: its arguments and what it does.
+
+pub mod camera;
+pub mod check;
+pub mod enroll;
+pub mod run;
+pub mod status;
+pub mod table;
+
+use crate::config::ConfigError;
+use std::process::ExitCode;
+
+/// Shown below `--help`.
+pub const EXIT_CODES: &str = "Exit codes:
+  0   done; for `check`: all is well
+  1   failed; for `check`: something has to be put right
+  2   the command line cannot be understood
+  78  the configuration file has mistakes; each is printed with line and remedy";
+
+/// `EX_CONFIG` of sysexits.h: systemd is told not to start again on it.
+pub const CONFIG_EXIT_CODE: u8 = 78;
+
+/// Says on standard error what went wrong, with its causes.
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    if let Some(mistakes) = error.downcast_ref::<ConfigError>() {
+        eprintln!("{mistakes}");
+        return ExitCode::from(CONFIG_EXIT_CODE);
+    }
+    eprintln!("edge-agent: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// A runtime for commands that wait for the network.
+pub(crate) fn block_on<F: Future>(future: F) -> anyhow::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let output = runtime.block_on(future);
+    // A name look-up that hangs must not hold up the exit.
+    runtime.shutdown_background();
+    Ok(output)
+}

@@ -1,0 +1,103 @@
+//! From output tensors to boxes: score cut, decoding by family, non-maximum suppression. Pure.
+//!
+//! Each family has its file; they agree on one contract: boxes in pixels of the network's **input**, everything at or
+//! above the wanted score. `finish` turns these into boxes of the picture.
+
+mod boxes_scores;
+mod gfl;
+mod yolox;
+
+use super::model::{Description, Output};
+use super::preprocess::Scale;
+
+/// A box with the network's own label. Corners in pixels, of the input or of the picture as the context says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelBox {
+    pub x1: f32,
+    pub y1: f32,
+    pub x2: f32,
+    pub y2: f32,
+    pub score: f32,
+    /// Index into the description's labels.
+    pub label: u16,
+}
+
+/// Most boxes that enter the suppression and most that leave it: what a crowd may cost.
+const MOST_CANDIDATES: usize = 1000;
+const MOST_BOXES: usize = 300;
+
+/// Boxes of the picture, best first, from the tensors of [`Description::outputs`] in that order.
+///
+/// Each tensor must have the number of values its shape says: the caller has checked it.
+pub fn decode(
+    description: &Description,
+    tensors: &[&[f32]],
+    scale: Scale,
+    picture: (u32, u32),
+    min_score: f32,
+) -> Vec<LabelBox> {
+    let labels = description.labels.len();
+    let candidates = match &description.output {
+        Output::Gfl { strides, bins, .. } => gfl::decode(
+            &description.input,
+            strides,
+            *bins as usize,
+            labels,
+            tensors,
+            min_score,
+        ),
+        Output::Yolox { strides, .. } => {
+            yolox::decode(&description.input, strides, labels, tensors[0], min_score)
+        }
+        Output::BoxesScores { format, units, .. } => boxes_scores::decode(
+            &description.input,
+            (*format, *units),
+            labels,
+            tensors[0],
+            tensors[1],
+            min_score,
+        ),
+    };
+    let in_picture = candidates
+        .into_iter()
+        .map(|found| to_picture(found, scale, picture))
+        .collect();
+    suppress(in_picture, description.thresholds.nms_iou)
+}
+
+fn to_picture(found: LabelBox, scale: Scale, (width, height): (u32, u32)) -> LabelBox {
+    let (width, height) = (width as f32, height as f32);
+    LabelBox {
+        x1: (found.x1 / scale.x).clamp(0.0, width),
+        y1: (found.y1 / scale.y).clamp(0.0, height),
+        x2: (found.x2 / scale.x).clamp(0.0, width),
+        y2: (found.y2 / scale.y).clamp(0.0, height),
+        ..found
+    }
+}
+
+/// Greedy non-maximum suppression, label by label: of two that overlap by more than `most_iou` the worse goes.
+fn suppress(mut candidates: Vec<LabelBox>, most_iou: f32) -> Vec<LabelBox> {
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    candidates.truncate(MOST_CANDIDATES);
+    let mut kept: Vec<LabelBox> = Vec::new();
+    for candidate in candidates {
+        let covered = kept
+            .iter()
+            .any(|better| better.label == candidate.label && iou(better, &candidate) > most_iou);
+        if !covered {
+            kept.push(candidate);
+        }
+        if kept.len() == MOST_BOXES {
+            break;
+        }
+    }
+    kept
+}
+
+fn iou(a: &LabelBox, b: &LabelBox) -> f32 {
+    let area = |one: &LabelBox| (one.x2 - one.x1).max(0.0) * (one.y2 - one.y1).max(0.0);
+    let shared =
+        (a.x2.min(b.x2) - a.x1.max(b.x1)).max(0.0) * (a.y2.min(b.y2) - a.y1.max(b.y1)).max(0.0);
+    shared / (area(a) + area(b) - shared + 1e-9)
+}

@@ -1,0 +1,191 @@
+//! Binding this box to a contract: claim code in, certificate out.
+//!
+//! The TLS key is made here and never leaves. The receiver is checked against the fingerprint in the code before
+//! anything is told to it, and its answer is checked before it is kept. Device id and record key stay what they
+//! were: what was recorded before enrollment is delivered after it.
+
+use crate::clock::{RealClocks, TimeSource};
+use crate::error::{ErrorKind, Kind};
+use crate::identity::{Enrollment, Identity, IdentityError, SavedFloor};
+use crate::uplink::https::{self, HttpsError};
+use crate::uplink::tls::{self, TlsError};
+use crate::uplink::{FlooredTime, TimeFloor};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use std::path::Path;
+use std::sync::Arc;
+use url::Url;
+use wire::DeviceId;
+use wire::claim::{ClaimCode, ClaimCodeError};
+use wire::enroll::{EnrollRequest, EnrollResponse, device_from_uri};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    #[error("{0}; copy it again from where it was issued")]
+    Code(#[from] ClaimCodeError),
+    #[error("\"{url}\" is not the address of a receiver: {reason}; write --url https://host:port")]
+    Address { url: String, reason: String },
+    #[error("this box is enrolled already, at {contract} / {site}; to enroll it anew, say --again")]
+    AlreadyEnrolled { contract: String, site: String },
+    #[error("the receiver does not know this claim code; ask for a new one")]
+    UnknownCode,
+    #[error("this claim code was used already; each is good for one box: ask for a new one")]
+    UsedCode,
+    #[error("this claim code has expired; ask for a new one")]
+    ExpiredCode,
+    #[error(
+        "{url} is not the receiver that issued the code, and nothing was told to it; check --url, or ask for a new code"
+    )]
+    OtherReceiver { url: Url },
+    #[error(transparent)]
+    Https(HttpsError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("a TLS key cannot be made: {0}")]
+    Key(#[from] rcgen::Error),
+    #[error("the receiver's answer makes no sense ({0}); nothing was stored")]
+    Answer(String),
+}
+
+impl Kind for EnrollError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            EnrollError::Https(error) => error.kind(),
+            EnrollError::Identity(error) => error.kind(),
+            EnrollError::Tls(error) => error.kind(),
+            EnrollError::Key(_) => ErrorKind::Bug,
+            EnrollError::Answer(_) => ErrorKind::Transient,
+            _ => ErrorKind::Config,
+        }
+    }
+}
+
+impl From<HttpsError> for EnrollError {
+    fn from(error: HttpsError) -> Self {
+        match error.code() {
+            "claim_unknown" => EnrollError::UnknownCode,
+            "claim_used" => EnrollError::UsedCode,
+            "claim_expired" => EnrollError::ExpiredCode,
+            _ => EnrollError::Https(error),
+        }
+    }
+}
+
+/// What a person gives.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// The portal's address.
+    pub url: &'a str,
+    /// As typed.
+    pub code: &'a str,
+    /// Even if the box is enrolled already.
+    pub again: bool,
+}
+
+/// Enrolls the box whose identity lies below `data_dir`, and keeps what the receiver gave.
+pub async fn enroll(data_dir: &Path, claim: &Claim<'_>) -> Result<Enrollment, EnrollError> {
+    let code: ClaimCode = claim.code.parse()?;
+    let url = address(claim.url)?;
+    let identity = Identity::load_or_create(data_dir)?;
+    if let Some(before) = identity.enrollment.filter(|_| !claim.again) {
+        return Err(EnrollError::AlreadyEnrolled {
+            contract: before.contract_name,
+            site: before.site_name,
+        });
+    }
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let request = EnrollRequest::new(
+        &code.secret,
+        identity.device_id,
+        signing_request(&key, identity.device_id)?,
+        &identity.record_key,
+        env!("CARGO_PKG_VERSION").into(),
+    );
+
+    let mut saved_floor = SavedFloor::load(&Identity::folder(data_dir));
+    let floor = TimeFloor::new(Some(saved_floor.get()));
+    let time = TimeSource::new(Arc::new(RealClocks::new()));
+    let config = tls::enrollment_config(code.fingerprint, FlooredTime::new(time, floor))?;
+    let response = https::enroll(config, &url, &request)
+        .await
+        .map_err(|error| match error {
+            HttpsError::WrongReceiver { .. } => EnrollError::OtherReceiver { url: url.clone() },
+            other => other.into(),
+        })?;
+
+    let receiver_time = response.receiver_time_us;
+    let enrollment = accept(response, &key, identity.device_id)?;
+    enrollment.save(data_dir)?;
+    if let Err(error) = saved_floor.save(receiver_time) {
+        tracing::warn!(%error, "the time floor could not be saved: {error}");
+    }
+    Ok(enrollment)
+}
+
+fn address(text: &str) -> Result<Url, EnrollError> {
+    let refuse = |reason: String| EnrollError::Address {
+        url: text.into(),
+        reason,
+    };
+    let url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
+    if url.scheme() != "https" {
+        return Err(refuse("it does not begin with https://".into()));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(refuse("it has no host".into()));
+    }
+    Ok(url)
+}
+
+/// PKCS#10, PEM. The receiver sets the names in the certificate; this one is for people who look at requests.
+fn signing_request(key: &KeyPair, device: DeviceId) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, device.to_string());
+    params.serialize_request(key)?.pem()
+}
+
+/// Only a certificate for this device and this key is worth keeping.
+fn accept(
+    response: EnrollResponse,
+    key: &KeyPair,
+    device: DeviceId,
+) -> Result<Enrollment, EnrollError> {
+    let nonsense = |what: &str| EnrollError::Answer(what.into());
+    let (_, pem) = x509_parser::pem::parse_x509_pem(response.certificate_pem.as_bytes())
+        .map_err(|_| nonsense("its certificate cannot be read"))?;
+    let (_, certificate) = X509Certificate::from_der(&pem.contents)
+        .map_err(|_| nonsense("its certificate cannot be read"))?;
+    if certificate.public_key().subject_public_key.data.as_ref() != key.der_bytes() {
+        return Err(nonsense("its certificate is for another key"));
+    }
+    let names = certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|extension| extension.value.general_names.as_slice())
+        .unwrap_or_default();
+    let is_ours = names
+        .iter()
+        .any(|name| matches!(name, GeneralName::URI(uri) if device_from_uri(uri) == Some(device)));
+    if !is_ours {
+        return Err(nonsense("its certificate names another device"));
+    }
+    let device_url =
+        address(&response.device_url).map_err(|_| nonsense("the address for media is none"))?;
+    Ok(Enrollment {
+        certificate_pem: response.certificate_pem,
+        tls_key_pem: key.serialize_pem(),
+        ca_pem: response.ca_pem,
+        device_url,
+        mqtt_host: response.mqtt_host,
+        mqtt_port: response.mqtt_port,
+        command_key: response.command_key,
+        contract_name: response.contract_name,
+        site_name: response.site_name,
+    })
+}

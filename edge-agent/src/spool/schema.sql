@@ -1,0 +1,82 @@
+-- The durable outbox of one device: what was decided here and has no receipt yet.
+--
+-- This file is the readable truth; `migrations/` builds the same tables step by step and a test compares them.
+-- Payloads are sealed (AES-256-GCM); what stands in clear here is what `docs/spool.md` says a thief can read.
+-- States: a row of `batch` or `blob` is ready, or leased (a lease lives in memory only: a restart forgets it,
+-- which is what is wanted). Settling deletes the row. A record refused for good moves to `parked`.
+
+-- Which numbered steps were applied; the highest is the version of this database.
+create table schema_version (
+    version       integer primary key check (version >= 1), -- number of the step
+    applied_at_us integer not null                          -- UTC as the device's clock said; for people
+) strict;
+
+-- One row: whose outbox this is and where its chain ends.
+create table meta (
+    one       integer primary key check (one = 1),          -- keeps it one row
+    device_id blob not null check (length(device_id) = 16), -- UUID; a foreign database is quarantined
+    head_hash blob not null check (length(head_hash) = 32), -- SHA-256 of the newest batch; zeros: none yet. The next batch names it
+    turn      integer not null check (turn >= 0)            -- counts commits: tells after a failed fsync whether the commit landed
+) strict;
+
+-- One row per start of the agent that wrote something.
+create table epoch (
+    ordinal    integer primary key,                                -- order of starts
+    epoch      blob not null unique check (length(epoch) = 8),     -- random, big-endian
+    started_us integer not null                                    -- UTC as the device's clock said; for people
+) strict;
+
+-- One row per batch, not per record: one insert, one signature, one seal and one delete for up to 100 records.
+create table batch (
+    id        integer primary key autoincrement,          -- order of commit, never reused
+    epoch     blob not null check (length(epoch) = 8),    -- big-endian
+    first_seq integer not null check (first_seq >= 1),    -- number of its first record
+    records   integer not null check (records between 1 and 100),
+    oldest_us integer not null,                           -- smallest captured_at_us in it: "oldest unsent"
+    has_gap   integer not null check (has_gap in (0, 1)), -- 1: holds gap records, so it is shed last of all
+    tally     text not null check (json_valid(tally)),    -- [[camera, class, hour_us, count, from_us, to_us], ..]: what the balance counts
+    sealed    blob not null check (length(sealed) > 28)   -- nonce, ciphertext, tag of the signed canonical bytes
+) strict;
+
+-- Serves: settling by receipt (ranges of numbers within an epoch), and keys are never reused.
+create unique index batch_key on batch (epoch, first_seq);
+
+-- One row per blob that has no 2xx yet. Its file is complete on disk before this row exists.
+create table blob (
+    id           integer primary key autoincrement,              -- order of arrival, never reused
+    sha256       blob not null unique check (length(sha256) = 32), -- of the plain bytes: its name at the receiver
+    class        text not null check (length(class) > 0),        -- clip, periodic, requested, snapshot
+    shed_rank    integer not null check (shed_rank between 1 and 4), -- order of shedding, lowest first
+    camera       blob not null check (length(camera) = 16),      -- UUID
+    captured_us  integer not null,                               -- captured_at_us of its first media record
+    bytes        integer not null check (bytes > 0),             -- of the plain picture or clip
+    file_bytes   integer not null check (file_bytes > bytes),    -- of the sealed file
+    content_type text not null,                                  -- MIME type for the upload
+    file         text not null unique                            -- name below blobs/
+) strict;
+
+-- Serves: quota (oldest of the cheapest class first) and delivery (oldest of the dearest class first).
+create index blob_order on blob (shed_rank, id);
+
+-- Records refused for good or found unreadable. Kept for a person to look at; never sent again.
+create table parked (
+    id        integer primary key,                       -- order of parking
+    epoch     blob not null check (length(epoch) = 8),   -- big-endian
+    seq       integer not null check (seq >= 1),         -- its number
+    code      text not null,                             -- the receiver's word, or `unreadable`
+    parked_us integer not null,                          -- UTC as the device's clock said
+    sealed    blob                                       -- the record's JSON; null where it could not be opened
+) strict;
+
+-- captured = settled + shed + parked + pending, per camera, class and hour of capture. Changed only in the
+-- transaction that changes what it counts.
+create table balance (
+    camera   blob not null check (length(camera) in (0, 16)),  -- empty: the device itself
+    class    text not null,                                    -- a record's kind, or a blob's media class
+    hour_us  integer not null check (hour_us % 3600000000 = 0), -- start of the hour of captured_at_us
+    captured integer not null default 0 check (captured >= 0), -- accepted by the spool
+    settled  integer not null default 0 check (settled >= 0),  -- the receiver has it
+    shed     integer not null default 0 check (shed >= 0),     -- lost, and named in a gap record
+    parked   integer not null default 0 check (parked >= 0),   -- refused or unreadable, and named too
+    primary key (camera, class, hour_us)
+) strict, without rowid;

@@ -1,0 +1,389 @@
+//! The only file that speaks MQTT: one connection from connect to loss, never reused.
+//!
+//! What the client library would get wrong is kept away from it: it forgets unacknowledged messages on a clean
+//! start (the spool remembers), keeps a packet-id collision across reconnects (every connection is a new event
+//! loop), and says nothing about which publish was acknowledged (`Outgoing::Publish` comes in the order of
+//! publishing, so a queue pairs them). Its event loop runs in a task of its own and is never cut off in
+//! mid-poll: a poll that is dropped may leave a packet in the write buffer.
+
+use crate::error::{ErrorKind, Kind};
+use crate::uplink::tls::{self, TlsVerdict};
+use bytes::Bytes;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{
+    ConnectReturnCode, Filter, LastWill, Packet, PubAckReason, SubscribeReasonCode,
+};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
+use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use wire::command::SignedCommand;
+use wire::topic::{Channel, Topic};
+use wire::{DeviceId, Receipt};
+
+/// Publishes that may wait for their PUBACK at a time; fewer if the receiver says so.
+pub const WINDOW: usize = 32;
+/// The receiver notices a half-open link after 1.5 of these, this side after 2.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Receipts and commands are far smaller; the library's own limit is 10 KiB.
+const MAX_INCOMING_BYTES: u32 = 256 * 1024;
+/// Requests handed to the event loop: the window, the subscription and the goodbye.
+const REQUESTS: usize = WINDOW + 8;
+/// Events handed over by the event loop; when full it waits, and so does the receiver.
+const EVENTS: usize = 256;
+
+/// Where the receiver's MQTT listener is and who we are.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub host: String,
+    pub port: u16,
+    pub device: DeviceId,
+    pub tls: Arc<rustls::ClientConfig>,
+}
+
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MqttError {
+    #[error("the MQTT connection to {host}:{port} failed: {detail}")]
+    Lost {
+        host: String,
+        port: u16,
+        detail: String,
+    },
+    #[error(
+        "the receiver does not accept this device ({detail}): it was revoked or its certificate expired; enroll it again"
+    )]
+    DeviceRefused { detail: String },
+    #[error("the receiver at {host}:{port} cannot be trusted: {detail}")]
+    ReceiverRefused {
+        host: String,
+        port: u16,
+        detail: String,
+    },
+    #[error("the receiver refuses the subscription to {0}")]
+    NotSubscribed(&'static str),
+    #[error("the send queue is full")]
+    Full,
+}
+
+impl Kind for MqttError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Lost { .. } | Self::Full => ErrorKind::Transient,
+            Self::DeviceRefused { .. } | Self::ReceiverRefused { .. } | Self::NotSubscribed(_) => {
+                ErrorKind::Config
+            }
+        }
+    }
+}
+
+/// What came in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    Receipt(Receipt),
+    Command(SignedCommand),
+    /// The receiver took batch `id`, which does not settle it.
+    Taken {
+        id: i64,
+    },
+    /// The receiver refused batch `id`; for good if `is_poison`.
+    Refused {
+        id: i64,
+        code: String,
+        is_poison: bool,
+    },
+    Lost(MqttError),
+}
+
+/// What a publish carries, so that its PUBACK can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Batch(i64),
+    Heartbeat,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link {
+    target: Target,
+    client: AsyncClient,
+    events: mpsc::Receiver<Result<Event, ConnectionError>>,
+    pump: JoinHandle<()>,
+    /// Handed to the event loop and not yet given a packet id, in order.
+    unnumbered: VecDeque<Sent>,
+    /// By packet id.
+    unacknowledged: HashMap<u16, Sent>,
+    window: usize,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Link {
+    /// Connects and subscribes; the receiver then pushes receipts and commands.
+    pub async fn connect(target: Target) -> Result<Self, MqttError> {
+        let (client, event_loop) = AsyncClient::new(options(&target), REQUESTS);
+        let (sender, events) = mpsc::channel(EVENTS);
+        let mut link = Self {
+            target,
+            client,
+            events,
+            pump: tokio::spawn(pump(event_loop, sender)),
+            unnumbered: VecDeque::new(),
+            unacknowledged: HashMap::new(),
+            window: WINDOW,
+        };
+        let timeout = CONNECT_TIMEOUT + Duration::from_secs(5);
+        match tokio::time::timeout(timeout, link.greet()).await {
+            Ok(greeted) => greeted.map(|()| link),
+            Err(_) => Err(link.lost("no answer in time")),
+        }
+    }
+
+    async fn greet(&mut self) -> Result<(), MqttError> {
+        self.expect_connack().await?;
+        let filters = [Channel::DownReceipt, Channel::DownCommand]
+            .map(|channel| Filter::new(self.topic(channel), QoS::AtLeastOnce));
+        self.client
+            .try_subscribe_many(filters)
+            .map_err(|_| MqttError::Full)?;
+        loop {
+            match self.event().await? {
+                Event::Incoming(Packet::SubAck(answer)) => {
+                    let is_granted = |code: &SubscribeReasonCode| {
+                        matches!(code, SubscribeReasonCode::Success(_))
+                    };
+                    return if answer.return_codes.iter().all(is_granted) {
+                        Ok(())
+                    } else {
+                        Err(MqttError::NotSubscribed("receipts and commands"))
+                    };
+                }
+                _ => continue,
+            }
+        }
+    }
+
+    async fn expect_connack(&mut self) -> Result<(), MqttError> {
+        loop {
+            if let Event::Incoming(Packet::ConnAck(answer)) = self.event().await? {
+                let limit = answer
+                    .properties
+                    .and_then(|properties| properties.receive_max);
+                if let Some(limit) = limit {
+                    // One below: the library's packet ids run in a circle of the limit's size.
+                    self.window = WINDOW.min(usize::from(limit).saturating_sub(1).max(1));
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// How many more publishes may be on their way. One place is kept for the heartbeat.
+    pub fn room(&self) -> usize {
+        (self.window - 1).saturating_sub(self.unnumbered.len() + self.unacknowledged.len())
+    }
+
+    pub fn publish_batch(&mut self, id: i64, signed: Bytes) -> Result<(), MqttError> {
+        self.publish(Sent::Batch(id), Channel::UpBatch, signed)
+    }
+
+    pub fn publish_heartbeat(&mut self, json: Vec<u8>) -> Result<(), MqttError> {
+        self.publish(Sent::Heartbeat, Channel::UpHeartbeat, json.into())
+    }
+
+    fn publish(&mut self, sent: Sent, channel: Channel, bytes: Bytes) -> Result<(), MqttError> {
+        let topic = self.topic(channel);
+        self.client
+            .try_publish(topic, QoS::AtLeastOnce, false, bytes)
+            .map_err(|_| MqttError::Full)?;
+        self.unnumbered.push_back(sent);
+        Ok(())
+    }
+
+    /// The next thing that matters. After `Lost` there is nothing more. Safe to cancel.
+    pub async fn next(&mut self) -> Incoming {
+        loop {
+            let event = match self.event().await {
+                Ok(event) => event,
+                Err(error) => return Incoming::Lost(error),
+            };
+            match self.understand(event) {
+                Ok(Some(incoming)) => return incoming,
+                Ok(None) => {}
+                Err(error) => return Incoming::Lost(error),
+            }
+        }
+    }
+
+    fn understand(&mut self, event: Event) -> Result<Option<Incoming>, MqttError> {
+        match event {
+            Event::Outgoing(Outgoing::Publish(packet_id)) => {
+                if let Some(sent) = self.unnumbered.pop_front() {
+                    self.unacknowledged.insert(packet_id, sent);
+                }
+                Ok(None)
+            }
+            Event::Outgoing(Outgoing::AwaitAck(_)) => Err(self.lost("a packet id is stuck")),
+            Event::Incoming(Packet::PubAck(ack)) => Ok(self.acknowledged(ack.pkid, ack.reason)),
+            Event::Incoming(Packet::Publish(publish)) => {
+                Ok(self.arrived(&publish.topic, &publish.payload))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn acknowledged(&mut self, packet_id: u16, reason: PubAckReason) -> Option<Incoming> {
+        let Sent::Batch(id) = self.unacknowledged.remove(&packet_id)? else {
+            return None;
+        };
+        let refused = |code: &str, is_poison| {
+            Some(Incoming::Refused {
+                id,
+                code: code.to_owned(),
+                is_poison,
+            })
+        };
+        match reason {
+            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
+                Some(Incoming::Taken { id })
+            }
+            PubAckReason::PayloadFormatInvalid => refused("payload_format_invalid", true),
+            PubAckReason::QuotaExceeded => refused("quota_exceeded", false),
+            PubAckReason::NotAuthorized => refused("not_authorized", false),
+            other => refused(&format!("{other:?}"), false),
+        }
+    }
+
+    fn arrived(&self, topic: &[u8], payload: &[u8]) -> Option<Incoming> {
+        let topic: Option<Topic> = std::str::from_utf8(topic)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let topic = topic.filter(|topic| topic.device == self.target.device)?;
+        let understood = match topic.channel {
+            Channel::DownReceipt => serde_json::from_slice(payload).map(Incoming::Receipt),
+            Channel::DownCommand => serde_json::from_slice(payload).map(Incoming::Command),
+            Channel::UpBatch | Channel::UpHeartbeat | Channel::UpOffline => return None,
+        };
+        understood
+            .inspect_err(|error| {
+                let topic = topic.to_string();
+                tracing::warn!(topic, %error, "a message on {topic} cannot be read: {error}");
+            })
+            .ok()
+    }
+
+    /// Says goodbye, so that the will is not sent; waits a moment for it to leave.
+    pub async fn disconnect(mut self) {
+        if self.client.try_disconnect().is_err() {
+            return;
+        }
+        let said = async {
+            while let Ok(event) = self.event().await {
+                if event == Event::Outgoing(Outgoing::Disconnect) {
+                    break;
+                }
+            }
+        };
+        // The socket is closed either way.
+        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+    }
+
+    async fn event(&mut self) -> Result<Event, MqttError> {
+        match self.events.recv().await {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(self.failure(&error)),
+            None => Err(self.lost("the connection is closed")),
+        }
+    }
+
+    fn topic(&self, channel: Channel) -> String {
+        let device = self.target.device;
+        Topic { device, channel }.to_string()
+    }
+
+    fn lost(&self, detail: impl ToString) -> MqttError {
+        MqttError::Lost {
+            host: self.target.host.clone(),
+            port: self.target.port,
+            detail: detail.to_string(),
+        }
+    }
+
+    fn failure(&self, error: &ConnectionError) -> MqttError {
+        use ConnectReturnCode as Code;
+        if let ConnectionError::ConnectionRefused(
+            code @ (Code::NotAuthorized | Code::Banned | Code::BadUserNamePassword),
+        ) = error
+        {
+            let detail = format!("{code:?}");
+            return MqttError::DeviceRefused { detail };
+        }
+        match tls::verdict(error) {
+            Some(TlsVerdict::DeviceRefused) => MqttError::DeviceRefused {
+                detail: error.to_string(),
+            },
+            Some(TlsVerdict::ReceiverRefused(detail)) => MqttError::ReceiverRefused {
+                host: self.target.host.clone(),
+                port: self.target.port,
+                detail,
+            },
+            Some(TlsVerdict::WrongReceiver) | None => self.lost(in_words(error)),
+        }
+    }
+}
+
+fn in_words(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::MqttState(StateError::AwaitPingResp) => {
+            "the receiver no longer answers".to_owned()
+        }
+        ConnectionError::Timeout(_) => "no answer in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Polls until the first error. A new connection gets a new event loop.
+async fn pump(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, ConnectionError>>) {
+    loop {
+        let event = event_loop.poll().await;
+        let is_over = event.is_err();
+        if events.send(event).await.is_err() || is_over {
+            return;
+        }
+    }
+}
+
+fn options(target: &Target) -> MqttOptions {
+    let device = target.device;
+    let will = Topic {
+        device,
+        channel: Channel::UpOffline,
+    };
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    let mut options = MqttOptions::new(device.to_string(), &target.host, target.port);
+    options
+        .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
+            target.tls.clone(),
+        )))
+        .set_clean_start(true)
+        .set_keep_alive(KEEP_ALIVE)
+        .set_connection_timeout(CONNECT_TIMEOUT.as_secs())
+        .set_network_options(network)
+        .set_max_packet_size(Some(MAX_INCOMING_BYTES))
+        .set_last_will(LastWill::new(
+            will.to_string(),
+            Vec::new(),
+            QoS::AtLeastOnce,
+            false,
+            None,
+        ));
+    options
+}

@@ -1,0 +1,418 @@
+//! The worker loop: newest frame of the camera that waited longest -> detect -> track -> events -> sink, and pictures
+//! to the media worker.
+//!
+//! Each worker is an OS thread with a detector of its own; any worker serves any camera, one at a time each. Cameras
+//! share nothing but the workers: a camera whose frame cannot be analysed is counted and goes on with its next one, and
+//! one whose analysis panicked starts afresh while the others keep their tracks. Nothing queues up here: a frame that
+//! is not taken in time is overwritten in its slot (loss door 1), a picture the media worker has no room for is counted
+//! and recorded (loss door 2), and when the spool is full the worker waits and the slots absorb it.
+
+mod losses;
+mod stats;
+pub mod watch;
+
+pub use stats::CameraVisionStats;
+
+use crate::capture::latest::{LatestSlot, Wakeup};
+use crate::clock::TimeSource;
+use crate::config::CameraConfig;
+use crate::detect::{Detector, Thresholds};
+use crate::frame::Frame;
+use crate::health::Reporter;
+use crate::media::snapshot::Mask;
+use crate::media::{Done, MediaJob, MediaQueue};
+use crate::sink::Sink;
+use losses::Losses;
+use stats::Tally;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use watch::{Findings, Watch};
+use wire::record::{MediaClass, ObjectBox};
+use wire::{CameraId, CommandId, Record, Sha256};
+
+/// What vision must know of a camera.
+#[derive(Debug)]
+pub struct CameraInput {
+    pub id: CameraId,
+    pub slot: Arc<LatestSlot<Frame>>,
+    /// Zero turns periodic pictures off.
+    pub periodic: Duration,
+    pub masks: Arc<[Mask]>,
+}
+
+impl CameraInput {
+    pub fn new(config: &CameraConfig, slot: Arc<LatestSlot<Frame>>) -> Self {
+        Self {
+            id: config.id,
+            slot,
+            periodic: Duration::from_secs(config.periodic_picture_seconds.into()),
+            masks: config.privacy_masks.iter().cloned().map(Mask).collect(),
+        }
+    }
+}
+
+/// Where the results go.
+pub struct Outlets {
+    pub sink: Arc<dyn Sink>,
+    pub media: MediaQueue,
+}
+
+/// All cameras' analysis. Shared by the workers, the control socket and whoever asks for pictures.
+pub struct Vision {
+    cameras: Vec<Camera>,
+    turns: Mutex<Vec<Turn>>,
+    wakeup: Arc<Wakeup>,
+    outlets: Outlets,
+    time: TimeSource,
+    /// Shortest time between two looks at one camera.
+    look_every: Duration,
+    housekept: Mutex<Duration>,
+}
+
+struct Camera {
+    id: CameraId,
+    slot: Arc<LatestSlot<Frame>>,
+    masks: Arc<[Mask]>,
+    watch: Mutex<Watch>,
+    tally: Mutex<Tally>,
+    losses: Mutex<Losses>,
+    requests: Mutex<Vec<PictureRequest>>,
+}
+
+/// When a camera may be looked at again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    busy: bool,
+    last_look: Duration,
+    next_look: Duration,
+}
+
+struct PictureRequest {
+    command: CommandId,
+    asked_at: Duration,
+    done: Done,
+}
+
+enum Next<'a> {
+    Look(Claim<'a>, Frame),
+    Wait(Duration),
+}
+
+/// One camera, taken by one worker. Given back when dropped, by a panic too.
+struct Claim<'a> {
+    vision: &'a Vision,
+    index: usize,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.vision.turns)[self.index].busy = false;
+        // Its next frame may have come meanwhile, and another worker passed it by.
+        self.vision.wakeup.ring();
+    }
+}
+
+/// So long a worker sleeps at most: then it says that it is alive and looks for things that are due without a frame.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// A picture that was asked for is given up after this.
+const PICTURE_PATIENCE: Duration = Duration::from_secs(10);
+/// A camera is dark when it has given no frame for so long.
+const DARK_AFTER: Duration = Duration::from_secs(1);
+
+impl Vision {
+    /// `wakeup` is the one that all slots ring; `thresholds` are the detector's.
+    pub fn new(
+        cameras: Vec<CameraInput>,
+        frames_per_second: f32,
+        thresholds: Thresholds,
+        wakeup: Arc<Wakeup>,
+        outlets: Outlets,
+        time: TimeSource,
+    ) -> Self {
+        let cameras: Vec<Camera> = cameras
+            .into_iter()
+            .map(|input| Camera {
+                id: input.id,
+                slot: input.slot,
+                masks: input.masks,
+                watch: Mutex::new(Watch::new(input.id, thresholds, input.periodic)),
+                tally: Mutex::default(),
+                losses: Mutex::default(),
+                requests: Mutex::default(),
+            })
+            .collect();
+        Self {
+            turns: Mutex::new(vec![Turn::default(); cameras.len()]),
+            cameras,
+            wakeup,
+            outlets,
+            time,
+            look_every: Duration::from_secs_f64(
+                1.0 / f64::from(frames_per_second).clamp(0.01, 1000.0),
+            ),
+            housekept: Mutex::default(),
+        }
+    }
+
+    /// Works until `stop`. Blocks: give each worker an OS thread and a detector. After a panic it may be called again.
+    pub fn run_worker(
+        &self,
+        detector: &mut dyn Detector,
+        stop: &CancellationToken,
+        reporter: &Reporter,
+    ) {
+        while !stop.is_cancelled() {
+            match self.next_look() {
+                Next::Look(claim, frame) => {
+                    self.look(&self.cameras[claim.index], &frame, detector, reporter);
+                }
+                Next::Wait(wait) => {
+                    self.wakeup.wait(wait);
+                    reporter.progressed(self.time.now().captured_at_us);
+                }
+            }
+            self.housekeep();
+        }
+        reporter.stopped(self.time.now().captured_at_us);
+    }
+
+    /// After the last worker has stopped: ends all events and tells what was lost.
+    pub fn finish(&self) {
+        let now = self.time.now();
+        for camera in &self.cameras {
+            let findings = camera.watch().finish(&now);
+            self.deliver(camera, findings);
+            self.put_all(lock(&camera.losses).drain(&now, camera.id));
+            for request in std::mem::take(&mut *lock(&camera.requests)) {
+                (request.done)(Err("the agent is stopping".into()));
+            }
+        }
+    }
+
+    /// The next frame of this camera as a picture. The answer comes when the spool has it, or says why it never will.
+    pub fn request_picture(
+        &self,
+        camera: CameraId,
+        command: CommandId,
+    ) -> oneshot::Receiver<Result<Sha256, String>> {
+        let (answer, receiver) = oneshot::channel();
+        // Whoever asked may have gone away: then nobody hears the answer, and that is well.
+        let done: Done = Box::new(move |outcome| drop(answer.send(outcome)));
+        match self.cameras.iter().find(|known| known.id == camera) {
+            Some(camera) => lock(&camera.requests).push(PictureRequest {
+                command,
+                asked_at: self.now(),
+                done,
+            }),
+            None => done(Err(format!("there is no camera {camera} here"))),
+        }
+        receiver
+    }
+
+    /// By camera, in the order of the configuration.
+    pub fn stats(&self) -> Vec<CameraVisionStats> {
+        let now = self.now();
+        let one = |camera: &Camera| lock(&camera.tally).stats(camera.id, now);
+        self.cameras.iter().map(one).collect()
+    }
+
+    /// The camera that waited longest of those that have a frame and may be looked at.
+    fn next_look(&self) -> Next<'_> {
+        let now = self.now();
+        let mut turns = lock(&self.turns);
+        let mut order: Vec<usize> = (0..turns.len())
+            .filter(|index| !turns[*index].busy)
+            .collect();
+        order.sort_by_key(|index| turns[*index].last_look);
+        let mut wait = LONGEST_WAIT;
+        for index in order {
+            let turn = &mut turns[index];
+            if turn.next_look > now {
+                wait = wait.min(turn.next_look - now);
+                continue;
+            }
+            let Some(frame) = self.cameras[index].slot.take() else {
+                continue;
+            };
+            turn.busy = true;
+            turn.last_look = now;
+            // On the beat, so that the rate does not sink by what each look is late; after a pause from now on.
+            let on_beat = turn.next_look + self.look_every;
+            turn.next_look = if on_beat > now {
+                on_beat
+            } else {
+                now + self.look_every
+            };
+            drop(turns);
+            // Another worker may sleep although another camera has a frame too.
+            self.wakeup.ring();
+            return Next::Look(
+                Claim {
+                    vision: self,
+                    index,
+                },
+                frame,
+            );
+        }
+        Next::Wait(wait)
+    }
+
+    fn look(
+        &self,
+        camera: &Camera,
+        frame: &Frame,
+        detector: &mut dyn Detector,
+        reporter: &Reporter,
+    ) {
+        let now = self.now();
+        let look = match detector.detect(frame) {
+            Ok(look) => look,
+            Err(error) => {
+                let tell = lock(&camera.tally).failed(now);
+                reporter.failed(self.time.now().captured_at_us, &error);
+                if tell {
+                    tracing::warn!(
+                        camera.id = %camera.id,
+                        "a frame of camera {} could not be analysed: {error}", camera.id
+                    );
+                }
+                return;
+            }
+        };
+        let mut watch = camera.watch();
+        let findings = watch.frame(frame, &look.detections);
+        lock(&camera.tally).looked(now, &look, &findings, &watch);
+        drop(watch);
+        let boxes = findings.boxes.clone();
+        self.deliver(camera, findings);
+        self.answer_requests(camera, frame, boxes);
+        reporter.progressed(self.time.now().captured_at_us);
+    }
+
+    /// Records first: an event is safe before its picture is thought of.
+    fn deliver(&self, camera: &Camera, findings: Findings) {
+        self.put_all(findings.records);
+        for wanted in findings.wanted {
+            let job = MediaJob {
+                frame: wanted.picture.frame,
+                class: wanted.class,
+                event: wanted.event,
+                command: None,
+                boxes: wanted.picture.boxes,
+                quality: wanted.quality,
+                masks: camera.masks.clone(),
+                done: None,
+            };
+            if let Err(job) = self.outlets.media.offer(job) {
+                lock(&camera.losses).add(job.class, job.frame.time.captured_at_us, self.now());
+                lock(&camera.tally).missed_picture();
+                camera.watch().refused(self.now(), job.event);
+            }
+        }
+    }
+
+    fn answer_requests(&self, camera: &Camera, frame: &Frame, boxes: Vec<ObjectBox>) {
+        for request in std::mem::take(&mut *lock(&camera.requests)) {
+            let job = MediaJob {
+                frame: frame.clone(),
+                class: MediaClass::Requested,
+                event: None,
+                command: Some(request.command),
+                boxes: boxes.clone(),
+                quality: 0.0,
+                masks: camera.masks.clone(),
+                done: Some(request.done),
+            };
+            // Without room it waits for the next frame, and is given up when its time is over.
+            if let Err(refused) = self.outlets.media.offer(job)
+                && let Some(done) = refused.done
+            {
+                lock(&camera.requests).push(PictureRequest { done, ..request });
+            }
+        }
+    }
+
+    fn put_all(&self, records: impl IntoIterator<Item = Record>) {
+        for record in records {
+            if let Err(error) = self.outlets.sink.put(record) {
+                tracing::error!("a record was not kept: {error}");
+            }
+        }
+    }
+
+    /// What is due without a frame: events of dark cameras end, held pictures go, losses are told.
+    fn housekeep(&self) {
+        let now = self.now();
+        {
+            let mut last = lock(&self.housekept);
+            if now.saturating_sub(*last) < LONGEST_WAIT {
+                return;
+            }
+            *last = now;
+        }
+        let time = self.time.now();
+        for camera in &self.cameras {
+            let dark = lock(&camera.tally).since_last_frame(now) > DARK_AFTER;
+            // A camera that another worker looks at is not dark.
+            if dark && let Ok(mut watch) = camera.watch.try_lock() {
+                let findings = watch.without_frame(&time);
+                lock(&camera.tally).events(&watch);
+                drop(watch);
+                self.deliver(camera, findings);
+            }
+            self.put_all(lock(&camera.losses).due(&time, now, camera.id));
+            camera.give_up_requests(now);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.time.clocks().boottime()
+    }
+}
+
+impl Camera {
+    /// The camera's tracks and events. A panic may have left them half changed: then they start afresh.
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(|poisoned| {
+            self.watch.clear_poison();
+            let mut watch = poisoned.into_inner();
+            watch.start_afresh();
+            watch
+        })
+    }
+
+    fn give_up_requests(&self, now: Duration) {
+        let is_late =
+            |request: &mut PictureRequest| now.saturating_sub(request.asked_at) > PICTURE_PATIENCE;
+        let late: Vec<PictureRequest> = lock(&self.requests).extract_if(.., is_late).collect();
+        for request in late {
+            (request.done)(Err(format!(
+                "camera {} gave no picture within {} seconds",
+                self.id,
+                PICTURE_PATIENCE.as_secs()
+            )));
+        }
+    }
+}
+
+/// What these locks guard is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Vision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vision({} cameras)", self.cameras.len())
+    }
+}
+
+impl std::fmt::Debug for Outlets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outlets")
+    }
+}
+
+#[cfg(test)]
+mod tests;

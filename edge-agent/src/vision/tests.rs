@@ -1,0 +1,375 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::clock::SimClocks;
+use crate::detect::{DetectError, Detection, Look, LookTiming};
+use crate::health::Health;
+use crate::media;
+use crate::sink::SinkError;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use wire::record::{Body, EventState, MediaRecord, NormBox};
+use wire::{RecordTime, UtcMicros};
+
+const THRESHOLDS: Thresholds = Thresholds {
+    score: 0.5,
+    follow: 0.3,
+};
+
+fn camera(number: u128) -> CameraId {
+    CameraId(uuid::Uuid::from_u128(number))
+}
+
+#[derive(Default)]
+struct List {
+    records: Mutex<Vec<Record>>,
+    media: Mutex<Vec<MediaRecord>>,
+}
+
+impl Sink for List {
+    fn put(&self, record: Record) -> Result<(), SinkError> {
+        lock(&self.records).push(record);
+        Ok(())
+    }
+
+    fn put_media(&self, _: RecordTime, media: MediaRecord, _: Vec<u8>) -> Result<(), SinkError> {
+        lock(&self.media).push(media);
+        Ok(())
+    }
+}
+
+impl List {
+    fn states(&self, of: CameraId) -> Vec<EventState> {
+        let records = lock(&self.records);
+        let events = records.iter().filter_map(|record| match &record.body {
+            Body::Event(event) if event.camera == of => Some(event.state),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    fn gaps(&self) -> u64 {
+        let records = lock(&self.records);
+        let gaps = records.iter().map(|record| match &record.body {
+            Body::Gap(gap) if gap.reason == "media_busy" => gap.count,
+            _ => 0,
+        });
+        gaps.sum()
+    }
+}
+
+/// Sees a person in every frame of most cameras, whose place moves with time; fails or panics on others.
+struct Scripted {
+    fails: Option<CameraId>,
+    panics: Option<CameraId>,
+}
+
+impl Detector for Scripted {
+    fn detect(&mut self, frame: &Frame) -> Result<Look, DetectError> {
+        assert_ne!(Some(frame.camera), self.panics, "scripted panic");
+        if Some(frame.camera) == self.fails {
+            return Err(DetectError::NoClass {
+                model: "scripted".into(),
+                asked: vec![],
+                known: vec![],
+            });
+        }
+        let person = Detection {
+            class: "person".into(),
+            score: 0.8,
+            rect: NormBox {
+                x: 0.4,
+                y: 0.3,
+                w: 0.1,
+                h: 0.4,
+            },
+        };
+        Ok(Look {
+            detections: vec![person],
+            timing: LookTiming::default(),
+        })
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        THRESHOLDS
+    }
+
+    fn model_name(&self) -> &str {
+        "scripted"
+    }
+}
+
+struct Rig {
+    clocks: Arc<SimClocks>,
+    time: TimeSource,
+    sink: Arc<List>,
+    vision: Vision,
+    media: media::MediaWorker,
+    slots: BTreeMap<CameraId, Arc<LatestSlot<Frame>>>,
+    health: Health,
+}
+
+impl Rig {
+    fn new(cameras: u128, periodic_seconds: u64) -> Self {
+        let clocks = Arc::new(SimClocks::new(UtcMicros(1_700_000_000_000_000)));
+        let time = TimeSource::new(clocks.clone());
+        let wakeup = Arc::new(Wakeup::default());
+        let sink = Arc::new(List::default());
+        let (queue, media) = media::queue(sink.clone());
+        let slots: BTreeMap<_, _> = (0..cameras)
+            .map(|number| (camera(number), Arc::new(LatestSlot::new(wakeup.clone()))))
+            .collect();
+        let inputs = slots.iter().map(|(id, slot)| CameraInput {
+            id: *id,
+            slot: slot.clone(),
+            periodic: Duration::from_secs(periodic_seconds),
+            masks: Arc::from([]),
+        });
+        let outlets = Outlets {
+            sink: sink.clone(),
+            media: queue,
+        };
+        let vision = Vision::new(
+            inputs.collect(),
+            5.0,
+            THRESHOLDS,
+            wakeup,
+            outlets,
+            time.clone(),
+        );
+        Self {
+            clocks,
+            time,
+            sink,
+            vision,
+            media,
+            slots,
+            health: Health::default(),
+        }
+    }
+
+    fn show(&self, camera: CameraId) {
+        let frame = Frame::from_rgb(camera, self.time.now(), 64, 48, vec![90; 64 * 48 * 3]);
+        self.slots[&camera].replace(frame);
+    }
+
+    /// Does what the worker would do now, without waiting.
+    fn work(&self, detector: &mut Scripted) -> usize {
+        let reporter = self.health.unit("vision-0", UtcMicros(0));
+        let mut looks = 0;
+        while let Next::Look(claim, frame) = self.vision.next_look() {
+            self.vision.look(
+                &self.vision.cameras[claim.index],
+                &frame,
+                detector,
+                &reporter,
+            );
+            looks += 1;
+        }
+        self.vision.housekeep();
+        looks
+    }
+
+    fn make_pictures(&self) {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let reporter = self.health.unit("media", UtcMicros(0));
+        self.media.run(&stop, &reporter, || UtcMicros(0));
+    }
+}
+
+fn well() -> Scripted {
+    Scripted {
+        fails: None,
+        panics: None,
+    }
+}
+
+#[test]
+fn a_person_becomes_an_event_with_a_picture_and_ends_when_the_camera_goes_dark() {
+    let rig = Rig::new(1, 0);
+    for _ in 0..5 {
+        rig.show(camera(0));
+        assert_eq!(rig.work(&mut well()), 1);
+        rig.clocks.advance(Duration::from_millis(200));
+    }
+    assert_eq!(rig.sink.states(camera(0)), [EventState::Opened]);
+    rig.make_pictures();
+    {
+        let media = lock(&rig.sink.media);
+        assert_eq!((media.len(), media[0].class), (1, MediaClass::Snapshot));
+        assert!(media[0].event.is_some() && media[0].quality > 0.0);
+        assert_eq!(media[0].boxes[0].class, "person");
+        assert_eq!(media[0].boxes[0].track, Some(1));
+    }
+    rig.clocks.advance(Duration::from_secs(30));
+    rig.work(&mut well());
+    assert_eq!(
+        rig.sink.states(camera(0)),
+        [EventState::Opened, EventState::Closed]
+    );
+    let stats = &rig.vision.stats()[0];
+    assert_eq!(
+        (stats.frames_analysed, stats.events_open, stats.events_total),
+        (5, 0, 1)
+    );
+}
+
+#[test]
+fn no_camera_is_looked_at_more_often_than_configured_and_each_has_its_turn() {
+    let rig = Rig::new(3, 0);
+    let mut looks = 0;
+    // Ten seconds of 25 frames a second from three cameras.
+    for _ in 0..250 {
+        (0..3).for_each(|number| rig.show(camera(number)));
+        looks += rig.work(&mut well());
+        rig.clocks.advance(Duration::from_millis(40));
+    }
+    assert!((150..=153).contains(&looks), "{looks}");
+    for stats in rig.vision.stats() {
+        assert!((stats.fps_analysed - 5.0).abs() < 0.2, "{stats:?}");
+    }
+}
+
+#[test]
+fn a_frame_that_fails_costs_its_own_camera_one_frame() {
+    let rig = Rig::new(2, 0);
+    let mut detector = Scripted {
+        fails: Some(camera(0)),
+        panics: None,
+    };
+    for _ in 0..5 {
+        rig.show(camera(0));
+        rig.show(camera(1));
+        rig.work(&mut detector);
+        rig.clocks.advance(Duration::from_millis(200));
+    }
+    let stats = rig.vision.stats();
+    assert_eq!((stats[0].errors, stats[0].frames_analysed), (5, 0));
+    assert_eq!((stats[1].errors, stats[1].frames_analysed), (0, 5));
+    assert_eq!(rig.sink.states(camera(1)), [EventState::Opened]);
+}
+
+#[test]
+fn a_panic_gives_the_camera_back_and_the_other_keeps_its_tracks() {
+    let rig = Rig::new(2, 0);
+    for round in 0..6 {
+        rig.show(camera(1));
+        if round == 3 {
+            rig.show(camera(0));
+            let mut detector = Scripted {
+                fails: None,
+                panics: Some(camera(0)),
+            };
+            let work = std::panic::AssertUnwindSafe(|| rig.work(&mut detector));
+            std::panic::catch_unwind(work).unwrap_err();
+        }
+        rig.work(&mut well());
+        rig.clocks.advance(Duration::from_millis(200));
+    }
+    assert_eq!(rig.sink.states(camera(1)), [EventState::Opened]);
+    rig.show(camera(0));
+    assert_eq!(rig.work(&mut well()), 1);
+}
+
+#[test]
+fn periodic_pictures_come_with_the_first_frame_and_then_on_time() {
+    let rig = Rig::new(1, 60);
+    for _ in 0..130 {
+        rig.show(camera(0));
+        rig.work(&mut well());
+        rig.make_pictures();
+        rig.clocks.advance(Duration::from_secs(1));
+    }
+    let media = lock(&rig.sink.media);
+    let periodic = media.iter().filter(|one| one.class == MediaClass::Periodic);
+    assert_eq!(periodic.count(), 3);
+}
+
+#[test]
+fn a_full_media_queue_is_counted_told_and_tried_again() {
+    let rig = Rig::new(12, 60);
+    for number in 0..12 {
+        rig.show(camera(number));
+    }
+    rig.work(&mut well());
+    let missed = || {
+        rig.vision
+            .stats()
+            .iter()
+            .map(|stats| stats.pictures_missed)
+            .sum::<u64>()
+    };
+    assert_eq!(missed(), 4);
+    assert_eq!(rig.sink.gaps(), 0);
+    rig.clocks.advance(Duration::from_secs(6));
+    rig.make_pictures();
+    for number in 0..12 {
+        rig.show(camera(number));
+    }
+    rig.work(&mut well());
+    assert_eq!(rig.sink.gaps(), 4);
+    rig.make_pictures();
+    // The four came a little later.
+    assert_eq!(lock(&rig.sink.media).len(), 12);
+    assert_eq!(missed(), 4);
+}
+
+#[test]
+fn a_requested_picture_is_answered_with_its_hash() {
+    let rig = Rig::new(1, 0);
+    let command = CommandId(uuid::Uuid::from_u128(5));
+    let mut answer = rig.vision.request_picture(camera(0), command);
+    rig.show(camera(0));
+    rig.work(&mut well());
+    rig.make_pictures();
+    let media = lock(&rig.sink.media);
+    assert_eq!(answer.try_recv().unwrap(), Ok(media[0].sha256));
+    assert_eq!(
+        (media[0].class, media[0].command),
+        (MediaClass::Requested, Some(command))
+    );
+}
+
+#[test]
+fn a_request_that_cannot_be_served_is_refused_in_words() {
+    let rig = Rig::new(1, 0);
+    let command = CommandId(uuid::Uuid::from_u128(5));
+    let mut unknown = rig.vision.request_picture(camera(99), command);
+    assert!(
+        unknown
+            .try_recv()
+            .unwrap()
+            .unwrap_err()
+            .contains("no camera")
+    );
+    let mut dark = rig.vision.request_picture(camera(0), command);
+    rig.clocks.advance(Duration::from_secs(11));
+    rig.work(&mut well());
+    assert!(
+        dark.try_recv()
+            .unwrap()
+            .unwrap_err()
+            .contains("gave no picture")
+    );
+    let mut late = rig.vision.request_picture(camera(0), command);
+    rig.vision.finish();
+    assert!(late.try_recv().unwrap().unwrap_err().contains("stopping"));
+}
+
+#[test]
+fn the_worker_thread_wakes_works_and_stops() {
+    let rig = Rig::new(1, 60);
+    let stop = CancellationToken::new();
+    let reporter = rig.health.unit("vision-0", UtcMicros(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| rig.vision.run_worker(&mut well(), &stop, &reporter));
+        rig.show(camera(0));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while rig.vision.stats()[0].frames_analysed == 0 {
+            assert!(Instant::now() < deadline, "the worker did not wake");
+            std::thread::yield_now();
+        }
+        stop.cancel();
+    });
+    assert!(rig.health.snapshot()["vision-0"].progress > 0);
+}

@@ -1,0 +1,217 @@
+//! One camera's analysis behind the detector: tracks, events, and which pictures to make. Pure but for the frames it
+//! holds by reference.
+//!
+//! The agent and the measuring program `pets` use this same type, so that what is measured is what runs.
+
+use crate::detect::{Detection, Thresholds};
+use crate::event::shot::{self, Shot, ShotConfig, Shots};
+use crate::event::{Rules, RulesConfig};
+use crate::frame::Frame;
+use crate::geometry;
+use crate::media::sharpness::sharpness;
+use crate::track::{TrackState, Tracker, TrackerConfig};
+use std::time::Duration;
+use wire::record::{Body, EventRecord, EventState, MediaClass, ObjectBox};
+use wire::{CameraId, EventId, Record, RecordTime};
+
+/// A frame and what was found in it.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    pub frame: Frame,
+    pub boxes: Vec<ObjectBox>,
+}
+
+/// A picture that should be made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub class: MediaClass,
+    pub event: Option<EventId>,
+    pub quality: f32,
+    pub picture: Picture,
+}
+
+/// What a frame led to.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// In the order in which they are to be kept.
+    pub records: Vec<Record>,
+    pub wanted: Vec<Wanted>,
+    /// What is published as found in this frame: sure detections, and unsure ones that continue a confirmed track.
+    pub boxes: Vec<ObjectBox>,
+    /// All tracks that live, confirmed or not, seen or not.
+    pub tracks: Vec<TrackState>,
+}
+
+/// Follows one camera from frame to frame.
+#[derive(Debug)]
+pub struct Watch {
+    thresholds: Thresholds,
+    tracker: Tracker,
+    rules: Rules,
+    shots: Shots<Picture>,
+    periodic: Periodic,
+}
+
+/// When the next periodic picture is due.
+#[derive(Debug)]
+struct Periodic {
+    /// Zero: never.
+    every: Duration,
+    next_at: Option<Duration>,
+}
+
+impl Watch {
+    pub fn new(camera: CameraId, thresholds: Thresholds, periodic: Duration) -> Self {
+        let new_id = || EventId(uuid::Uuid::new_v4());
+        Self {
+            thresholds,
+            tracker: Tracker::new(TrackerConfig::default(), thresholds),
+            rules: Rules::new(RulesConfig::default(), camera, Box::new(new_id)),
+            shots: Shots::new(ShotConfig::default()),
+            periodic: Periodic {
+                every: periodic,
+                next_at: None,
+            },
+        }
+    }
+
+    /// Takes the detections of the camera's next frame.
+    pub fn frame(&mut self, frame: &Frame, detections: &[Detection]) -> Findings {
+        let now = Duration::from_nanos(frame.time.boottime_ns);
+        let tracks = self.tracker.update(now, detections);
+        let boxes = self.published(detections, &tracks);
+        let events = self.rules.update(&frame.time, &tracks);
+        let picture = || Picture {
+            frame: frame.clone(),
+            boxes: boxes.clone(),
+        };
+
+        let mut wanted = Vec::new();
+        if self.periodic.is_due(now) {
+            wanted.push(Wanted {
+                class: MediaClass::Periodic,
+                event: None,
+                quality: 0.0,
+                picture: picture(),
+            });
+        }
+        for track in &tracks {
+            let seen = track.confirmed && track.detection.is_some();
+            if seen && let Some(event) = self.rules.event_of(track.id) {
+                let size = (frame.width, frame.height);
+                let sharp = sharpness(frame, &track.rect);
+                let quality = shot::quality(track.score, &track.rect, size, sharp);
+                let shot = self.shots.offer(now, event, quality, picture);
+                wanted.extend(shot.map(Wanted::from));
+            }
+        }
+        wanted.extend(self.shots.due(now).into_iter().map(Wanted::from));
+        wanted.extend(self.last_shots(&events));
+        Findings {
+            records: records(&frame.time, events),
+            wanted,
+            boxes,
+            tracks,
+        }
+    }
+
+    /// Lets time pass for a camera that gives no frames.
+    pub fn without_frame(&mut self, time: &RecordTime) -> Findings {
+        let events = self.rules.close_gone(time);
+        self.findings_of(time, events)
+    }
+
+    /// Ends all events: the camera is removed or the agent stops.
+    pub fn finish(&mut self, time: &RecordTime) -> Findings {
+        let events = self.rules.close_all(time);
+        self.findings_of(time, events)
+    }
+
+    /// The media worker had no room for a snapshot of this event, or for a periodic picture: try again soon.
+    pub fn refused(&mut self, now: Duration, event: Option<EventId>) {
+        match event {
+            Some(event) => self.shots.refused(now, event),
+            None => self.periodic.again_at(now + Duration::from_secs(1)),
+        }
+    }
+
+    /// Forgets the tracks but not the events: those find their objects again, or end.
+    pub fn start_afresh(&mut self) {
+        self.tracker.forget();
+    }
+
+    pub fn events_open(&self) -> usize {
+        self.rules.open_count()
+    }
+
+    pub fn events_total(&self) -> u64 {
+        self.rules.opened_total()
+    }
+
+    fn findings_of(&mut self, time: &RecordTime, events: Vec<EventRecord>) -> Findings {
+        Findings {
+            wanted: self.last_shots(&events),
+            records: records(time, events),
+            ..Findings::default()
+        }
+    }
+
+    /// What is held for events that have just closed.
+    fn last_shots(&mut self, events: &[EventRecord]) -> Vec<Wanted> {
+        events
+            .iter()
+            .filter(|event| event.state == EventState::Closed)
+            .filter_map(|event| self.shots.closed(event.id))
+            .map(Wanted::from)
+            .collect()
+    }
+
+    fn published(&self, detections: &[Detection], tracks: &[TrackState]) -> Vec<ObjectBox> {
+        let publish = |(index, found): (usize, &Detection)| {
+            let mut confirmed = tracks.iter().filter(|track| track.confirmed);
+            let track = confirmed.find(|track| track.detection == Some(index));
+            let class = match track {
+                Some(track) => &track.class,
+                None if found.score >= self.thresholds.score => &found.class,
+                None => return None,
+            };
+            Some(ObjectBox {
+                class: class.to_string(),
+                score: geometry::round4(found.score),
+                rect: geometry::rounded(&found.rect),
+                track: track.map(|track| track.id.0),
+            })
+        };
+        detections.iter().enumerate().filter_map(publish).collect()
+    }
+}
+
+impl From<Shot<Picture>> for Wanted {
+    fn from(shot: Shot<Picture>) -> Self {
+        Self {
+            class: MediaClass::Snapshot,
+            event: Some(shot.event),
+            quality: geometry::round4(shot.quality),
+            picture: shot.picture,
+        }
+    }
+}
+
+impl Periodic {
+    fn is_due(&mut self, now: Duration) -> bool {
+        if self.every.is_zero() || self.next_at.is_some_and(|next_at| now < next_at) {
+            return false;
+        }
+        self.next_at = Some(now + self.every);
+        true
+    }
+
+    fn again_at(&mut self, at: Duration) {
+        self.next_at = Some(at);
+    }
+}
+
+fn records(time: &RecordTime, events: Vec<EventRecord>) -> Vec<Record> {
+    let record = |event| Record::new(*time, Body::Event(event));
+    events.into_iter().map(record).collect()
+}

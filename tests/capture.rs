@@ -1,0 +1,532 @@
+//! The agent's capture against a real camera over real sockets: what it shows, how it fails, how it comes back.
+
+use anyhow::{Context, Result, ensure};
+use e2e::camera::{Auth, Camera, CameraOptions, Login};
+use e2e::film::{self, Film, FilmOptions};
+use e2e::wait::until;
+use edge_agent::capture::latest::Wakeup;
+use edge_agent::capture::{
+    self, CameraChange, CameraState, CameraStatus, CaptureDeps, CaptureHandle, Decoders, Demand,
+    Reason, RetryPolicy,
+};
+use edge_agent::clock::{RealClocks, TimeSource};
+use edge_agent::config::{CameraConfig, Secret, Transport};
+use edge_agent::frame::Frame;
+use edge_agent::health::Health;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+const SOON: Duration = Duration::from_secs(15);
+const ODD_PASSWORD: &str = "p@ss:w/rd#1%&日本";
+const ODD_PASSWORD_IN_URL: &str = "p%40ss%3Aw%2Frd%231%25%26%E6%97%A5%E6%9C%AC";
+
+/// Encoded once for all tests. The folder lives as long as the process.
+static FILMS: LazyLock<Films> =
+    LazyLock::new(|| Films::make().expect("a test card can be encoded"));
+
+struct Films {
+    options: FilmOptions,
+    h264: Arc<Film>,
+    h264_larger: Arc<Film>,
+    h265: Arc<Film>,
+}
+
+impl Films {
+    fn make() -> Result<Self> {
+        let path: PathBuf = tempfile::tempdir()?.keep().join("card.mkv");
+        film::write_test_card(&path, 60)?;
+        let options = FilmOptions {
+            gop_seconds: 1.0,
+            ..FilmOptions::new(path)
+        };
+        let larger = FilmOptions {
+            size: Some((640, 352)),
+            ..options.clone()
+        };
+        let h265 = FilmOptions {
+            codec: film::Codec::H265,
+            ..options.clone()
+        };
+        Ok(Self {
+            h264: Film::encode(&options)?,
+            h264_larger: Film::encode(&larger)?,
+            h265: Film::encode(&h265)?,
+            options,
+        })
+    }
+}
+
+fn camera_with(change: impl FnOnce(&mut CameraOptions)) -> Result<Camera> {
+    let mut options = CameraOptions::new(FILMS.options.clone());
+    change(&mut options);
+    Camera::with_film(options, Arc::clone(&FILMS.h264))
+}
+
+fn camera() -> Result<Camera> {
+    camera_with(|_| ())
+}
+
+/// A camera as the agent sees it, with short pauses.
+struct Watched {
+    handle: CaptureHandle,
+    time: TimeSource,
+    decoders: Arc<Decoders>,
+    changes: mpsc::Receiver<CameraChange>,
+}
+
+impl Watched {
+    fn start(url: &str) -> Result<Self> {
+        Self::start_with(url, |_| ())
+    }
+
+    fn start_with(url: &str, change: impl FnOnce(&mut CameraConfig)) -> Result<Self> {
+        let mut config: CameraConfig = toml::from_str(&format!(
+            "id = \"{}\"\nname = \"gate\"\nurl = \"\"",
+            uuid::Uuid::new_v4()
+        ))?;
+        config.url = url.into();
+        change(&mut config);
+        let time = TimeSource::new(Arc::new(RealClocks::new()));
+        let decoders = Arc::new(Decoders::new());
+        let (sender, changes) = mpsc::channel(64);
+        let deps = CaptureDeps {
+            wakeup: Arc::new(Wakeup::default()),
+            time: time.clone(),
+            health: Health::default(),
+            decoders: Arc::clone(&decoders),
+            changes: sender,
+            policy: RetryPolicy {
+                first: Duration::from_millis(50),
+                most: Duration::from_millis(400),
+                connect: Duration::from_secs(4),
+                ..RetryPolicy::default()
+            },
+            ring_bytes: capture::DEFAULT_RING_BYTES,
+        };
+        Ok(Self {
+            handle: capture::start(&config, deps)?,
+            time,
+            decoders,
+            changes,
+        })
+    }
+
+    fn status(&self) -> CameraStatus {
+        self.handle.status()
+    }
+
+    fn await_status(
+        &self,
+        what: &str,
+        condition: impl Fn(&CameraStatus) -> bool,
+    ) -> Result<CameraStatus> {
+        until(what, SOON, || {
+            let status = self.status();
+            condition(&status).then_some(status)
+        })
+        .with_context(|| format!("{:?}", self.status()))
+    }
+
+    fn await_failure(&self, reason: Reason) -> Result<CameraStatus> {
+        self.await_status(&format!("the reason {reason}"), |status| {
+            status.state == CameraState::Retrying && status.reason == Some(reason)
+        })
+    }
+
+    fn await_running(&self) -> Result<CameraStatus> {
+        self.await_status("a running camera", |status| {
+            status.state == CameraState::Running
+        })
+    }
+
+    fn await_frame(&self) -> Result<Frame> {
+        until("a frame", SOON, || self.handle.slot.take())
+            .with_context(|| format!("{:?}", self.status()))
+    }
+
+    /// `count` more frames come, with no new connection.
+    fn await_frames(&self, count: u64) -> Result<()> {
+        let before = self.status();
+        let after = self.await_status("more frames", |status| {
+            status.frames_decoded >= before.frames_decoded + count
+        })?;
+        ensure!(after.reconnects == before.reconnects, "{after:?}");
+        Ok(())
+    }
+}
+
+/// Brightness all over a test card: neither black nor white, and not the same everywhere.
+fn looks_like_the_test_card(frame: &Frame) -> bool {
+    let row = frame.row(0, frame.height as usize / 3, frame.width as usize);
+    let (darkest, brightest) = (row.iter().min(), row.iter().max());
+    darkest
+        .zip(brightest)
+        .is_some_and(|(dark, bright)| bright - dark > 60)
+}
+
+#[test]
+fn h264_over_tcp_becomes_frames() -> Result<()> {
+    let camera = camera()?;
+    let mut watched = Watched::start(&camera.url())?;
+    let frame = watched.await_frame()?;
+    assert_eq!((frame.width, frame.height), (320, 240));
+    assert!(looks_like_the_test_card(&frame));
+    let next = watched.await_frame()?;
+    assert!(next.time.boottime_ns > frame.time.boottime_ns);
+    let age = watched.time.now().boottime_ns - next.time.boottime_ns;
+    assert!(age < 1_000_000_000, "a frame came {age} ns late");
+
+    let status = watched.await_status("its rates", |status| status.fps_decoded > 0.0)?;
+    assert!((12.0..18.0).contains(&status.fps_in), "{status:?}");
+    assert_eq!(status.codec, Some(capture::Codec::H264));
+    assert!(status.ring_bytes > 0);
+    let change = watched.changes.try_recv()?;
+    assert_eq!(
+        (change.state, change.width),
+        (CameraState::Running, Some(320))
+    );
+    Ok(())
+}
+
+#[test]
+fn frames_leave_in_order_though_b_frames_come_out_of_it() -> Result<()> {
+    let camera = camera_with(|options| {
+        let reordered = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=15/1 ! \
+                         x264enc bframes=2 b-adapt=false rc-lookahead=3 sync-lookahead=0 key-int-max=15 ! \
+                         h264parse ! video/x-h264,alignment=au ! rtph264pay name=pay0 pt=96 config-interval=-1";
+        options.launch = Some(reordered.into());
+    })?;
+    let watched = Watched::start(&camera.url())?;
+    let mut before = watched.await_frame()?;
+    for _ in 0..30 {
+        let frame = watched.await_frame()?;
+        assert!(frame.time.boottime_ns > before.time.boottime_ns);
+        let late = watched.time.now().boottime_ns - frame.time.boottime_ns;
+        assert!(late < 500_000_000, "{late} ns from arrival to frame");
+        before = frame;
+    }
+    Ok(())
+}
+
+#[test]
+fn h265_becomes_frames() -> Result<()> {
+    let options = CameraOptions::new(FILMS.options.clone());
+    let camera = Camera::with_film(options, Arc::clone(&FILMS.h265))?;
+    let watched = Watched::start(&camera.url())?;
+    assert!(looks_like_the_test_card(&watched.await_frame()?));
+    watched.await_frames(20)?;
+    assert_eq!(watched.status().codec, Some(capture::Codec::H265));
+    Ok(())
+}
+
+#[test]
+fn udp_can_be_chosen() -> Result<()> {
+    let camera = camera()?;
+    let watched = Watched::start_with(&camera.url(), |config| config.transport = Transport::Udp)?;
+    assert!(looks_like_the_test_card(&watched.await_frame()?));
+    watched.await_frames(20)
+}
+
+#[test]
+fn any_password_works_and_a_wrong_one_is_told_apart() -> Result<()> {
+    for auth in [Auth::Basic, Auth::Digest] {
+        let camera = camera_with(|options| {
+            options.login = Some(Login {
+                user: "wächter@tor".into(),
+                password: ODD_PASSWORD.into(),
+                auth,
+            });
+        })?;
+        let beside = Watched::start_with(&camera.url(), |config| {
+            config.user = Some("wächter@tor".into());
+            config.password = Some(Secret::new(ODD_PASSWORD));
+        })?;
+        beside
+            .await_running()
+            .with_context(|| format!("{auth:?}"))?;
+
+        let login = format!("rtsp://w%C3%A4chter%40tor:{ODD_PASSWORD_IN_URL}@");
+        let within = Watched::start(&camera.url().replace("rtsp://", &login))?;
+        within
+            .await_running()
+            .with_context(|| format!("{auth:?}"))?;
+
+        let wrong = Watched::start_with(&camera.url(), |config| {
+            config.user = Some("wächter@tor".into());
+            config.password = Some(Secret::new("wrong-word"));
+        })?;
+        let error = wrong
+            .await_failure(Reason::Auth)?
+            .last_error
+            .unwrap_or_default();
+        assert!(error.contains("127.0.0.1"), "{error}");
+        assert!(
+            !error.contains("wrong-word") && !error.contains("wächter"),
+            "{error}"
+        );
+
+        Watched::start(&camera.url())?.await_failure(Reason::Auth)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn rtsps_is_believed_only_with_the_right_ca() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let right = Certificates::make(dir.path(), "right")?;
+    let wrong = Certificates::make(dir.path(), "wrong")?;
+    let camera = camera_with(|options| options.tls = Some((right.leaf, right.key)))?;
+    assert!(camera.url().starts_with("rtsps://"));
+
+    let trusting = Watched::start_with(&camera.url(), |config| config.ca_file = Some(right.ca))?;
+    trusting.await_running()?;
+    for ca_file in [Some(wrong.ca), None] {
+        let doubting = Watched::start_with(&camera.url(), |config| config.ca_file = ca_file)?;
+        let error = doubting
+            .await_failure(Reason::Connect)?
+            .last_error
+            .unwrap_or_default();
+        assert!(error.contains("certificate"), "{error}");
+    }
+
+    let notes = dir.path().join("notes.txt");
+    std::fs::write(&notes, "no certificate")?;
+    for path in [notes, dir.path().join("missing.pem")] {
+        let refused = Watched::start_with(&camera.url(), |config| config.ca_file = Some(path));
+        let error = refused
+            .map(|_| ())
+            .expect_err("a CA file without certificates");
+        assert!(error.to_string().contains("CA file"), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dead_camera_is_found_when_it_comes_alive() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    drop(listener);
+    let watched = Watched::start(&format!("rtsp://127.0.0.1:{port}/stream"))?;
+    watched.await_failure(Reason::Connect)?;
+    let _camera = camera_with(|options| options.port = port)?;
+    watched.await_running()?;
+    Ok(())
+}
+
+#[test]
+fn a_host_that_never_answers_neither_hangs_nor_delays_the_stop() -> Result<()> {
+    // The kernel accepts; nobody reads.
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let watched = Watched::start(&format!("rtsp://{}/stream", listener.local_addr()?))?;
+    watched.await_failure(Reason::Connect)?;
+    watched.await_status("the next attempt", |status| status.reconnects > 0)?;
+    let stopping = Instant::now();
+    drop(watched);
+    assert!(
+        stopping.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        stopping.elapsed()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_wrong_path_is_no_camera() -> Result<()> {
+    let camera = camera()?;
+    let watched = Watched::start(&camera.url().replace("/stream", "/steam"))?;
+    let error = watched
+        .await_failure(Reason::Connect)?
+        .last_error
+        .unwrap_or_default();
+    assert!(error.contains("404"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn silence_is_noticed_and_overcome() -> Result<()> {
+    let camera = camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.await_frame()?;
+    camera.stall();
+    let stalled = Instant::now();
+    watched.await_failure(Reason::Timeout)?;
+    let noticed = stalled.elapsed();
+    assert!(
+        (Duration::from_secs(4)..Duration::from_secs(7)).contains(&noticed),
+        "noticed after {noticed:?}"
+    );
+    camera.resume();
+    watched.await_running()?;
+    watched.await_frames(5)
+}
+
+#[test]
+fn the_end_of_a_stream_is_told_and_overcome() -> Result<()> {
+    let camera = camera()?;
+    let mut watched = Watched::start(&camera.url())?;
+    watched.await_frame()?;
+    camera.end_stream();
+    let change = until("a change", SOON, || {
+        let change = watched.changes.try_recv().ok()?;
+        (change.state == CameraState::Retrying).then_some(change)
+    })?;
+    assert_eq!(change.reason, Some(Reason::Eos));
+    watched.await_running()?;
+    watched.await_frames(5)
+}
+
+#[test]
+fn a_dropped_connection_is_no_end_of_stream() -> Result<()> {
+    let camera = camera()?;
+    let mut watched = Watched::start(&camera.url())?;
+    watched.await_frame()?;
+    camera.drop_clients();
+    let change = until("a change", SOON, || {
+        let change = watched.changes.try_recv().ok()?;
+        (change.state == CameraState::Retrying).then_some(change)
+    })?;
+    assert_eq!(change.reason, Some(Reason::Connect));
+    watched.await_running()?;
+    watched.await_frames(5)
+}
+
+#[test]
+fn another_size_in_mid_stream_is_followed() -> Result<()> {
+    let camera = camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.await_frame()?;
+    camera.switch(Arc::clone(&FILMS.h264_larger));
+    let status = watched.await_status("the new size", |status| status.width == Some(640))?;
+    let frame = until("a frame of the new size", SOON, || {
+        watched
+            .handle
+            .slot
+            .take()
+            .filter(|frame| frame.width == 640)
+    })?;
+    assert_eq!(frame.height, 352);
+    assert!(looks_like_the_test_card(&frame));
+    assert_eq!((status.state, status.reconnects), (CameraState::Running, 0));
+    Ok(())
+}
+
+#[test]
+fn another_codec_is_followed() -> Result<()> {
+    let camera = camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.await_frame()?;
+    camera.switch(Arc::clone(&FILMS.h265));
+    watched.await_status("the new codec", |status| {
+        status.state == CameraState::Running && status.codec == Some(capture::Codec::H265)
+    })?;
+    watched.await_frames(20)
+}
+
+#[test]
+fn what_we_cannot_decode_is_called_so() -> Result<()> {
+    let camera = camera_with(|options| {
+        let jpeg = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240 ! jpegenc ! rtpjpegpay name=pay0";
+        options.launch = Some(jpeg.into());
+    })?;
+    let watched = Watched::start(&camera.url())?;
+    let error = watched
+        .await_failure(Reason::Decode)?
+        .last_error
+        .unwrap_or_default();
+    assert!(error.contains("JPEG") && error.contains("H.264"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_broken_camera_disturbs_no_other() -> Result<()> {
+    let good = camera()?;
+    let bad = camera()?;
+    let watching_good = Watched::start(&good.url())?;
+    let watching_bad = Watched::start(&bad.url())?;
+    watching_good.await_frame()?;
+    watching_bad.await_frame()?;
+    bad.stall();
+    watching_bad.await_failure(Reason::Timeout)?;
+    drop(bad);
+    watching_bad.await_failure(Reason::Connect)?;
+    let stopping = Instant::now();
+    drop(watching_bad);
+    assert!(
+        stopping.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        stopping.elapsed()
+    );
+    watching_good.await_frames(20)?;
+    let status = watching_good.status();
+    assert_eq!((status.state, status.reconnects), (CameraState::Running, 0));
+    assert_eq!(status.frames_skipped, 0);
+    Ok(())
+}
+
+#[test]
+fn only_what_is_demanded_is_decoded() -> Result<()> {
+    let camera = camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.await_frames(10)?;
+
+    watched.handle.demand(Demand::Nothing);
+    until("its decoder back", SOON, || {
+        (watched.decoders.idle() == 1).then_some(())
+    })?;
+    let asleep = watched.status();
+    watched.await_status("more encoded frames", |status| {
+        status.frames_in >= asleep.frames_in + 30
+    })?;
+    assert_eq!(watched.status().frames_decoded, asleep.frames_decoded);
+
+    // One key frame a second, each by itself.
+    watched.handle.demand(Demand::KeyFrames);
+    let stills = watched.await_status("key frames", |status| {
+        status.frames_decoded >= asleep.frames_decoded + 3
+    })?;
+    let encoded = stills.frames_in - asleep.frames_in;
+    assert!(encoded >= 2 * 15, "3 pictures of {encoded}");
+
+    watched.handle.slot.take();
+    watched.handle.demand(Demand::All);
+    let frame = watched.await_frame()?;
+    assert!(looks_like_the_test_card(&frame));
+    watched.await_frames(20)?;
+    assert_eq!(watched.status().frames_skipped, 0);
+    Ok(())
+}
+
+/// A CA of its own and a certificate for 127.0.0.1 signed by it.
+struct Certificates {
+    ca: PathBuf,
+    leaf: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificates {
+    fn make(dir: &std::path::Path, name: &str) -> Result<Self> {
+        let ca_key = rcgen::KeyPair::generate()?;
+        let mut ca = rcgen::CertificateParams::new(Vec::<String>::new())?;
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        ca.distinguished_name
+            .push(rcgen::DnType::CommonName, format!("{name} CA"));
+        let ca_certificate = ca.self_signed(&ca_key)?;
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let leaf_key = rcgen::KeyPair::generate()?;
+        let leaf = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])?
+            .signed_by(&leaf_key, &issuer)?;
+        let write = |suffix: &str, pem: String| -> Result<PathBuf> {
+            let path = dir.join(format!("{name}-{suffix}.pem"));
+            std::fs::write(&path, pem)?;
+            Ok(path)
+        };
+        Ok(Self {
+            ca: write("ca", ca_certificate.pem())?,
+            leaf: write("leaf", leaf.pem())?,
+            key: write("key", leaf_key.serialize_pem())?,
+        })
+    }
+}
