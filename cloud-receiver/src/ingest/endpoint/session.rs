@@ -1,7 +1,7 @@
 //! One admitted connection, from its CONNACK to its end: a single task that waits for everything at once.
 
 use super::codec::{Codec, Inbound, Violation};
-use super::commit::{self, Answers, Content, Delivery, Queue};
+use super::commit::{Answers, Content, Pipeline};
 use super::outbox::Outbox;
 use super::registry::Seat;
 use super::{EndpointDeps, acl, commands};
@@ -97,13 +97,11 @@ impl Session {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let farewell = self.deps.limits.farewell;
         let mut running = Running {
             silent_at: Instant::now() + self.codec.patience(),
             look_at: Instant::now(),
             heard_at: Instant::now(),
-            queue: Queue::default(),
-            committing: None,
+            pipeline: Pipeline::new(self.deps.clone(), Arc::clone(&self.device)),
             looking: None,
             noting: None,
             subscribed: HashSet::new(),
@@ -115,16 +113,14 @@ impl Session {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        // What is committed should be answered, else it is sent again; but not at any price.
-        let _ = tokio::time::timeout(farewell, running.part(&end, writer)).await;
+        running.part(&end, writer).await;
         end
     }
 }
 
 struct Running {
     session: Session,
-    queue: Queue,
-    committing: Job<Result<Answers, StoreError>>,
+    pipeline: Pipeline,
     looking: Job<Look>,
     noting: Job<Result<(), StoreError>>,
     subscribed: HashSet<Channel>,
@@ -152,7 +148,7 @@ impl Running {
     {
         loop {
             self.take_in()?;
-            self.start_jobs();
+            self.note_sent();
             let is_reading = self.has_room();
             if is_reading {
                 self.session.input.reserve(READ_BYTES);
@@ -160,6 +156,7 @@ impl Running {
                 // Who is not listened to cannot be called silent.
                 self.silent_at = Instant::now() + self.session.codec.patience();
             }
+            let is_answering = !self.session.outbox.is_full();
             let session = &mut self.session;
             let (is_writing, stalled_at) = (session.outbox.has_work(), session.outbox.deadline());
             tokio::select! {
@@ -175,7 +172,7 @@ impl Running {
                 written = session.outbox.step(writer), if is_writing => {
                     written.map_err(End::Failed)?;
                 }
-                answers = done(&mut self.committing) => {
+                answers = self.pipeline.next(), if is_answering => {
                     self.answer(answers.map_err(End::Store)?)?;
                 }
                 look = done(&mut self.looking) => self.see(look)?,
@@ -211,7 +208,7 @@ impl Running {
     }
 
     fn has_room(&self) -> bool {
-        !self.queue.is_full() && !self.session.outbox.is_full()
+        !self.pipeline.is_full() && !self.session.outbox.is_full()
     }
 
     /// Acts on every whole packet that is there, while there is room for what it brings.
@@ -239,10 +236,10 @@ impl Running {
                 let content = match acl::may_publish(self.device(), &topic) {
                     Some(Channel::UpBatch) => Content::Batch(payload),
                     Some(Channel::UpHeartbeat) => Content::Heartbeat(payload),
-                    Some(_) => Content::Noted(PubackReasonCode::Success),
+                    Some(_) => Content::Decided(PubackReasonCode::Success),
                     None => self.refuse_topic(packet_id)?,
                 };
-                self.queue.push(Delivery { packet_id, content });
+                self.pipeline.push(packet_id, content);
             }
             Inbound::Subscribe { packet_id, filters } => self.subscribe(packet_id, &filters)?,
             Inbound::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters)?,
@@ -264,7 +261,7 @@ impl Running {
         let device = self.device();
         tracing::warn!(device.id = %device, "device {device} published to a topic that is not its own");
         match packet_id {
-            Some(_) => Ok(Content::Noted(PubackReasonCode::NotAuthorized)),
+            Some(_) => Ok(Content::Decided(PubackReasonCode::NotAuthorized)),
             None => Err(End::Violation(Violation {
                 reason: DisconnectReasonCode::NotAuthorized,
                 what: "a message to a topic that is not its own",
@@ -310,17 +307,8 @@ impl Running {
             .ungrant(packet_id, reasons, &mut session.outbox)?)
     }
 
-    fn start_jobs(&mut self) {
-        if self.committing.is_none() && !self.queue.is_empty() && !self.session.outbox.is_full() {
-            let deps = &self.session.deps;
-            self.committing = Some(Box::pin(commit::commit(
-                Arc::clone(&deps.store),
-                Arc::clone(&self.session.device),
-                self.queue.group(),
-                (deps.now)(),
-            )));
-        }
-        // Commands count as sent once they have left this process, not before.
+    /// Commands count as sent once they have left this process, not before.
+    fn note_sent(&mut self) {
         if self.noting.is_none() && !self.unnoted.is_empty() && !self.session.outbox.has_work() {
             let deps = &self.session.deps;
             self.noting = Some(Box::pin(commands::note_sent(
@@ -333,7 +321,6 @@ impl Running {
 
     /// Receipts first: they carry the precise codes of what is refused, PUBACK only says that it is.
     fn answer(&mut self, answers: Answers) -> Result<(), End> {
-        self.queue.settled();
         let topic = self.topic(Channel::DownReceipt);
         let Session { codec, outbox, .. } = &mut self.session;
         if self.subscribed.contains(&Channel::DownReceipt) {
@@ -403,22 +390,28 @@ impl Running {
         ));
     }
 
-    /// At a stop, answers what is already on its way to the commit; then says why.
+    /// Says why it ends, to who can hear it. At a stop, what has arrived is answered first, else it is sent again;
+    /// but not at any price.
     async fn part<W: AsyncWrite + Unpin>(&mut self, end: &End, writer: &mut W) {
-        if let End::Stopping = end
-            && self.committing.is_some()
-            && let Ok(answers) = done(&mut self.committing).await
-        {
-            // The end is known already.
-            let _ = self.answer(answers);
+        let farewell = self.session.deps.limits.farewell;
+        if let End::Stopping = end {
+            let _ = tokio::time::timeout(farewell, self.answer_all()).await;
         }
         let session = &mut self.session;
         if let Some(reason) = end.reason() {
             session.codec.disconnect(reason, &mut session.outbox);
         }
         if !matches!(end, End::Closed | End::Failed(_) | End::Stalled) {
-            let _ = session.outbox.drain(writer).await;
+            let _ = tokio::time::timeout(farewell, session.outbox.drain(writer)).await;
         }
+    }
+
+    async fn answer_all(&mut self) -> Result<(), End> {
+        while !self.pipeline.is_empty() {
+            let answers = self.pipeline.next().await.map_err(End::Store)?;
+            self.answer(answers)?;
+        }
+        Ok(())
     }
 
     fn warn_of_store(&self, what: &str, error: &StoreError) {
