@@ -8,7 +8,7 @@ RECONNECTS ?= 1000
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test lint pets reconnects screenshots audit clean
+.PHONY: help demo test lint pets latency reconnects screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,3 +28,22 @@ lint: ## Formatting, clippy, and the rules on dependencies
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/deny.sh
+
+pets: ## Recall and precision on the whole PETS film, against its ground truth in TEST_DATA
+	@scripts/setup.sh test
+	cargo run --release -p edge-agent --example pets
+
+latency: ## From camera to browser, over 100 events; and what the programs use meanwhile
+	@scripts/setup.sh test
+	cargo build --release --bins
+	target/release/latency
+
+reconnects: ## Force RECONNECTS=1000 reconnects of a camera; memory and descriptors must stay flat
+	@scripts/setup.sh test
+	cargo build --release --bins
+	target/release/reconnects --count $(RECONNECTS)
+
+screenshots: ## Pictures of every page, phone and desktop, both languages, into target/screenshots
+	@scripts/setup.sh test
+	cargo build --release --bins
+	target/release/screenshots

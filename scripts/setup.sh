@@ -13,7 +13,7 @@ build_packages=(
     build-essential pkg-config ca-certificates unzip python3 python3-pip
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-libav
+    gstreamer1.0-plugins-ugly gstreamer1.0-libav glib-networking
 )
 test_packages=(chromium chromium-driver fonts-noto-cjk chrony faketime procps)
 

@@ -110,6 +110,8 @@ async fn deliver(
     let mut options = MqttOptions::new(id.to_string(), "localhost", to.port());
     options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
     options.set_max_packet_size(Some(512 * 1024));
+    // Otherwise the client library reserves room for 65,535 messages, 13 MB, which would be counted here as ours.
+    options.set_outgoing_inflight_upper_limit(2 * IN_FLIGHT as u16);
     let (client, mut events) = AsyncClient::new(options, 2 * IN_FLIGHT);
     let receipts = Topic {
         device: id,

@@ -309,6 +309,3 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
-
-#[cfg(test)]
-mod tests;

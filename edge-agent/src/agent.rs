@@ -5,6 +5,8 @@
 
 mod cameras;
 mod commands;
+mod delivery;
+mod roster;
 mod view;
 mod watchdog;
 
@@ -14,17 +16,16 @@ use crate::config::Config;
 use crate::control::ControlServer;
 use crate::detect::{Detector, OnnxDetector};
 use crate::health::Health;
-use crate::identity::{Enrollment, Identity, SavedFloor};
+use crate::identity::{Identity, SavedFloor};
 use crate::media::{self, MediaWorker};
 use crate::ntp::NtpClock;
 use crate::sink::Sink;
 use crate::spool::{Spool, SpoolHandle, SpoolKeys};
 use crate::supervise::Supervisor;
-use crate::uplink::{TimeFloor, Uplink, UplinkParts};
+use crate::uplink::TimeFloor;
 use crate::vision::{CameraInput, Outlets, Vision};
 use anyhow::{Context, bail};
 use cameras::Cameras;
-use commands::Executor;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -41,8 +42,6 @@ pub use watchdog::notify_systemd;
 
 /// Changes of cameras that wait to be recorded; a camera keeps its newest one while there is no room.
 const CAMERA_CHANGES: usize = 64;
-/// How often a box that is not enrolled looks whether it is now.
-const ENROLLMENT_POLL: Duration = Duration::from_secs(2);
 /// How long a stopping unit is waited for; one that hangs is left behind.
 const THREAD_PATIENCE: Duration = Duration::from_secs(3);
 /// The uplink offers for five seconds what fits into them.
@@ -124,6 +123,10 @@ impl Agent {
             ring_bytes: DEFAULT_RING_BYTES,
         };
         let cameras = Cameras::start(&config.cameras, &deps);
+        for record in cameras.failure_records(&time) {
+            spool.put_durable(record).await?;
+        }
+        roster::tell_removals(&data_dir, &config.cameras, &spool, &time).await?;
         let inputs = cameras
             .slots()
             .into_iter()
@@ -163,7 +166,7 @@ impl Agent {
         let media_stage = start_media(media_worker, &health, &time)?;
         let uplink_stop = CancellationToken::new();
         let uplink = TaskStage {
-            tasks: vec![tokio::spawn(deliver(
+            tasks: vec![tokio::spawn(delivery::deliver(
                 config.clone(),
                 view.clone(),
                 floor.clone(),
@@ -397,80 +400,6 @@ fn start_control(supervisor: &Supervisor, server: ControlServer, view: Arc<View>
             Ok::<(), Infallible>(())
         }
     })
-}
-
-/// Delivers as soon as the box is enrolled, which may be now or long after the start.
-async fn deliver(config: Config, view: Arc<View>, floor: TimeFloor, stop: CancellationToken) {
-    if !config.uplink.enabled {
-        view.set_delivery(Delivery::Disabled);
-        return;
-    }
-    let mut complaint = String::new();
-    loop {
-        match try_to_deliver(&config, &view, &floor, &stop) {
-            Ok(Some((uplink, orders))) => {
-                complaint.clear();
-                let executor = Executor {
-                    vision: view.vision.clone(),
-                    spool: view.spool.clone(),
-                    time: view.time.clone(),
-                };
-                tokio::join!(uplink.join(), executor.run(orders, stop.clone()));
-                return;
-            }
-            Ok(None) => view.set_delivery(Delivery::NotEnrolled),
-            Err(error) => {
-                let why = format!("{error:#}");
-                if why != complaint {
-                    tracing::error!("nothing can be delivered: {why}");
-                    complaint.clone_from(&why);
-                }
-                view.set_delivery(Delivery::Unusable(why));
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(ENROLLMENT_POLL) => {}
-        }
-    }
-}
-
-type Orders = mpsc::Receiver<wire::command::Command>;
-
-/// `None` while the box is not enrolled.
-fn try_to_deliver(
-    config: &Config,
-    view: &Arc<View>,
-    floor: &TimeFloor,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<(Uplink, Orders)>> {
-    let Some(enrollment) = Enrollment::load(&config.device.data_dir)? else {
-        return Ok(None);
-    };
-    let report = view::enrollment_report(&enrollment);
-    tracing::info!(
-        "enrolled at {} / {}: delivering to {}",
-        report.contract,
-        report.site,
-        report.receiver
-    );
-    let source = view.clone();
-    let (uplink, orders) = Uplink::start(UplinkParts {
-        spool: view.spool.clone(),
-        device_id: view.device,
-        enrollment,
-        config: config.uplink.clone(),
-        heartbeat: Arc::new(move |carriage| source.heartbeat(carriage)),
-        time: view.time.clone(),
-        floor: floor.clone(),
-        health: view.health.clone(),
-        stop: stop.clone(),
-    })?;
-    view.set_delivery(Delivery::Running {
-        watch: uplink.watch(),
-        enrollment: report,
-    });
-    Ok(Some((uplink, orders)))
 }
 
 /// Until the last camera is gone.

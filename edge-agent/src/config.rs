@@ -4,7 +4,7 @@
 //! the remedy. Every key has its unit in its name and a default that runs, so that a file may hold nothing but
 //! its cameras. Secrets never show in `Debug`.
 //!
-//! The types here are plain. [`load`] reads a file into them and keeps track of where everything stands in it;
+//! The types here are plain. [`load()`] reads a file into them and keeps track of where everything stands in it;
 //! [`rules`] says what a value may be; a [`problem::ConfigError`] names every mistake at once.
 
 mod document;

@@ -22,12 +22,14 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
     #[error("{0}; copy it again from where it was issued")]
-    Code(#[from] ClaimCodeError),
+    Code(ClaimCodeError),
     #[error("\"{url}\" is not the address of a receiver: {reason}; write --url https://host:port")]
     Address { url: String, reason: String },
     #[error("this box is enrolled already, at {contract} / {site}; to enroll it anew, say --again")]
     AlreadyEnrolled { contract: String, site: String },
-    #[error("the receiver does not know this claim code; ask for a new one")]
+    #[error(
+        "unknown claim code: this receiver did not issue it, or has withdrawn it; ask for a new one"
+    )]
     UnknownCode,
     #[error("this claim code was used already; each is good for one box: ask for a new one")]
     UsedCode,
@@ -37,6 +39,10 @@ pub enum EnrollError {
         "{url} is not the receiver that issued the code, and nothing was told to it; check --url, or ask for a new code"
     )]
     OtherReceiver { url: Url },
+    #[error(
+        "the receiver at {url} cannot be reached ({detail}); check --url and the network, and that the receiver runs"
+    )]
+    Unreachable { url: String, detail: String },
     #[error(transparent)]
     Https(HttpsError),
     #[error(transparent)]
@@ -56,14 +62,23 @@ impl Kind for EnrollError {
             EnrollError::Identity(error) => error.kind(),
             EnrollError::Tls(error) => error.kind(),
             EnrollError::Key(_) => ErrorKind::Bug,
-            EnrollError::Answer(_) => ErrorKind::Transient,
+            EnrollError::Answer(_) | EnrollError::Unreachable { .. } => ErrorKind::Transient,
             _ => ErrorKind::Config,
         }
     }
 }
 
+impl From<ClaimCodeError> for EnrollError {
+    fn from(error: ClaimCodeError) -> Self {
+        EnrollError::Code(error)
+    }
+}
+
 impl From<HttpsError> for EnrollError {
     fn from(error: HttpsError) -> Self {
+        if let HttpsError::Unreachable { url, detail, .. } = error {
+            return EnrollError::Unreachable { url, detail };
+        }
         match error.code() {
             "claim_unknown" => EnrollError::UnknownCode,
             "claim_used" => EnrollError::UsedCode,
@@ -188,4 +203,81 @@ fn accept(
         contract_name: response.contract_name,
         site_name: response.site_name,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{SanType, SigningKey};
+    use uuid::Uuid;
+    use wire::UtcMicros;
+    use wire::enroll::device_uri;
+
+    const DEVICE: DeviceId = DeviceId(Uuid::from_u128(7));
+
+    /// What a receiver that knows its trade would answer to `key`, for the device `named`.
+    fn answer(key: &impl SigningKey, named: DeviceId) -> EnrollResponse {
+        let mut params = CertificateParams::default();
+        let uri = device_uri(named).try_into().expect("ASCII");
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        let certificate = params.self_signed(key).expect("signed");
+        EnrollResponse {
+            certificate_pem: certificate.pem(),
+            ca_pem: "ca".into(),
+            device_url: "https://receiver.example:8444".into(),
+            mqtt_host: "receiver.example".into(),
+            mqtt_port: 8883,
+            command_key: wire::SigningKey::from_seed([1; 32]).verifying_key(),
+            contract_name: "契約".into(),
+            site_name: "本店".into(),
+            receiver_time_us: UtcMicros(1),
+        }
+    }
+
+    fn key() -> KeyPair {
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("generated")
+    }
+
+    #[test]
+    fn only_a_certificate_for_this_device_and_key_is_kept() {
+        let ours = key();
+        let kept = accept(answer(&ours, DEVICE), &ours, DEVICE).expect("fits");
+        assert_eq!(kept.device_url.as_str(), "https://receiver.example:8444/");
+        assert_eq!(kept.tls_key_pem, ours.serialize_pem());
+
+        let other_key = answer(&key(), DEVICE);
+        let other_device = answer(&ours, DeviceId(Uuid::from_u128(8)));
+        let mut no_certificate = answer(&ours, DEVICE);
+        no_certificate.certificate_pem = "x".into();
+        let mut no_address = answer(&ours, DEVICE);
+        no_address.device_url = "mqtt://x".into();
+        for wrong in [other_key, other_device, no_certificate, no_address] {
+            let refused = accept(wrong, &ours, DEVICE).expect_err("refused");
+            assert!(matches!(refused, EnrollError::Answer(_)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_request_is_one_that_a_receiver_can_read() {
+        let key = key();
+        let pem = signing_request(&key, DEVICE).expect("made");
+        let read = rcgen::CertificateSigningRequestParams::from_pem(&pem).expect("readable");
+        assert_eq!(read.public_key.der_bytes(), key.der_bytes());
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let refused = |code: &str| {
+            EnrollError::from(HttpsError::Refused {
+                doing: "enroll",
+                status: 403,
+                code: code.into(),
+                message: "no".into(),
+            })
+        };
+        assert!(matches!(refused("claim_unknown"), EnrollError::UnknownCode));
+        assert!(matches!(refused("claim_used"), EnrollError::UsedCode));
+        assert!(matches!(refused("claim_expired"), EnrollError::ExpiredCode));
+        assert!(matches!(refused("busy"), EnrollError::Https(_)));
+    }
 }

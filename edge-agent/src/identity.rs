@@ -1,11 +1,11 @@
 //! Who this device is: its id and keys, made here and never leaving it, and what enrollment added.
 
-mod files;
 mod floor;
 
 pub use floor::{SavedFloor, build_time};
 
 use crate::error::{ErrorKind, Kind};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -187,7 +187,8 @@ fn write_json(
 ) -> Result<(), IdentityError> {
     let folder = Identity::folder(data_dir);
     let json = serde_json::to_vec_pretty(value).expect("identities hold only what JSON can say");
-    write(&folder, name, &json).map_err(|cause| IdentityError::Io {
+    let written = files::secret_folder(&folder).and_then(|()| write(&folder, name, &json));
+    written.map_err(|cause| IdentityError::Io {
         path: folder.join(name),
         what: "written",
         cause,

@@ -1,7 +1,8 @@
 //! The command line of the agent: parse, install logging, dispatch, exit code.
 
 use clap::{Parser, Subcommand};
-use edge_agent::{cmd, telemetry};
+use edge_agent::cmd;
+use edge_agent::telemetry::{self, Talk};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +36,11 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = telemetry::init(cli.log.as_deref()).and_then(|()| match cli.verb {
+    let talk = match cli.verb {
+        Verb::Run(_) => Talk::Service,
+        _ => Talk::Command,
+    };
+    let outcome = telemetry::init(cli.log.as_deref(), talk).and_then(|()| match cli.verb {
         Verb::Run(args) => cmd::run::run(&args, &cli.config),
         Verb::Check(args) => cmd::check::run(&args, &cli.config),
         Verb::Enroll(args) => cmd::enroll::run(&args, &cli.config),

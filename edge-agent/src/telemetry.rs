@@ -3,21 +3,39 @@
 
 use anyhow::Context;
 use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What is logged when nobody says otherwise: our state changes, and other crates' warnings.
-const DEFAULT_FILTER: &str = "warn,edge_agent=info";
-/// Names the filter where `--log` is not given.
-pub const FILTER_VARIABLE: &str = "EDGE_AGENT_LOG";
+/// Name the filter where `--log` is not given; the first that is set counts.
+pub const FILTER_VARIABLES: [&str; 2] = ["EDGE_AGENT_LOG", "RUST_LOG"];
+
+/// What is logged when nobody says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// Our state changes, and other crates' warnings.
+    Service,
+    /// Nothing: the command itself says what there is to say.
+    Command,
+}
+
+impl Talk {
+    fn filter(self) -> &'static str {
+        match self {
+            Talk::Service => "warn,edge_agent=info",
+            Talk::Command => "off",
+        }
+    }
+}
 
 /// Installs logging for this process. `filter` is `--log`: a level, or `target=level` pairs.
-pub fn init(filter: Option<&str>) -> anyhow::Result<()> {
-    let from_environment = std::env::var(FILTER_VARIABLE).ok();
+pub fn init(filter: Option<&str>, talk: Talk) -> anyhow::Result<()> {
+    let from_environment = FILTER_VARIABLES
+        .iter()
+        .filter(|_| talk == Talk::Service)
+        .find_map(|variable| std::env::var(variable).ok());
     let text = filter.or(from_environment.as_deref());
-    let filter = text.map_or(Ok(EnvFilter::new(DEFAULT_FILTER)), |text| {
+    let filter = text.map_or(Ok(EnvFilter::new(talk.filter())), |text| {
         EnvFilter::try_new(widen(text))
             .with_context(|| format!("cannot read the log filter \"{text}\"; try --log debug"))
     })?;
@@ -51,8 +69,8 @@ fn stderr_is_the_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };
-    std::fs::metadata("/dev/stderr")
-        .is_ok_and(|stderr| named == format!("{}:{}", stderr.dev(), stderr.ino()))
+    rustix::fs::fstat(std::io::stderr())
+        .is_ok_and(|stderr| named == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
 /// An address without user and password, readable even where it is no valid URL. Rather hides too much: a

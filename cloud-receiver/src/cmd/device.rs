@@ -5,7 +5,7 @@ use super::{Common, Setup, report, setup, site};
 use crate::clock::now;
 use crate::seal::random;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, CommandState, DeviceListing};
+use crate::store::{Administration, CommandState, DeviceListing, EpochDeliveries};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,6 +27,12 @@ pub(super) enum Verb {
     },
     /// List devices and their cameras.
     List,
+    /// What has arrived of a device, by epoch: holes and breaks are what is missing.
+    Deliveries {
+        /// Id of the device, the beginning of it, or the name of its site.
+        #[arg(long)]
+        device: String,
+    },
     /// Revoke a device: its sessions end, and nothing of it is taken in any more.
     Revoke {
         /// Id of the device, the beginning of it, or the name of its site.
@@ -61,6 +67,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
     match verb {
         Verb::Claim { site, valid_hours } => claim(common, &setup, &site, valid_hours).await?,
         Verb::List => list(common, &setup.store).await?,
+        Verb::Deliveries { device } => deliveries(common, &setup.store, &device).await?,
         Verb::Revoke { device } => revoke(common, &setup.store, &device).await?,
         Verb::Picture {
             device,
@@ -156,6 +163,35 @@ fn describe(device: &DeviceListing, at: UtcMicros) -> String {
     }
     for (id, name) in &device.cameras {
         text += &format!("\n    {id}  {name}");
+    }
+    text
+}
+
+async fn deliveries(common: &Common, store: &SqliteStore, wanted: &str) -> anyhow::Result<()> {
+    let device = by_name(store, wanted).await?.device;
+    let epochs = store.deliveries(device).await?;
+    let words: Vec<_> = epochs.iter().map(describe_epoch).collect();
+    let words = if words.is_empty() {
+        "Nothing of this device has arrived.".to_owned()
+    } else {
+        words.join("\n")
+    };
+    report(common, &epochs, &words)
+}
+
+fn describe_epoch(epoch: &EpochDeliveries) -> String {
+    let mut text = format!(
+        "epoch {}  {} records in {} batches",
+        epoch.epoch, epoch.records, epoch.batches
+    );
+    for hole in &epoch.holes {
+        text += &format!("  missing {}-{}", hole.first, hole.last);
+    }
+    if epoch.links_pending > 0 {
+        text += &format!("  {} batches wait for the one before", epoch.links_pending);
+    }
+    if epoch.links_broken > 0 {
+        text += &format!("  {} breaks in the chain", epoch.links_broken);
     }
     text
 }

@@ -129,7 +129,7 @@ fn drawn_box(words: &Words, picture: &PictureRef, object: &ObjectBox, own: bool)
     let text_y = if y >= size * 1.5 { y - size * 1.5 } else { y };
     let text_x = x.min(width - text_width).max(0.0);
     html! {
-        g class=(if own { "box own" } else { "box" }) {
+        g class=(if own { "box own" } else { "box" }) data-class=(object.class) {
             rect.halo x=(round(x)) y=(round(y)) width=(round(w)) height=(round(h)) fill="none" {}
             rect.line x=(round(x)) y=(round(y)) width=(round(w)) height=(round(h)) fill="none" {}
             rect.label-back x=(round(text_x)) y=(round(text_y)) width=(round(text_width)) height=(round(size * 1.5)) {}

@@ -5,7 +5,10 @@ use crate::seal::SecretKey;
 use async_trait::async_trait;
 use serde::Serialize;
 use wire::command::Command;
-use wire::{CameraId, CommandId, ContractId, DeviceId, Sha256, SiteId, UtcMicros, VerifyingKey};
+use wire::{
+    CameraId, CommandId, ContractId, DeviceId, Epoch, SeqRange, Sha256, SiteId, UtcMicros,
+    VerifyingKey,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContractRow {
@@ -36,6 +39,21 @@ pub struct DeviceListing {
     pub rejected: u64,
     /// Batches whose link to the one before is broken.
     pub broken_links: u64,
+}
+
+/// What has arrived of one epoch of a device, for the operator who asks whether anything is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EpochDeliveries {
+    pub epoch: Epoch,
+    /// When its first batch was stored, by the receiver's clock.
+    pub first_received_us: UtcMicros,
+    pub batches: u64,
+    pub records: u64,
+    /// Record numbers that are missing below the highest stored one.
+    pub holes: Vec<SeqRange>,
+    /// Batches whose predecessor has not arrived: something before them is missing.
+    pub links_pending: u64,
+    pub links_broken: u64,
 }
 
 /// What became of a command.
@@ -124,6 +142,8 @@ pub trait Administration: Send + Sync {
         expires: UtcMicros,
     ) -> Result<()>;
     async fn devices(&self) -> Result<Vec<DeviceListing>>;
+    /// Every epoch of a device, in order of arrival.
+    async fn deliveries(&self, device: DeviceId) -> Result<Vec<EpochDeliveries>>;
     /// `false`: it was revoked before.
     async fn revoke(&self, device: DeviceId, at: UtcMicros) -> Result<bool>;
     async fn add_command(&self, command: &Command) -> Result<()>;

@@ -9,7 +9,7 @@ pub mod sqlite;
 
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
-    Enrollments, NewDevice, Place, SiteRow,
+    Enrollments, EpochDeliveries, NewDevice, Place, SiteRow,
 };
 
 use async_trait::async_trait;

@@ -10,10 +10,12 @@ use crate::frame::Frame;
 use std::sync::{Arc, Mutex, MutexGuard};
 use wire::heartbeat::CameraReport;
 use wire::record::CameraStateRecord;
-use wire::{Body, CameraId, Record, UtcMicros};
+use wire::{Body, Record, UtcMicros};
 
-/// State of a camera that could not even be tried.
+/// State of a camera that could not even be tried, in this box's own words.
 const FAILED: &str = "failed";
+/// The same in the words that receivers know: state and reason.
+const UNREACHED: (&str, &str) = ("retrying", "connect");
 
 /// What became of one configured camera.
 #[derive(Debug)]
@@ -60,6 +62,26 @@ impl Cameras {
             .filter_map(|camera| match &camera.started {
                 Started::Watched(handle) => Some((camera.config.clone(), handle.slot.clone())),
                 Started::Disabled | Started::Failed(_) => None,
+            })
+            .collect()
+    }
+
+    /// A record of each camera that could not even be tried: the customer must see that it is dead.
+    pub(super) fn failure_records(&self, time: &TimeSource) -> Vec<Record> {
+        self.lock()
+            .iter()
+            .filter(|camera| matches!(camera.started, Started::Failed(_)))
+            .map(|camera| {
+                let body = Body::CameraState(CameraStateRecord {
+                    camera: camera.config.id,
+                    name: camera.config.name.clone(),
+                    state: UNREACHED.0.into(),
+                    reason: Some(UNREACHED.1.into()),
+                    width: None,
+                    height: None,
+                    codec: None,
+                });
+                Record::new(time.now(), body)
             })
             .collect()
     }
@@ -161,13 +183,15 @@ fn line(camera: &Camera) -> CameraLine {
 
 /// What the heartbeat says of a camera.
 pub(super) fn report(line: &CameraLine) -> CameraReport {
-    // "failed" is this box's own word: to the receiver such a camera cannot be connected to.
-    let has_failed = line.state == FAILED;
-    let own_or = |word: &str, own: Option<String>| if has_failed { Some(word.into()) } else { own };
+    let (state, reason) = if line.state == FAILED {
+        (UNREACHED.0.into(), Some(UNREACHED.1.into()))
+    } else {
+        (line.state.clone(), line.reason.clone())
+    };
     CameraReport {
         camera: line.camera,
-        state: own_or("retrying", Some(line.state.clone())).unwrap_or_default(),
-        reason: own_or("connect", line.reason.clone()),
+        state,
+        reason,
         since_us: line.since_us,
         frames_per_second_in: line.fps_in,
         frames_per_second_analysed: line.fps_analysed,

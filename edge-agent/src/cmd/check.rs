@@ -1,6 +1,6 @@
 //! `edge-agent check`: everything the agent needs, tried without starting it; one line each, and what to do.
 
-use crate::capture::{self, CameraState, CaptureDeps, Decoders, RetryPolicy};
+use crate::capture::{self, CameraState, CaptureDeps, Decoders, Reason, RetryPolicy};
 use crate::clock::{Clocks, RealClocks, TimeSource};
 use crate::config::{self, CameraConfig, Config};
 use crate::control;
@@ -100,7 +100,12 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
         super::block_on(check_receiver(&config, identity.as_ref(), &mut sheet))??;
     }
     if sheet.failed > 0 {
-        println!("\n{} to be put right", sheet.failed);
+        let things = if sheet.failed == 1 {
+            "thing has"
+        } else {
+            "things have"
+        };
+        println!("\n{} {things} to be put right", sheet.failed);
         return Ok(ExitCode::FAILURE);
     }
     println!("\nall is well");
@@ -282,7 +287,7 @@ fn judge_camera(
         ),
         CameraState::Retrying => {
             let why = status.last_error.unwrap_or_default();
-            let hint = if is_running {
+            let hint = if is_running && status.reason != Some(Reason::Auth) {
                 " (the running agent is connected too: some cameras allow one viewer)"
             } else {
                 ""
@@ -306,26 +311,34 @@ async fn check_clock(config: &Config, sheet: &mut Sheet) {
         .iter()
         .map(|server| ntp::ask(server, &clocks as &dyn Clocks, floor));
     let answers = futures::future::join_all(asked).await;
-    for (server, answer) in servers.iter().zip(&answers) {
-        let thing = format!("clock server {server}");
-        match answer {
-            Ok(answer) => sheet.ok(
-                &thing,
-                format!(
-                    "says {}, known to {:.1} ms",
-                    super::table::offset(answer.interval.offset_us),
-                    answer.interval.error_us as f64 / 1000.0
-                ),
-            ),
-            Err(unusable) => sheet.note(&thing, &unusable.detail),
-        }
-    }
     let intervals: Vec<_> = answers
         .iter()
         .flatten()
         .map(|answer| answer.interval)
         .collect();
-    match select::select(&intervals) {
+    let agreed = select::select(&intervals);
+    for (server, answer) in servers.iter().zip(&answers) {
+        let thing = format!("clock server {server}");
+        let interval = match answer {
+            Ok(answer) => answer.interval,
+            Err(unusable) => {
+                sheet.note(&thing, &unusable.detail);
+                continue;
+            }
+        };
+        let words = format!(
+            "says {}, known to {:.1} ms",
+            super::table::offset(interval.offset_us),
+            interval.error_us as f64 / 1000.0
+        );
+        match agreed {
+            Some(agreed) if !agreed.overlaps(interval) => {
+                sheet.note(&thing, format!("{words}; outvoted by the others"));
+            }
+            _ => sheet.ok(&thing, words),
+        }
+    }
+    match agreed {
         Some(agreed) => sheet.ok(
             "clock",
             format!("a majority agrees: this clock is off by {}", super::table::offset(agreed.offset_us)),

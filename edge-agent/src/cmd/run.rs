@@ -15,7 +15,7 @@ const STOP_BUDGET: Duration = Duration::from_secs(12);
 /// As a shell reports a program that a signal ended.
 const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
 
-/// Run the agent until SIGTERM or SIGINT. A second signal ends it at once.
+/// Run the agent until SIGTERM, SIGINT or SIGHUP. A second signal ends it at once.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -63,6 +63,8 @@ pub fn run(_args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal that started it was closed.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -70,6 +72,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -77,6 +80,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

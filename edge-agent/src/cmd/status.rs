@@ -94,7 +94,7 @@ fn summary(report: &StatusReport) -> Vec<Vec<String>> {
 fn uplink(report: &StatusReport) -> String {
     let line = &report.uplink;
     let mut text = format!(
-        "{} since {}",
+        "{} for {}",
         line.carriage,
         table::since(report.now_us, line.since_us)
     );
@@ -200,7 +200,7 @@ fn cameras(report: &StatusReport) -> String {
     let heading = [
         "CAMERA",
         "STATE",
-        "SINCE",
+        "FOR",
         "PICTURE",
         "IN/S",
         "DECODED/S",
@@ -220,9 +220,14 @@ fn cameras(report: &StatusReport) -> String {
         if let Some(error) = camera
             .last_error
             .as_ref()
-            .filter(|_| camera.state == "retrying")
+            .filter(|_| matches!(camera.state.as_str(), "retrying" | "failed"))
         {
-            let _ = writeln!(text, "{}: {error}", camera.name);
+            let name = if error.contains(&camera.name) {
+                String::new()
+            } else {
+                format!("{}: ", camera.name)
+            };
+            let _ = writeln!(text, "{name}{error}");
         }
     }
     text
@@ -265,7 +270,7 @@ fn camera_row(report: &StatusReport, camera: &CameraLine) -> Vec<String> {
 
 /// Only units that are not simply running: the rest would hide them.
 fn units(report: &StatusReport) -> String {
-    let mut rows = vec![["UNIT", "STATE", "SINCE", "WHY"].map(String::from).to_vec()];
+    let mut rows = vec![["UNIT", "STATE", "FOR", "WHY"].map(String::from).to_vec()];
     for (name, unit) in &report.units {
         // A camera's trouble stands in its own line.
         if unit.state == UnitState::Running || name.starts_with("cap-") {
@@ -302,11 +307,11 @@ mod tests {
 agent     0.1.0, up 1 h 02 min, model nanodet-g-416-int8
 device    00000000-0000-0000-0000-000000000001
 enrolled  no: events are kept here until `edge-agent enroll`
-uplink    not enrolled since 0 s
+uplink    not enrolled for 0 s
 spool     all delivered; 0 B of 0 B
 clock     unsynced: no clock servers are configured
 
-CAMERA    STATE    SINCE       PICTURE         IN/S  DECODED/S  ANALYSED/S  INFERENCE      EVENTS
+CAMERA    STATE    FOR         PICTURE         IN/S  DECODED/S  ANALYSED/S  INFERENCE      EVENTS
 正面入口  running  1 min 00 s  1920x1080 h264  15.0  15.0       5.0         32 ms, p95 40  12 (1 open)
 ";
         assert_eq!(render(&sample()), expected);

@@ -70,7 +70,8 @@ pub fn offset(us: i64) -> String {
     if magnitude < 10_000_000 {
         format!("{sign}{:.1} ms", magnitude as f64 / 1000.0)
     } else {
-        format!("{sign}{}", duration(Duration::from_micros(magnitude)))
+        let whole_seconds = Duration::from_secs(magnitude.saturating_add(500_000) / 1_000_000);
+        format!("{sign}{}", duration(whole_seconds))
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
             assert_eq!(bytes(count), expected);
         }
         assert_eq!(offset(-1_300), "-1.3 ms");
-        assert_eq!(offset(7_800_000_000), "+2 h 10 min");
+        assert_eq!(offset(7_799_999_600), "+2 h 10 min");
         assert_eq!(since(UtcMicros(5_000_000), UtcMicros(9_000_000)), "0 s");
     }
 }

@@ -17,6 +17,7 @@ pub struct Preprocessor {
     /// `[1, 3, H, W]` or `[1, H, W, 3]`, as the description says.
     tensor: Vec<f32>,
     plan: Option<Plan>,
+    mixed: [MixedRow; 2],
 }
 
 /// Pixels of the input for one pixel of the picture, by axis: boxes are divided by it to get back.
@@ -52,6 +53,7 @@ impl Preprocessor {
             input,
             tensor,
             plan: None,
+            mixed: Default::default(),
         }
     }
 
@@ -65,72 +67,47 @@ impl Preprocessor {
                 Plan::new(&self.input, wanted)
             }
         };
-        match frame.format {
-            PixelFormat::I420 => self.sample_i420(frame, &plan),
-            PixelFormat::Rgb => self.sample_rgb(frame, &plan),
+        for mixed in &mut self.mixed {
+            mixed.row = None;
         }
+        self.sample(frame, &plan);
         let scale = plan.scale;
         self.plan = Some(plan);
         (&self.tensor, scale)
     }
 
-    fn sample_i420(&mut self, frame: &Frame, plan: &Plan) {
-        let convert = YuvToRgb::new(frame.color);
-        let (full, half) = (frame.width as usize, frame.width.div_ceil(2) as usize);
+    /// Writes the picture's rows into the tensor. Rows of the frame are mixed across first, which two neighbouring rows
+    /// of the input may share, and then down.
+    fn sample(&mut self, frame: &Frame, plan: &Plan) {
+        let mut mixed = std::mem::take(&mut self.mixed);
         for (y, down) in plan.rows.iter().enumerate() {
-            // A chroma sample stands for its four luma pixels: this is how the pictures are made that networks are
-            // measured with.
-            let planes = |row: usize| {
-                let chroma = row / 2;
-                (
-                    frame.row(0, row, full),
-                    frame.row(1, chroma, half),
-                    frame.row(2, chroma, half),
-                )
-            };
-            let (above, below) = (planes(down.first), planes(down.second));
-            let pixel = |(luma, u, v): (&[u8], &[u8], &[u8]), x: usize| {
-                convert.levels(luma[x], u[x / 2], v[x / 2])
-            };
-            let pixels = plan.columns.iter().map(|across| {
-                blend(
-                    *across,
-                    down.weight,
-                    [pixel(above, across.first), pixel(above, across.second)],
-                    [pixel(below, across.first), pixel(below, across.second)],
-                )
-            });
-            self.write_row(y, pixels);
+            // What was below may be above now.
+            if mixed[0].row != Some(down.first) {
+                mixed.swap(0, 1);
+            }
+            for (mixed, row) in mixed.iter_mut().zip([down.first, down.second]) {
+                if mixed.row != Some(row) {
+                    mixed.fill(frame, row, &plan.columns);
+                }
+            }
+            self.write_row(y, down.weight, &mixed);
         }
+        self.mixed = mixed;
     }
 
-    fn sample_rgb(&mut self, frame: &Frame, plan: &Plan) {
-        let len = frame.width as usize * 3;
-        for (y, down) in plan.rows.iter().enumerate() {
-            let above = frame.row(0, down.first, len);
-            let below = frame.row(0, down.second, len);
-            let pixel = |row: &[u8], x: usize| [row[x * 3], row[x * 3 + 1], row[x * 3 + 2]];
-            let pixels = plan.columns.iter().map(|across| {
-                blend(
-                    *across,
-                    down.weight,
-                    [pixel(above, across.first), pixel(above, across.second)],
-                    [pixel(below, across.first), pixel(below, across.second)],
-                )
-            });
-            self.write_row(y, pixels);
-        }
-    }
-
-    /// Normalises one row of red, green and blue levels into the tensor.
-    fn write_row(&mut self, y: usize, pixels: impl Iterator<Item = [u8; 3]>) {
+    /// Mixes two rows down and normalises the result into the tensor.
+    fn write_row(&mut self, y: usize, weight: i32, [above, below]: &[MixedRow; 2]) {
         let (offsets, step) = self.channels(y);
-        let (mean, inverse) = (self.input.mean, self.input.std.map(|std| 1.0 / std));
         let source = channel_sources(self.input.color_order);
-        for (x, rgb) in pixels.enumerate() {
-            for channel in 0..3 {
-                self.tensor[offsets[channel] + x * step] =
-                    (f32::from(rgb[source[channel]]) - mean[channel]) * inverse[channel];
+        for channel in 0..3 {
+            let (mean, inverse) = (self.input.mean[channel], 1.0 / self.input.std[channel]);
+            let above = &above.levels[source[channel]];
+            let below = &below.levels[source[channel]];
+            let out = self.tensor[offsets[channel]..].iter_mut().step_by(step);
+            for (out, (above, below)) in out.zip(above.iter().zip(below)) {
+                let above = ((WEIGHT_ONE - weight) * above) >> 16;
+                let below = (weight * below) >> 16;
+                *out = (((above + below + 2) >> 2) as f32 - mean) * inverse;
             }
         }
     }
@@ -226,18 +203,53 @@ fn taps(count: usize, source: usize) -> Vec<Tap> {
         .collect()
 }
 
-/// Two-way blend of four neighbouring pixels in the fixed-point steps of `cv::resize`.
-#[inline]
-fn blend(across: Tap, down_weight: i32, above: [[u8; 3]; 2], below: [[u8; 3]; 2]) -> [u8; 3] {
-    let mix = |[first, second]: [[u8; 3]; 2], channel: usize| {
-        i32::from(first[channel]) * (WEIGHT_ONE - across.weight)
-            + i32::from(second[channel]) * across.weight
-    };
-    [0, 1, 2].map(|channel| {
-        let above = ((WEIGHT_ONE - down_weight) * (mix(above, channel) >> 4)) >> 16;
-        let below = (down_weight * (mix(below, channel) >> 4)) >> 16;
-        ((above + below + 2) >> 2) as u8
-    })
+/// One row of a frame, mixed across at the input's columns: red, green and blue, in 1/128 of a level (the fixed-point
+/// steps of `cv::resize`).
+#[derive(Debug, Default)]
+struct MixedRow {
+    row: Option<usize>,
+    levels: [Vec<i32>; 3],
+}
+
+impl MixedRow {
+    fn fill(&mut self, frame: &Frame, row: usize, columns: &[Tap]) {
+        self.row = Some(row);
+        let width = frame.width as usize;
+        match frame.format {
+            PixelFormat::I420 => {
+                let convert = YuvToRgb::new(frame.color);
+                // A chroma sample stands for its four luma pixels: this is how the pictures are made that networks are
+                // measured with.
+                let luma = frame.row(0, row, width);
+                let u = frame.row(1, row / 2, width.div_ceil(2));
+                let v = frame.row(2, row / 2, width.div_ceil(2));
+                self.mix(columns, |x| convert.levels(luma[x], u[x / 2], v[x / 2]));
+            }
+            PixelFormat::Rgb => {
+                let pixels = frame.row(0, row, width * 3);
+                self.mix(columns, |x| {
+                    [pixels[x * 3], pixels[x * 3 + 1], pixels[x * 3 + 2]]
+                });
+            }
+        }
+    }
+
+    #[inline]
+    fn mix(&mut self, columns: &[Tap], pixel: impl Fn(usize) -> [u8; 3]) {
+        for levels in &mut self.levels {
+            levels.resize(columns.len(), 0);
+        }
+        let [red, green, blue] = &mut self.levels;
+        let out = red.iter_mut().zip(green).zip(blue);
+        for (across, ((red, green), blue)) in columns.iter().zip(out) {
+            let (first, second) = (pixel(across.first), pixel(across.second));
+            let mix = |channel: usize| {
+                let first = i32::from(first[channel]) * (WEIGHT_ONE - across.weight);
+                (first + i32::from(second[channel]) * across.weight) >> 4
+            };
+            (*red, *green, *blue) = (mix(0), mix(1), mix(2));
+        }
+    }
 }
 
 /// Which of red, green, blue goes into each channel of the tensor.

@@ -1,3 +1,5 @@
+//! Rules tried on scripted tracks: what opens, what is told when, what closes.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use wire::{BootId, ClockStamp};

@@ -3,7 +3,7 @@
 //!
 //! What may raise it is decided where receivers are verified; here it is only kept, and never goes back.
 
-use super::files;
+use crate::files;
 use std::path::{Path, PathBuf};
 use wire::UtcMicros;
 

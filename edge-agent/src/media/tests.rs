@@ -1,3 +1,5 @@
+//! Masks, JPEG and the queue tried with a list in place of the spool.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::health::Health;

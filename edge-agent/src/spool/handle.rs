@@ -5,7 +5,8 @@ use crate::sink::{Sink, SinkError};
 use crate::spool::blob::BlobDir;
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Refused};
-use crate::spool::outbox::{Author, BalanceLine, entry_line};
+use crate::spool::outbox::{Author, entry_line};
+use crate::spool::reads::BalanceLine;
 use crate::spool::shared::{Shared, SpoolStats};
 use crate::spool::tally::{Line, Losses, Reason, Span};
 use crate::spool::writer::{BlobEnd, Done, Entry, NewBlob, Request};
@@ -141,6 +142,12 @@ impl SpoolHandle {
 
     pub fn stats(&self) -> SpoolStats {
         self.shared.stats()
+    }
+
+    /// Every record put so far is committed and settled.
+    pub fn is_drained(&self) -> bool {
+        // In this order: what leaves the inbox stands in the figures before the thread comes for more.
+        self.inbox.is_idle() && self.stats().pending_records == 0
     }
 
     /// The counters of every camera, class and hour.

@@ -33,6 +33,8 @@ struct State {
     requests: VecDeque<Request>,
     /// What was turned away because the disk did not keep up; becomes gap records once it does.
     losses: Losses,
+    /// Taken and perhaps not committed yet: until the thread comes for more.
+    in_hand: usize,
     closing: bool,
     stopped: bool,
 }
@@ -102,12 +104,14 @@ impl Inbox {
 
     /// Waits for work, at most `timeout`; takes all requests and the records of one batch.
     pub(super) fn take(&self, timeout: Duration) -> Work {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.in_hand = 0;
         let (mut state, _) = self
             .filled
             .wait_timeout_while(state, timeout, |state| state.is_idle())
             .expect(NO_PANIC_UNDER_LOCK);
         let entries = take_batch(&mut state.entries);
+        state.in_hand = entries.len();
         self.emptied.notify_all();
         Work {
             entries,
@@ -117,8 +121,15 @@ impl Inbox {
         }
     }
 
+    /// Records that wait for a commit.
     pub(super) fn len(&self) -> usize {
         self.lock().entries.len()
+    }
+
+    /// Neither waits a record for a commit nor is one in the thread's hand.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.entries.is_empty() && state.in_hand == 0
     }
 
     pub(super) fn close(&self) {

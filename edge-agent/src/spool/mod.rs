@@ -19,6 +19,7 @@ mod inbox;
 mod migrate;
 mod outbox;
 pub mod quota;
+mod reads;
 mod seal;
 mod shared;
 mod tally;
@@ -28,7 +29,7 @@ mod writer;
 
 pub use error::SpoolError;
 pub use handle::{Lane, LeasedBatch, LeasedBlob, SpoolHandle};
-pub use outbox::BalanceLine;
+pub use reads::BalanceLine;
 pub use shared::SpoolStats;
 
 use crate::clock::TimeSource;
@@ -95,9 +96,9 @@ impl Spool {
         blob::sync_dir(dir)?;
         let missing = sweep(&connection, &blobs)?;
         let epoch = Epoch(rand::random());
-        let chain = outbox::begin_epoch(&connection, epoch, now)
+        let chain = reads::begin_epoch(&connection, epoch, now)
             .map_err(SpoolError::database("begin an epoch"))?;
-        let usage = outbox::usage(&connection).map_err(SpoolError::database("sum up"))?;
+        let usage = reads::usage(&connection).map_err(SpoolError::database("sum up"))?;
 
         let inbox = Inbox::new();
         let shared = Arc::new(Shared::new());
@@ -157,7 +158,7 @@ fn open_or_set_aside(
 
 /// Files and rows agree after this. Returns the blobs whose file is gone.
 fn sweep(connection: &Connection, blobs: &BlobDir) -> Result<Vec<wire::Sha256>, SpoolError> {
-    let named = outbox::blob_files(connection).map_err(SpoolError::database("list blobs"))?;
+    let named = reads::blob_files(connection).map_err(SpoolError::database("list blobs"))?;
     let sweep = blobs.sweep(&named)?;
     if sweep.orphans > 0 {
         let orphans = sweep.orphans;
@@ -168,7 +169,7 @@ fn sweep(connection: &Connection, blobs: &BlobDir) -> Result<Vec<wire::Sha256>, 
     }
     let mut missing = Vec::new();
     for file in &sweep.missing {
-        let sha256 = outbox::blob_of_file(connection, file)
+        let sha256 = reads::blob_of_file(connection, file)
             .map_err(SpoolError::database("look for a blob"))?;
         missing.extend(sha256);
     }

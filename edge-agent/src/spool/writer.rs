@@ -11,8 +11,9 @@ use crate::spool::blob::{BlobDir, StoredFile};
 use crate::spool::database::{self, Layout};
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Work};
-use crate::spool::outbox::{self, Application, Applied, Author, BalanceLine, Chain, Usage};
+use crate::spool::outbox::{self, Application, Applied, Author, Chain, Usage};
 use crate::spool::quota::{self, Excess, Limits};
+use crate::spool::reads::{self, BalanceLine};
 use crate::spool::seal::Item;
 use crate::spool::shared::Shared;
 use crate::spool::tally::{Line, Losses, Reason, Span};
@@ -325,16 +326,16 @@ impl Writer {
     fn commit(&mut self, turn: &Turn) -> Result<Applied, Fatal> {
         let mut gave_up_at = None;
         loop {
-            let (error, landed) = match self.attempt(turn) {
+            let Failed { error, landed } = match self.attempt(turn) {
                 Ok(applied) => return Ok(applied),
                 Err(failed) => failed,
             };
             self.report_failure(&error);
             if self.reopen()?
-                && let Some((number, applied)) = landed
-                && self.turn_number() == Some(number)
+                && let Some(landed) = landed
+                && self.turn_number() == Some(landed.0)
             {
-                return Ok(applied);
+                return Ok(landed.1);
             }
             if self.inbox.is_closing() {
                 let give_up_at = *gave_up_at.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
@@ -350,28 +351,27 @@ impl Writer {
     }
 
     /// One try. The error carries what would be true if the commit landed in spite of it.
-    #[allow(clippy::type_complexity)]
-    fn attempt(&mut self, turn: &Turn) -> Result<Applied, (SpoolError, Option<(i64, Applied)>)> {
+    fn attempt(&mut self, turn: &Turn) -> Result<Applied, Failed> {
         let limits = self.limits;
         let free = free_bytes(&self.layout);
         let excess = |used| -> Excess { quota::excess(limits, used, free) };
         let Some(connection) = &mut self.connection else {
-            return Err((SpoolError::Stopped, None));
+            return Err(SpoolError::Stopped.into());
         };
         let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        let transaction = begun.map_err(|source| (SpoolError::database("begin")(source), None))?;
+        let transaction = begun.map_err(SpoolError::database("begin"))?;
         let now = self.time.now();
         let applied = Application::new(&transaction, &self.author, now, self.chain, self.usage)
             .run(turn, excess)
-            .map_err(|source| (SpoolError::database("write records")(source), None))?;
-        let number = outbox::turn_number(&transaction)
-            .map_err(|source| (SpoolError::database("count the commit")(source), None))?;
+            .map_err(SpoolError::database("write records"))?;
+        let number =
+            reads::turn_number(&transaction).map_err(SpoolError::database("count the commit"))?;
         match transaction.commit() {
             Ok(()) => Ok(applied),
-            Err(source) => Err((
-                SpoolError::database("commit")(source),
-                Some((number, applied)),
-            )),
+            Err(source) => Err(Failed {
+                error: SpoolError::database("commit")(source),
+                landed: Some(Box::new((number, applied))),
+            }),
         }
     }
 
@@ -406,7 +406,7 @@ impl Writer {
         self.blobs = BlobDir::open(self.layout.blobs())?;
         let connection = database::open(&self.layout, self.author.device, now)?;
         let head = self.chain.head;
-        let begun = outbox::begin_epoch(&connection, self.chain.epoch, now)
+        let begun = reads::begin_epoch(&connection, self.chain.epoch, now)
             .map_err(SpoolError::database("begin an epoch"))?;
         // Same run of the agent, same epoch: numbers and chain go on where they stood.
         self.chain = Chain {
@@ -424,7 +424,7 @@ impl Writer {
     fn turn_number(&self) -> Option<i64> {
         self.connection
             .as_ref()
-            .and_then(|connection| outbox::turn_number(connection).ok())
+            .and_then(|connection| reads::turn_number(connection).ok())
     }
 
     fn report_failure(&self, error: &SpoolError) {
@@ -459,7 +459,7 @@ impl Writer {
                 self.shared.blobs_ready.notify_one();
             }
             Request::Balance(answer) => {
-                let balance = self.read("read the balance", outbox::balance);
+                let balance = self.read("read the balance", reads::balance);
                 drop(answer.send(balance));
             }
             Request::Settle(_)
@@ -472,7 +472,7 @@ impl Writer {
 
     fn begin_session(&mut self) -> Result<(), Fatal> {
         let (backlog_batch, backlog_blob) = self
-            .read("read the newest ids", outbox::newest_ids)
+            .read("read the newest ids", reads::newest_ids)
             .unwrap_or((i64::MAX, i64::MAX));
         self.leases = Leases {
             backlog_batch,
@@ -497,7 +497,7 @@ impl Writer {
         let (after, up_to) = lane.range(self.leases.backlog_batch);
         let is_leased = |id| self.leases.batches.contains_key(&id);
         let stored = self.read("lease batches", |connection| {
-            outbox::next_batches(connection, after, up_to, limit, is_leased)
+            reads::next_batches(connection, after, up_to, limit, is_leased)
         })?;
         let ends = self.time.clocks().boottime() + LEASE;
         let mut leased = Vec::with_capacity(stored.len());
@@ -550,7 +550,7 @@ impl Writer {
         let (after, up_to) = lane.range(self.leases.backlog_blob);
         let is_leased = |id| self.leases.blobs.contains_key(&id);
         let stored = self.read("lease a blob", |connection| {
-            outbox::next_blob(connection, after, up_to, is_leased)
+            reads::next_blob(connection, after, up_to, is_leased)
         })?;
         Ok(stored.map(|blob| {
             let ends = self.time.clocks().boottime() + BLOB_LEASE;
@@ -560,7 +560,7 @@ impl Writer {
             LeasedBlob {
                 id: blob.id,
                 sha256: blob.sha256,
-                class: outbox::media_class(&blob.class),
+                class: reads::media_class(&blob.class),
                 bytes: blob.bytes,
                 content_type: blob.content_type,
                 file: blob.file,
@@ -571,7 +571,7 @@ impl Writer {
     /// Brings the figures that others read up to date and says that the thread lives.
     fn publish(&mut self) {
         let oldest = self
-            .read("read the oldest record", outbox::oldest_pending)
+            .read("read the oldest record", reads::oldest_pending)
             .ok()
             .flatten();
         let leased = self.leases.batches.len() as u64;
@@ -579,6 +579,22 @@ impl Writer {
         self.reporter.queue_length(self.inbox.len() as u64);
         if self.connection.is_some() {
             self.reporter.progressed(self.time.now().captured_at_us);
+        }
+    }
+}
+
+/// A commit that failed; `landed` is what is true if it is on disk in spite of the error, by its turn number.
+#[derive(Debug)]
+struct Failed {
+    error: SpoolError,
+    landed: Option<Box<(i64, Applied)>>,
+}
+
+impl From<SpoolError> for Failed {
+    fn from(error: SpoolError) -> Self {
+        Self {
+            error,
+            landed: None,
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The tracker tried on scripted walks: crossings, occlusions, standstill.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use std::collections::BTreeSet;

@@ -304,7 +304,7 @@ impl<'a> Session<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.outstanding.is_empty() && self.courier.spool.stats().pending_records == 0
+        self.outstanding.is_empty() && self.courier.spool.is_drained()
     }
 
     async fn fill(&mut self) {

@@ -220,6 +220,8 @@ fn of_tls(error: &rustls::Error) -> Option<TlsVerdict> {
             | Alert::CertificateUnknown
             | Alert::CertificateRequired
             | Alert::BadCertificate
+            // A CA of the same name that did not sign it.
+            | Alert::DecryptError
             | Alert::UnknownCA
             | Alert::AccessDenied,
         ) => Some(TlsVerdict::DeviceRefused),

@@ -1,3 +1,5 @@
+//! The worker loop tried with scripted detections and simulated clocks.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::clock::SimClocks;

@@ -17,6 +17,11 @@ use wire::DeviceId;
 /// A peer that does not finish sending a request's head by then is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Requests at the same time on one HTTP/2 connection, and what each may send before it is read. Together they fit
+/// the connection's window: an upload that waits its turn, unread, never blocks one that has it.
+const STREAMS: u32 = 32;
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+
 /// Who is at the other end; every request carries it as an extension.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
@@ -47,7 +52,10 @@ pub async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) 
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20));
+        .keep_alive_interval(Duration::from_secs(20))
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(STREAMS * STREAM_WINDOW_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(accepted.stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,17 +1,20 @@
 //! The operator's verbs and enrollment.
 
-use super::{SqliteStore, changes, damaged, id16, name_of_id, optional_time_at, time_at, uuid_at};
+use super::{
+    SqliteStore, changes, damaged, epoch_of, id16, name_of_id, optional_time_at, ranges, time_at,
+    uuid_at,
+};
 use crate::seal::Purpose;
 use crate::store::{
-    Administration, ClaimRefusal, CommandState, ContractRow, DeviceListing, Enrollments, NewDevice,
-    Place, Result, SiteRow, StoreError,
+    Administration, ClaimRefusal, CommandState, ContractRow, DeviceListing, Enrollments,
+    EpochDeliveries, NewDevice, Place, Result, SiteRow, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use std::sync::Arc;
 use uuid::Uuid;
 use wire::command::Command;
-use wire::{CameraId, CommandId, ContractId, DeviceId, Sha256, SiteId, UtcMicros};
+use wire::{CameraId, CommandId, ContractId, DeviceId, Receipt, Sha256, SiteId, UtcMicros};
 
 #[async_trait]
 impl Enrollments for SqliteStore {
@@ -75,6 +78,31 @@ fn enroll(
         (secret_hash.0, at.0, id16(device.device.0)),
     )?;
     Ok(Ok(place))
+}
+
+fn deliveries(connection: &Connection, device: DeviceId) -> Result<Vec<EpochDeliveries>> {
+    let mut statement = connection.prepare(
+        "select epoch, min(received_us), count(*), sum(last_seq - first_seq + 1),
+                sum(link = 0), sum(link = 2)
+         from batch where device = ?1 group by epoch order by min(no)",
+    )?;
+    let rows = statement.query_map([id16(device.0)], |row| {
+        Ok(EpochDeliveries {
+            epoch: epoch_of(row.get(0)?),
+            first_received_us: time_at(row, 1)?,
+            batches: row.get::<_, i64>(2)?.cast_unsigned(),
+            records: row.get::<_, i64>(3)?.cast_unsigned(),
+            holes: Vec::new(),
+            links_pending: row.get::<_, i64>(4)?.cast_unsigned(),
+            links_broken: row.get::<_, i64>(5)?.cast_unsigned(),
+        })
+    })?;
+    let mut epochs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    for epoch in &mut epochs {
+        let stored = ranges::stored(connection, device, epoch.epoch)?;
+        epoch.holes = Receipt::from_stored(epoch.epoch, &stored, UtcMicros(0)).holes;
+    }
+    Ok(epochs)
 }
 
 #[async_trait]
@@ -166,6 +194,11 @@ impl Administration for SqliteStore {
 
     async fn devices(&self) -> Result<Vec<DeviceListing>> {
         self.read(devices).await
+    }
+
+    async fn deliveries(&self, device: DeviceId) -> Result<Vec<EpochDeliveries>> {
+        self.read(move |connection| deliveries(connection, device))
+            .await
     }
 
     async fn revoke(&self, device: DeviceId, at: UtcMicros) -> Result<bool> {

@@ -11,6 +11,11 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql"
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// 64 MiB of WAL before it is copied into the database.
+const CHECKPOINT_PAGES: i64 = 16_384;
+/// Page cache of the write connection.
+const CACHE_KIB: i64 = 32 * 1024;
+
 /// SQLite before 3.51.3 can corrupt a database when the WAL is reset.
 const SQLITE_AT_LEAST: i32 = 3_051_003;
 
@@ -28,6 +33,9 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Deleted rows are overwritten: an erased contract leaves no traces in free pages.
     connection.pragma_update(None, "secure_delete", true)?;
+    // Index pages that many commits touch are written home once, and none is spilled in mid-commit.
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection, path)?;
     Ok(connection)

@@ -144,8 +144,10 @@ create view camera_now as
         select boot from camera_state where camera = k.id
         order by state_us desc, epoch desc, seq desc limit 1);
 
--- Events as their highest revision states them.
+-- Events as their highest revision states them. Rows are large and their ids random: so they lie in order of arrival
+-- (a rowid table), and a commit of many touches few pages.
 create table event (
+    no                 integer primary key,
     contract           blob    not null,
     id                 blob    not null check (length(id) = 16),
     device             blob    not null references device (id),
@@ -164,15 +166,16 @@ create table event (
     received_us        integer not null,          -- when its first record was stored
     batch              integer not null references batch (no), -- holds the highest revision
     sealed             blob    not null,          -- the record of the highest revision
-    primary key (contract, id)
-) strict, without rowid;
+    unique (contract, id)
+) strict;
 create index event_by_time   on event (contract, opened_us, id);         -- timeline, neighbours
 create index event_by_camera on event (contract, camera, opened_us, id); -- timeline of one camera, today's counts
 create index event_by_class  on event (contract, class, opened_us, id);  -- timeline of one class, classes seen
 create index event_by_boot   on event (device, boot) where synced = 0;   -- late clock correction
 
--- What blobs are, as signed records say.
+-- What blobs are, as signed records say. In order of arrival, as events are.
 create table media (
+    no                 integer primary key,
     device             blob    not null references device (id),
     epoch              integer not null,
     seq                integer not null,
@@ -192,8 +195,8 @@ create table media (
     synced             integer not null check (synced in (0, 1)),
     arrived            integer not null check (arrived in (0, 1)), -- whether its blob is here
     sealed             blob    not null,          -- the record
-    primary key (device, epoch, seq)
-) strict, without rowid;
+    unique (device, epoch, seq)
+) strict;
 create index media_by_sha256 on media (contract, sha256);                          -- serving; a blob arrives
 create index media_by_event  on media (contract, event, quality) where arrived = 1 and event is not null; -- snapshot
 create index media_by_camera on media (contract, camera, captured_us) where arrived = 1; -- latest picture

@@ -1,13 +1,13 @@
-//! Secret files that are there whole or not at all, after a power cut too: temporary file, fsync, rename, fsync of
-//! the folder. Folder 0700, files 0600, owned by whoever owns the folder above.
+//! Small files that are there whole or not at all, after a power cut too: temporary file, fsync, rename, fsync of
+//! the folder. Mode 0600, owned by whoever owns the folder.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
-/// Makes the folder if it is missing; takes group's and others' rights away if it has any.
-pub(super) fn secret_folder(folder: &Path) -> io::Result<()> {
+/// Makes the folder, 0700, if it is missing; takes group's and others' rights away if it has any.
+pub(crate) fn secret_folder(folder: &Path) -> io::Result<()> {
     if !folder.is_dir() {
         DirBuilder::new()
             .recursive(true)
@@ -22,12 +22,12 @@ pub(super) fn secret_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Replaces `folder/name`, durably, or leaves it as it was.
-pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     place(folder, name, bytes, |from, to| std::fs::rename(from, to))
 }
 
 /// As [`write`], but the first of two who do it at once wins: `AlreadyExists` for the other.
-pub(super) fn write_once(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_once(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     place(folder, name, bytes, |from, to| {
         std::fs::hard_link(from, to)?;
         std::fs::remove_file(from)
@@ -40,7 +40,6 @@ fn place(
     bytes: &[u8],
     into_place: impl FnOnce(&Path, &Path) -> io::Result<()>,
 ) -> io::Result<()> {
-    secret_folder(folder)?;
     let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
     let outcome = write_new(&temporary, bytes)
         .and_then(|()| into_place(&temporary, &folder.join(name)))
@@ -89,6 +88,7 @@ mod tests {
     fn files_are_secret_and_replaced_whole() {
         let data = tempfile::tempdir().expect("temp dir");
         let folder = data.path().join("identity");
+        secret_folder(&folder).expect("made");
         write(&folder, "key", b"one").expect("first");
         write(&folder, "key", b"two").expect("second");
         assert_eq!(std::fs::read(folder.join("key")).expect("read"), b"two");

@@ -1,0 +1,94 @@
+//! Starts the uplink once the box is enrolled, which may be now or long after the agent's start, and hands its
+//! commands to whoever carries them out.
+
+use super::commands::Executor;
+use super::view::{self, Delivery, View};
+use crate::config::Config;
+use crate::identity::Enrollment;
+use crate::uplink::{TimeFloor, Uplink, UplinkParts};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How often a box that is not enrolled looks whether it is now.
+const ENROLLMENT_POLL: Duration = Duration::from_secs(2);
+
+/// Until told to stop.
+pub(super) async fn deliver(
+    config: Config,
+    view: Arc<View>,
+    floor: TimeFloor,
+    stop: CancellationToken,
+) {
+    if !config.uplink.enabled {
+        view.set_delivery(Delivery::Disabled);
+        return;
+    }
+    let mut complaint = String::new();
+    loop {
+        match try_to_deliver(&config, &view, &floor, &stop) {
+            Ok(Some((uplink, orders))) => {
+                complaint.clear();
+                let executor = Executor {
+                    vision: view.vision.clone(),
+                    spool: view.spool.clone(),
+                    time: view.time.clone(),
+                };
+                tokio::join!(uplink.join(), executor.run(orders, stop.clone()));
+                return;
+            }
+            Ok(None) => view.set_delivery(Delivery::NotEnrolled),
+            Err(error) => {
+                let why = format!("{error:#}");
+                if why != complaint {
+                    tracing::error!("nothing can be delivered: {why}");
+                    complaint.clone_from(&why);
+                }
+                view.set_delivery(Delivery::Unusable(why));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ENROLLMENT_POLL) => {}
+        }
+    }
+}
+
+type Orders = mpsc::Receiver<wire::command::Command>;
+
+/// `None` while the box is not enrolled.
+fn try_to_deliver(
+    config: &Config,
+    view: &Arc<View>,
+    floor: &TimeFloor,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<(Uplink, Orders)>> {
+    let Some(enrollment) = Enrollment::load(&config.device.data_dir)? else {
+        return Ok(None);
+    };
+    let report = view::enrollment_report(&enrollment);
+    tracing::info!(
+        "enrolled at {} / {}: delivering to {}",
+        report.contract,
+        report.site,
+        report.receiver
+    );
+    let source = view.clone();
+    let (uplink, orders) = Uplink::start(UplinkParts {
+        spool: view.spool.clone(),
+        device_id: view.device,
+        enrollment,
+        config: config.uplink.clone(),
+        heartbeat: Arc::new(move |carriage| source.heartbeat(carriage)),
+        time: view.time.clone(),
+        floor: floor.clone(),
+        health: view.health.clone(),
+        stop: stop.clone(),
+    })?;
+    view.set_delivery(Delivery::Running {
+        watch: uplink.watch(),
+        enrollment: report,
+    });
+    Ok(Some((uplink, orders)))
+}
