@@ -5,7 +5,7 @@ use crate::blob::{BlobError, Blobs};
 use crate::clock::now;
 use crate::config::Config;
 use crate::enroll::{Directions, Enroller};
-use crate::ingest::endpoint::Endpoint;
+use crate::ingest::endpoint::{self, EndpointDeps, Limits};
 use crate::ingest::https::{self, DeviceApi};
 use crate::ingest::intake::Intake;
 use crate::ingest::listener;
@@ -98,13 +98,16 @@ impl App {
         let portal_router =
             https::enroll_router(Arc::new(enroller)).merge(portal::router(portal_state));
         let intake = Intake::new(Arc::new(store.clone()));
-        let api = DeviceApi::new(
-            intake.clone(),
-            blobs,
-            Arc::clone(&command_key),
-            app.stop.clone(),
-        );
-        let endpoint = Endpoint::new(intake, command_key, app.stop.clone());
+        let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), app.stop.clone());
+        let endpoint = EndpointDeps {
+            store: Arc::new(store.clone()),
+            command_key,
+            now: Arc::new(now),
+            limits: Limits {
+                connections: config.limits.connections,
+                ..Limits::default()
+            },
+        };
 
         let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
         let portal_tls = tls::portal(Arc::clone(&certificate))?;
@@ -113,7 +116,8 @@ impl App {
         let connections = config.limits.connections;
         app.serve_http(portal, portal_tls, connections, portal_router);
         app.serve_http(device, device_tls, connections, https::router(api));
-        app.serve_mqtt(mqtt, mqtt_tls, connections, endpoint);
+        app.tasks
+            .spawn(endpoint::serve(mqtt, mqtt_tls, endpoint, app.stop.clone()));
         app.tasks
             .spawn(jobs::certificate::run(certificate, ca, app.stop.clone()));
         app.tasks
@@ -169,24 +173,6 @@ impl App {
     ) {
         let stop = self.stop.clone();
         let serve = move |accepted| https::serve(accepted, router.clone(), stop.clone());
-        self.tasks.spawn(listener::run(
-            listener,
-            tls,
-            connections,
-            self.tasks.clone(),
-            self.stop.clone(),
-            serve,
-        ));
-    }
-
-    fn serve_mqtt(
-        &self,
-        listener: TcpListener,
-        tls: Arc<rustls::ServerConfig>,
-        connections: usize,
-        endpoint: Endpoint,
-    ) {
-        let serve = move |accepted| endpoint.clone().serve(accepted);
         self.tasks.spawn(listener::run(
             listener,
             tls,

@@ -1,67 +1,95 @@
-//! One session per device: a new connection takes over from an old one that may be half dead.
+//! Which devices are connected. One connection a device: the newest wins, since the older one is most likely a
+//! line that went dead unnoticed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use wire::DeviceId;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Registry {
-    sessions: Mutex<Sessions>,
+    seats: Arc<Mutex<Seats>>,
 }
 
 #[derive(Debug, Default)]
-struct Sessions {
-    next: u64,
-    of: HashMap<DeviceId, (u64, CancellationToken)>,
+struct Seats {
+    by_device: HashMap<DeviceId, (u64, CancellationToken)>,
+    given: u64,
 }
 
-/// A session's place; given up when dropped.
+/// A connection's place; leaving it is dropping it.
 #[derive(Debug)]
-pub(super) struct Place {
-    registry: Arc<Registry>,
+pub(super) struct Seat {
+    registry: Registry,
     device: DeviceId,
     number: u64,
-    /// Fires when another connection of the device took over.
-    pub(super) taken_over: CancellationToken,
+    taken_over: CancellationToken,
 }
 
 impl Registry {
-    pub(super) fn enter(self: &Arc<Self>, device: DeviceId) -> Place {
-        let mut sessions = self.lock();
-        sessions.next += 1;
-        let number = sessions.next;
+    /// Seats a new connection of the device, and tells the one that sat there to end.
+    pub(super) fn seat(&self, device: DeviceId) -> Seat {
         let taken_over = CancellationToken::new();
-        let before = sessions.of.insert(device, (number, taken_over.clone()));
-        if let Some((_, before)) = before {
-            before.cancel();
+        let mut seats = self.lock();
+        seats.given += 1;
+        let number = seats.given;
+        let before = seats.by_device.insert(device, (number, taken_over.clone()));
+        if let Some((_, older)) = before {
+            older.cancel();
         }
-        Place {
-            registry: Arc::clone(self),
+        drop(seats);
+        Seat {
+            registry: self.clone(),
             device,
             number,
             taken_over,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.lock().of.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seats> {
+        // Nothing in here can be left half done.
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Seat {
+    pub(super) async fn taken_over(&self) {
+        self.taken_over.cancelled().await;
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
-        let mut sessions = self.registry.lock();
-        if sessions
-            .of
+        let mut seats = self.registry.lock();
+        let is_ours = seats
+            .by_device
             .get(&self.device)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
-            sessions.of.remove(&self.device);
+            .is_some_and(|(number, _)| *number == self.number);
+        if is_ours {
+            seats.by_device.remove(&self.device);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn the_newest_sits_and_the_older_one_leaves_its_seat_alone() {
+        let registry = Registry::default();
+        let device = DeviceId(Uuid::from_u128(1));
+        let old = registry.seat(device);
+        let other = registry.seat(DeviceId(Uuid::from_u128(2)));
+        let new = registry.seat(device);
+        assert!(old.taken_over.is_cancelled());
+        assert!(!other.taken_over.is_cancelled());
+        drop(old);
+        assert!(!new.taken_over.is_cancelled());
+        let newest = registry.seat(device);
+        assert!(new.taken_over.is_cancelled());
+        drop((other, new, newest));
+        assert!(registry.lock().by_device.is_empty());
     }
 }

@@ -33,10 +33,9 @@ pub struct Peer {
 /// Serves one connection until it ends, or until `stop` and the requests in flight have been answered.
 pub async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
     let (_, tls) = accepted.stream.get_ref();
-    let certificate = tls.peer_certificates().and_then(<[_]>::first);
     let peer = Peer {
         address: accepted.peer,
-        device: certificate.and_then(|certificate| device_of(certificate)),
+        device: device_of(tls.peer_certificates().unwrap_or_default()).ok(),
     };
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
