@@ -425,7 +425,7 @@ async fn deliver(config: Config, view: Arc<View>, floor: TimeFloor, stop: Cancel
             }
             Ok(None) => view.set_delivery(Delivery::NotEnrolled),
             Err(error) => {
-                let why = format!("{error:#}");
+                let why = crate::error::in_words(&error);
                 if why != complaint {
                     tracing::error!("nothing can be delivered: {why}");
                     complaint.clone_from(&why);
