@@ -11,6 +11,7 @@
 //!
 //! `docs/spool.md` tells why.
 
+mod answers;
 mod blob;
 mod database;
 mod error;
@@ -20,8 +21,10 @@ mod migrate;
 mod outbox;
 pub mod quota;
 mod reads;
+mod rows;
 mod seal;
 mod shared;
+mod shed;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,12 @@
 
 use crate::clock::TimeSource;
 use crate::health::Reporter;
+use crate::spool::answers::UNREADABLE;
 use crate::spool::blob::{BlobDir, StoredFile};
 use crate::spool::database::{self, Layout};
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Work};
-use crate::spool::outbox::{self, Application, Applied, Author, Chain, Usage};
+use crate::spool::outbox::{Application, Applied, Author, Chain, Usage};
 use crate::spool::quota::{self, Excess, Limits};
 use crate::spool::reads::{self, BalanceLine};
 use crate::spool::seal::Item;
@@ -537,7 +538,7 @@ impl Writer {
         let leased = leased.map(|(leased, unreadable)| {
             turn.refused_batches = unreadable
                 .into_iter()
-                .map(|id| (id, outbox::UNREADABLE.to_owned()))
+                .map(|id| (id, UNREADABLE.to_owned()))
                 .collect();
             leased
         });
