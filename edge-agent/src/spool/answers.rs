@@ -4,7 +4,7 @@ use crate::spool::outbox::{Application, Sql};
 use crate::spool::rows::{BatchRow, BlobRow, Column, seq};
 use crate::spool::seal::Item;
 use crate::spool::tally::{Line, Reason, Span, Tally};
-use crate::spool::writer::BlobEnd;
+use crate::spool::turn::BlobEnd;
 use rusqlite::{OptionalExtension, params};
 use wire::{Epoch, Receipt, Record, Seq, Sha256, SignedBatch, UtcMicros};
 

@@ -28,6 +28,7 @@ mod shed;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod writer;
 
 pub use error::SpoolError;
@@ -114,8 +115,8 @@ impl Spool {
         };
         for sha256 in missing {
             // Reported as unreadable, like a damaged one.
-            let end = writer::BlobEnd::Unreadable;
-            inbox.request(writer::Request::EndBlob(sha256, end))?;
+            let end = turn::BlobEnd::Unreadable;
+            inbox.request(turn::Request::EndBlob(sha256, end))?;
         }
         let limits = Limits {
             quota_bytes: config.quota_bytes,

@@ -8,7 +8,7 @@ use crate::spool::quota::{Excess, Rank};
 use crate::spool::rows::{BatchRow, BlobRow, Column, integer, lost_column, seq};
 use crate::spool::seal::{Item, Vault};
 use crate::spool::tally::{Line, Losses, Span, Tally, names_a_loss};
-use crate::spool::writer::{Entry, Turn};
+use crate::spool::turn::{Entry, Turn};
 use rusqlite::{Transaction, params};
 use wire::batch::{MAX_BATCH_BYTES, MAX_RECORDS};
 use wire::{Batch, Body, DeviceId, Epoch, Record, RecordTime, Seq, Sha256, SigningKey, UtcMicros};
