@@ -182,7 +182,10 @@ mod tests {
         let device = DeviceId(uuid::Uuid::from_u128(5));
         let pem = ca.issue_device(&csr, device, crate::clock::now()).unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        assert_eq!(crate::ingest::identity::device_of(std::slice::from_ref(&der)), Ok(device));
+        assert_eq!(
+            crate::ingest::identity::device_of(std::slice::from_ref(&der)),
+            Ok(device)
+        );
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
         assert!(!parsed.is_ca());
         assert!(!pem.contains("evil"));

@@ -19,3 +19,32 @@ pub enum ErrorKind {
 pub trait Kind {
     fn kind(&self) -> ErrorKind;
 }
+
+/// An error with its causes in one line. Many messages name their cause themselves: it is not said twice.
+pub fn in_words(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .fold(error.to_string(), |text, cause| {
+            let cause = cause.to_string();
+            if text.contains(&cause) {
+                text
+            } else {
+                format!("{text}: {cause}")
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn causes_follow_once_each() {
+        let plain = anyhow!("disk full").context("the spool cannot start");
+        assert_eq!(in_words(&plain), "the spool cannot start: disk full");
+        let said = anyhow!("disk full").context("no model (disk full); free some space");
+        assert_eq!(in_words(&said), "no model (disk full); free some space");
+    }
+}

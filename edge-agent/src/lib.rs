@@ -1,23 +1,41 @@
 //! The edge agent: cameras in, proven events and pictures out.
 //!
-//! | module | what it is for |
-//! |---|---|
-//! | [`cmd`] | the verbs of the command line |
-//! | [`agent`] | the composition root: builds, wires, starts and stops everything below |
-//! | [`capture`] | RTSP cameras in, newest frame out; the only user of GStreamer |
-//! | [`detect`], [`track`], [`event`] | frame to boxes (the only user of ONNX Runtime), boxes to tracks, tracks to events |
-//! | [`vision`], [`media`] | the worker loop that joins them; pictures with privacy masks filled |
-//! | [`spool`] | the durable outbox: the only truth between "decided" and "receipt received" |
-//! | [`uplink`] | delivers from the spool over MQTT or HTTPS; the only maker of TLS settings |
-//! | [`identity`], [`enroll`] | who this box is, and to whom it belongs |
-//! | [`clock`], [`ntp`] | what time it is, and how far that may be trusted |
-//! | [`health`], [`supervise`], [`control`] | how each unit is, starting it again, and telling who asks |
-//! | [`config`], [`telemetry`], [`error`] | the configuration file, the log, and what an error asks of its handler |
-//! | [`frame`], [`color`], [`geometry`], [`sink`] | what the parts hand to each other |
+//! The way of a frame, and what serves it; each module is said here in one line and promises more at its top:
 //!
-//! Capture, detect, event, media, spool and uplink do not import each other (the uplink knows the spool's handle); they
-//! meet in `vision` and `agent`. Pure: track, event, `detect::decode`, `capture::gate`, `spool::quota`,
-//! `uplink::backoff`, `ntp::select`, `ntp::discipline`, `config::rules`.
+//! | module | what it is |
+//! |---|---|
+//! | [`capture`] | RTSP in, newest decoded frame out, one independent camera each; GStreamer is named below `capture/gst` alone |
+//! | [`frame`] | one decoded picture with its time; [`color`] and [`geometry`] are what is computed on it |
+//! | [`detect`] | a frame to detections: preprocessing, ONNX Runtime, decoding of its output |
+//! | [`track`] | detections to tracks, over frames. Pure |
+//! | [`event`] | tracks to events, and which picture shows one best. Pure |
+//! | [`vision`] | the workers that take a frame through the last three, for all cameras |
+//! | [`media`] | masks, JPEG, off the vision threads |
+//! | [`sink`] | the seam between what decides and what keeps |
+//! | [`spool`] | the durable outbox; the only truth until a receipt has come |
+//! | [`uplink`] | delivers from the spool by MQTT and HTTPS, takes receipts and commands |
+//!
+//! | around it | |
+//! |---|---|
+//! | [`agent`] | builds the parts, wires them, starts and stops them in order: the only place where they meet |
+//! | [`supervise`], [`health`] | restart a unit that failed; how each one does |
+//! | [`control`] | the Unix socket that `edge-agent status` asks |
+//! | [`identity`], [`enroll`] | the device's keys and what the receiver gave it; the claim code's exchange |
+//! | [`clock`], [`ntp`] | what time it is and how far that can be trusted |
+//! | [`config`] | `edge-agent.toml`, strict with people |
+//! | [`telemetry`] | logs, and what must not stand in them |
+//! | [`error`] | what an error asks of whoever handles it |
+//! | [`cmd`] | the verbs of the command line |
+//!
+//! Who may import what, kept by `tests/tidy.rs`:
+//! - [`cmd`] knows [`agent`]; [`agent`] knows the parts; the parts know [`frame`], [`clock`], [`sink`], [`error`] and
+//!   the crate `wire`. Nothing points upwards.
+//! - [`capture`], [`detect`], [`event`] and [`media`] do not import each other; they meet in [`vision`] and [`agent`].
+//! - [`media`] and [`vision`] know the spool as a [`sink::Sink`] only, [`uplink`] by its handle.
+//! - [`track`], [`event`], `detect::decode`, `capture::gate`, `spool::quota` and `uplink::backoff` are pure: no
+//!   runtime, no files, no network, no "now".
+//! - gstreamer is named in `capture/gst`, ort in `detect/onnx.rs`, rusqlite in [`spool`], rumqttc in `uplink/mqtt.rs`,
+//!   reqwest in `uplink/https.rs`, sntpc in `ntp.rs`, and nowhere else. TLS settings are made in `uplink/tls.rs`.
 
 pub mod agent;
 pub mod capture;

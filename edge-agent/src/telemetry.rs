@@ -73,16 +73,19 @@ fn stderr_is_the_journal() -> bool {
         .is_ok_and(|stderr| named == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
-/// An address without user and password, readable even where it is no valid URL. Rather hides too much: a
-/// password may hold any symbol, so everything up to the last `@` goes.
+/// Of an address only scheme, host and port, readable even where it is no valid URL. Rather hides too much: some
+/// cameras want their login in the path or the query, and where an `@` stands behind a slash, nobody can tell the host
+/// from a password that holds a slash.
 pub fn redact(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
-    match rest.rsplit_once('@') {
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        _ if behind.contains('@') => format!("{scheme}***"),
         Some((_, host)) => format!("{scheme}***@{host}"),
-        None => url.to_owned(),
+        None => format!("{scheme}{authority}"),
     }
 }
 
@@ -93,10 +96,13 @@ mod tests {
     #[test]
     fn no_credential_survives() {
         for (url, expected) in [
-            ("rtsp://10.0.0.1/a", "rtsp://10.0.0.1/a"),
-            ("rtsp://u:p@10.0.0.1:554/a", "rtsp://***@10.0.0.1:554/a"),
-            ("rtsp://u:p@ss/w#rd@h/a", "rtsp://***@h/a"),
-            ("u:p@h/a", "***@h/a"),
+            ("rtsp://10.0.0.1/a", "rtsp://10.0.0.1"),
+            ("rtsp://u:p@10.0.0.1:554/a", "rtsp://***@10.0.0.1:554"),
+            ("rtsp://h/user=u&password=p&channel=1", "rtsp://h"),
+            ("rtsp://h:554?user=u&password=p", "rtsp://h:554"),
+            ("rtsp://u:p@ss@h/a", "rtsp://***@h"),
+            ("rtsp://u:p@ss/w#rd@h/a", "rtsp://***"),
+            ("u:p@h/a", "***@h"),
             ("", ""),
         ] {
             assert_eq!(redact(url), expected, "{url}");

@@ -4,8 +4,8 @@
 //! Each worker is an OS thread with a detector of its own; any worker serves any camera, one at a time each. Cameras
 //! share nothing but the workers: a camera whose frame cannot be analysed is counted and goes on with its next one, and
 //! one whose analysis panicked starts afresh while the others keep their tracks. Nothing queues up here: a frame that
-//! is not taken in time is overwritten in its slot (loss door 1), a picture the media worker has no room for is counted
-//! and recorded (loss door 2), and when the spool is full the worker waits and the slots absorb it.
+//! is not taken in time is overwritten in its slot (loss door 1), a picture the media worker has no room for to the end
+//! is counted and recorded (loss door 2), and when the spool is full the worker waits and the slots absorb it.
 
 mod losses;
 mod stats;
@@ -28,9 +28,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use watch::{Findings, Watch};
+use watch::{Findings, Picture, Wanted, Watch};
 use wire::record::{MediaClass, ObjectBox};
-use wire::{CameraId, CommandId, Record, Sha256};
+use wire::{CameraId, CommandId, Record, Sha256, UtcMicros};
 
 /// What vision must know of a camera.
 #[derive(Debug)]
@@ -295,9 +295,10 @@ impl Vision {
     fn deliver(&self, camera: &Camera, findings: Findings) {
         self.put_all(findings.records);
         for wanted in findings.wanted {
+            let class = wanted.class;
             let job = MediaJob {
                 frame: wanted.picture.frame,
-                class: wanted.class,
+                class,
                 event: wanted.event,
                 command: None,
                 boxes: wanted.picture.boxes,
@@ -305,12 +306,36 @@ impl Vision {
                 masks: camera.masks.clone(),
                 done: None,
             };
-            if let Err(job) = self.outlets.media.offer(job) {
-                lock(&camera.losses).add(job.class, job.frame.time.captured_at_us, self.now());
-                lock(&camera.tally).missed_picture();
-                camera.watch().refused(self.now(), job.event);
+            match self.outlets.media.offer(job) {
+                Ok(()) => camera.watch().taken(class),
+                Err(job) => self.refused(camera, *job),
             }
         }
+        for _ in 0..findings.events_without_picture {
+            self.missed(camera, MediaClass::Snapshot, self.time.now().captured_at_us);
+        }
+    }
+
+    /// A picture without room waits with its camera, unless it was the last chance.
+    fn refused(&self, camera: &Camera, job: MediaJob) {
+        let (class, at_us) = (job.class, job.frame.time.captured_at_us);
+        let wanted = Wanted {
+            class,
+            event: job.event,
+            quality: job.quality,
+            picture: Picture {
+                frame: job.frame,
+                boxes: job.boxes,
+            },
+        };
+        if camera.watch().refused(self.now(), wanted) {
+            self.missed(camera, class, at_us);
+        }
+    }
+
+    fn missed(&self, camera: &Camera, class: MediaClass, at_us: UtcMicros) {
+        lock(&camera.losses).add(class, at_us, self.now());
+        lock(&camera.tally).missed_picture();
     }
 
     fn answer_requests(&self, camera: &Camera, frame: &Frame, boxes: Vec<ObjectBox>) {

@@ -40,7 +40,7 @@ pub(super) async fn deliver(
             }
             Ok(None) => view.set_delivery(Delivery::NotEnrolled),
             Err(error) => {
-                let why = format!("{error:#}");
+                let why = crate::error::in_words(&error);
                 if why != complaint {
                     tracing::error!("nothing can be delivered: {why}");
                     complaint.clone_from(&why);

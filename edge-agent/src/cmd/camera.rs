@@ -49,15 +49,15 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
                 user: None,
                 password_file: None,
             };
-            print!("{}", block(&example, Uuid::new_v4()));
+            super::say(block(&example, Uuid::new_v4()));
         }
         Verb::Add(camera) => {
             let id = add(camera, config_file)?;
-            println!(
-                "camera \"{}\" added to {} as {id}\nnow run `edge-agent check`, then `systemctl restart edge-agent`",
+            super::say(format_args!(
+                "camera \"{}\" added to {} as {id}\nnow run `edge-agent check`, then `systemctl restart edge-agent`\n",
                 camera.name,
                 config_file.display()
-            );
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)

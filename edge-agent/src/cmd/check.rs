@@ -53,7 +53,7 @@ impl Sheet {
             Outcome::Failed => "✗ FAIL",
         };
         self.failed += usize::from(outcome == Outcome::Failed);
-        println!("{mark}  {thing}: {words}");
+        super::say(format_args!("{mark}  {thing}: {words}\n"));
     }
 
     fn ok(&mut self, thing: &str, words: impl Display) {
@@ -105,10 +105,13 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
         } else {
             "things have"
         };
-        println!("\n{} {things} to be put right", sheet.failed);
+        super::say(format_args!(
+            "\n{} {things} to be put right\n",
+            sheet.failed
+        ));
         return Ok(ExitCode::FAILURE);
     }
-    println!("\nall is well");
+    super::say("\nall is well\n");
     Ok(ExitCode::SUCCESS)
 }
 

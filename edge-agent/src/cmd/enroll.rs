@@ -40,26 +40,25 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
     };
     let enrollment = super::block_on(enroll(data_dir, &claim))??;
     let device = Identity::load(data_dir)?.map(|identity| identity.device_id);
-    println!(
-        "enrolled: device {} belongs to {} / {}",
+    super::say(format_args!(
+        "enrolled: device {} belongs to {} / {}\nrecords go to {}:{}, pictures to {}\n",
         device.map(|device| device.to_string()).unwrap_or_default(),
         enrollment.contract_name,
-        enrollment.site_name
-    );
-    println!(
-        "records go to {}:{}, pictures to {}",
-        enrollment.mqtt_host, enrollment.mqtt_port, enrollment.device_url
-    );
+        enrollment.site_name,
+        enrollment.mqtt_host,
+        enrollment.mqtt_port,
+        enrollment.device_url
+    ));
     let is_running = control::is_answered(&config.device.control_socket());
-    println!(
-        "{}",
+    super::say(format_args!(
+        "{}\n",
         match (is_running, args.again) {
             (true, false) =>
                 "the running agent begins to deliver within seconds: see `edge-agent status`",
             (true, true) => "now restart the agent, so that it uses the new certificate",
             (false, _) => "now start the agent: systemctl enable --now edge-agent",
         }
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

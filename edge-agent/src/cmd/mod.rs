@@ -8,6 +8,8 @@ pub mod status;
 pub mod table;
 
 use crate::config::ConfigError;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 /// Shown below `--help`.
@@ -26,8 +28,19 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
         eprintln!("{mistakes}");
         return ExitCode::from(CONFIG_EXIT_CODE);
     }
-    eprintln!("edge-agent: {error:#}");
+    eprintln!("edge-agent: {}", crate::error::in_words(error));
     ExitCode::FAILURE
+}
+
+/// Prints on standard output. A reader that has gone away, as `head` does, is no failure.
+pub(crate) fn say(text: impl Display) {
+    let mut out = std::io::stdout().lock();
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        eprintln!("edge-agent: standard output cannot be written: {error}");
+    }
 }
 
 /// A runtime for commands that wait for the network.

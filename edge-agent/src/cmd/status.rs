@@ -29,9 +29,9 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
     };
     let report = super::block_on(ask_status(&socket))??;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        super::say(format_args!("{}\n", serde_json::to_string_pretty(&report)?));
     } else {
-        print!("{}", render(&report));
+        super::say(render(&report));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -240,7 +240,11 @@ fn check_url(camera: &CameraConfig, at: &mut AtCamera<'_>) {
         Ok(url) => url,
         Err(error) => {
             let shown = redact(&camera.url);
-            let remedy = if shown == camera.url { EXAMPLE } else { APART };
+            let remedy = if camera.url.contains('@') {
+                APART
+            } else {
+                EXAMPLE
+            };
             let what = format!("has an address that cannot be read, {shown}: {error}");
             return at.wrong("url", what, remedy);
         }
@@ -368,7 +372,7 @@ mod tests {
             ("rtsp:///path", "without a host"),
             ("10.0.0.1/a", "cannot be read"),
             ("rtsp://p#w@h/", "cuts short"),
-            ("rtsp://u:p#w@h/", "***@h/: invalid port number"),
+            ("rtsp://u:p#w@h/", "rtsp://***: invalid port number"),
             ("rtsp://u:p/w@h/", "invalid port number"),
         ] {
             let found = check_camera(&format!("url = \"{bad}\""));

@@ -146,7 +146,9 @@ fn unit_std() -> [f32; 3] {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("model file {path}: {source}; check [model] dir in the configuration")]
+    #[error(
+        "model file {path}: {source}; check [model] dir in the configuration, and that the file was installed there"
+    )]
     Read {
         path: PathBuf,
         source: std::io::Error,

@@ -1,7 +1,7 @@
 //! Pictures, off the vision thread: masks filled, JPEG encoded, handed to the spool.
 //!
-//! Loss door 2: eight jobs wait at most. A ninth is refused to whoever offers it, who counts it and says so in a gap
-//! record; the event it belongs to is untouched. A job holds its frame by reference, so eight jobs hold at most eight
+//! Loss door 2: eight jobs wait at most. A ninth is refused to whoever offers it, who offers it again later or counts it
+//! and says so in a gap record; the event it belongs to is untouched. A job holds its frame by reference, so eight jobs hold at most eight
 //! frames (25 MB at 1080p).
 
 pub mod sharpness;

@@ -9,7 +9,7 @@ use crate::spool::outbox::{Author, entry_line};
 use crate::spool::reads::BalanceLine;
 use crate::spool::shared::{Shared, SpoolStats};
 use crate::spool::tally::{Line, Losses, Reason, Span};
-use crate::spool::writer::{BlobEnd, Done, Entry, NewBlob, Request};
+use crate::spool::turn::{BlobEnd, Done, Entry, NewBlob, Request};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;

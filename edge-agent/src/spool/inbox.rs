@@ -6,7 +6,7 @@
 
 use crate::spool::error::SpoolError;
 use crate::spool::tally::Losses;
-use crate::spool::writer::{Entry, Request};
+use crate::spool::turn::{Entry, Request};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

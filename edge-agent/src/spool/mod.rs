@@ -11,6 +11,7 @@
 //!
 //! `docs/spool.md` tells why.
 
+mod answers;
 mod blob;
 mod database;
 mod error;
@@ -20,11 +21,14 @@ mod migrate;
 mod outbox;
 pub mod quota;
 mod reads;
+mod rows;
 mod seal;
 mod shared;
+mod shed;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod writer;
 
 pub use error::SpoolError;
@@ -111,8 +115,8 @@ impl Spool {
         };
         for sha256 in missing {
             // Reported as unreadable, like a damaged one.
-            let end = writer::BlobEnd::Unreadable;
-            inbox.request(writer::Request::EndBlob(sha256, end))?;
+            let end = turn::BlobEnd::Unreadable;
+            inbox.request(turn::Request::EndBlob(sha256, end))?;
         }
         let limits = Limits {
             quota_bytes: config.quota_bytes,

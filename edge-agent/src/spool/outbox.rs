@@ -1,23 +1,17 @@
-//! What one turn changes, in one transaction. What is only read stands in `reads.rs`.
+//! What one turn changes, in one transaction: what comes in stands here, what the receiver answers in `answers.rs`,
+//! what gives way in `shed.rs`. What is only read stands in `reads.rs`.
 //!
 //! Everything here is a function of the connection and its arguments and may be run again from the start after
 //! a rollback: nothing outside the transaction changes until the writer has seen the commit.
 
-use crate::spool::quota::{self, Candidate, Excess, Rank};
+use crate::spool::quota::{Excess, Rank};
+use crate::spool::rows::{BatchRow, BlobRow, Column, integer, lost_column, seq};
 use crate::spool::seal::{Item, Vault};
-use crate::spool::tally::{Line, Losses, Reason, Span, Tally, names_a_loss};
-use crate::spool::writer::{BlobEnd, Entry, Turn};
-use rusqlite::{OptionalExtension, Transaction, params};
+use crate::spool::tally::{Line, Losses, Span, Tally, names_a_loss};
+use crate::spool::turn::{Entry, Turn};
+use rusqlite::{Transaction, params};
 use wire::batch::{MAX_BATCH_BYTES, MAX_RECORDS};
-use wire::{
-    Batch, Body, DeviceId, Epoch, Receipt, Record, RecordTime, Seq, Sha256, SignedBatch,
-    SigningKey, UtcMicros,
-};
-
-/// How many candidates for shedding are looked at in one turn; the next turn goes on.
-const SHED_LOOKAHEAD: u32 = 512;
-/// Most parked records kept for a person to look at; the oldest go first. All were reported when parked.
-const MAX_PARKED: u32 = 1000;
+use wire::{Batch, Body, DeviceId, Epoch, Record, RecordTime, Seq, Sha256, SigningKey, UtcMicros};
 
 /// Who signs and seals.
 #[derive(Debug)]
@@ -76,10 +70,10 @@ pub(super) struct Application<'a> {
     pub(super) author: &'a Author,
     pub(super) now: RecordTime,
     pub(super) applied: Applied,
-    losses: Losses,
+    pub(super) losses: Losses,
 }
 
-type Sql<T> = Result<T, rusqlite::Error>;
+pub(super) type Sql<T> = Result<T, rusqlite::Error>;
 
 impl<'a> Application<'a> {
     pub(super) fn new(
@@ -138,141 +132,7 @@ impl<'a> Application<'a> {
         Ok(self.applied)
     }
 
-    /// Deletes the batches that the receipt wholly answers.
-    fn settle(&mut self, receipt: &Receipt) -> Sql<()> {
-        let mut rows = Vec::new();
-        for (first, last) in stored_ranges(receipt) {
-            let mut statement = self.transaction.prepare_cached(
-                "select id, first_seq, records, tally, length(sealed) from batch
-                 where epoch = ?1 and first_seq between ?2 and ?3 and first_seq + records - 1 <= ?3
-                 order by first_seq",
-            )?;
-            let found = statement.query_map(
-                params![receipt.epoch.0.to_be_bytes(), seq(first), seq(last)],
-                BatchRow::read,
-            )?;
-            for row in found {
-                rows.push(row?);
-            }
-        }
-        for row in rows {
-            let rejected: Vec<_> = receipt
-                .rejected
-                .iter()
-                .filter(|rejected| row.holds(rejected.seq))
-                .collect();
-            let mut settled = row.tally.clone();
-            if !rejected.is_empty() {
-                settled = Tally::default();
-                for (number, line, span, json) in self.open_records(&row, receipt.epoch)? {
-                    match rejected.iter().find(|rejected| rejected.seq == number) {
-                        None => settled.add(line, span),
-                        Some(rejected) => {
-                            self.park(receipt.epoch, number, &rejected.code, json.as_deref())?;
-                            self.count(&line, Column::Parked, span.count)?;
-                            self.losses.add(Reason::Rejected, line, span);
-                        }
-                    }
-                }
-            }
-            for (line, span) in settled.iter() {
-                self.count(line, Column::Settled, span.count)?;
-            }
-            self.delete_batch(&row)?;
-        }
-        Ok(())
-    }
-
-    /// Parks every record of a batch that is refused as a whole, or that cannot be opened any more.
-    fn park_batch(&mut self, id: i64, code: &str) -> Sql<()> {
-        let found: Option<(BatchRow, [u8; 8])> = self
-            .transaction
-            .prepare_cached(
-                "select id, first_seq, records, tally, length(sealed), epoch from batch where id = ?1",
-            )?
-            .query_row([id], |row| Ok((BatchRow::read(row)?, row.get(5)?)))
-            .optional()?;
-        let Some((row, epoch)) = found else {
-            return Ok(());
-        };
-        let epoch = Epoch(u64::from_be_bytes(epoch));
-        let reason = if code == UNREADABLE {
-            Reason::Quarantine
-        } else {
-            Reason::Rejected
-        };
-        for (number, _, _, json) in self.open_records(&row, epoch)? {
-            self.park(epoch, number, code, json.as_deref())?;
-        }
-        for (line, span) in row.tally.iter() {
-            self.count(line, Column::Parked, span.count)?;
-            self.losses.add(reason, line.clone(), *span);
-        }
-        self.delete_batch(&row)
-    }
-
-    /// The records of a batch; where it cannot be opened, their numbers alone, under the batch's first line.
-    #[allow(clippy::type_complexity)]
-    fn open_records(
-        &self,
-        row: &BatchRow,
-        epoch: Epoch,
-    ) -> Sql<Vec<(Seq, Line, Span, Option<Vec<u8>>)>> {
-        let sealed: Vec<u8> = self
-            .transaction
-            .prepare_cached("select sealed from batch where id = ?1")?
-            .query_row([row.id], |row| row.get(0))?;
-        let item = Item::Batch {
-            epoch,
-            first_seq: row.first_seq,
-        };
-        let opened = self
-            .author
-            .vault
-            .open(item, sealed)
-            .ok()
-            .and_then(|bytes| SignedBatch::from_bytes(bytes).ok())
-            .and_then(|signed| signed.parse().ok());
-        let numbers = (row.first_seq.0..).map(Seq);
-        Ok(match opened {
-            Some(batch) => numbers
-                .zip(batch.records)
-                .map(|(number, json)| {
-                    let (line, span) = line_of_json(&json, self.now.captured_at_us);
-                    (number, line, span, Some(json))
-                })
-                .collect(),
-            None => numbers
-                .zip(row.tally.iter().flat_map(|(line, span)| {
-                    (0..span.count).map(|_| (line.clone(), Span { count: 1, ..*span }))
-                }))
-                .map(|(number, (line, span))| (number, line, span, None))
-                .collect(),
-        })
-    }
-
-    fn park(&mut self, epoch: Epoch, number: Seq, code: &str, json: Option<&[u8]>) -> Sql<()> {
-        let item = Item::Parked { epoch, seq: number };
-        let sealed = json.map(|json| self.author.vault.seal(item, json));
-        self.transaction
-            .prepare_cached(
-                "insert into parked (epoch, seq, code, parked_us, sealed) values (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                epoch.0.to_be_bytes(),
-                seq(number),
-                code,
-                self.now.captured_at_us.0,
-                sealed
-            ])?;
-        self.applied.usage.parked += 1;
-        self.transaction
-            .prepare_cached("delete from parked where id <= (select max(id) from parked) - ?1")?
-            .execute([MAX_PARKED])?;
-        Ok(())
-    }
-
-    fn delete_batch(&mut self, row: &BatchRow) -> Sql<()> {
+    pub(super) fn delete_batch(&mut self, row: &BatchRow) -> Sql<()> {
         self.transaction
             .prepare_cached("delete from batch where id = ?1")?
             .execute([row.id])?;
@@ -284,39 +144,7 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    fn end_blob(&mut self, sha256: Sha256, end: &BlobEnd) -> Sql<()> {
-        let row = self
-            .transaction
-            .prepare_cached(
-                "select id, class, camera, captured_us, file_bytes, file from blob where sha256 = ?1",
-            )?
-            .query_row([sha256.0], BlobRow::read)
-            .optional()?;
-        let Some(row) = row else {
-            return Ok(());
-        };
-        let span = Span::one(row.captured_at);
-        match end {
-            BlobEnd::Settled => self.count(&row.line, Column::Settled, 1)?,
-            BlobEnd::Refused { code } => {
-                tracing::warn!(blob = %sha256, code, "the receiver refuses blob {sha256} for good: {code}");
-                self.count(&row.line, Column::Parked, 1)?;
-                self.losses.add(Reason::Rejected, row.line.clone(), span);
-            }
-            BlobEnd::Unreadable => {
-                self.count(&row.line, Column::Parked, 1)?;
-                self.losses.add(Reason::Quarantine, row.line.clone(), span);
-            }
-        }
-        if matches!(end, BlobEnd::Settled) {
-            self.applied.files_to_delete.push(row.file.clone());
-        } else {
-            self.applied.files_to_quarantine.push(row.file.clone());
-        }
-        self.delete_blob(&row)
-    }
-
-    fn delete_blob(&mut self, row: &BlobRow) -> Sql<()> {
+    pub(super) fn delete_blob(&mut self, row: &BlobRow) -> Sql<()> {
         self.transaction
             .prepare_cached("delete from blob where id = ?1")?
             .execute([row.id])?;
@@ -428,89 +256,6 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    fn shed(&mut self, excess: Excess) -> Sql<()> {
-        if excess.is_none() {
-            return Ok(());
-        }
-        let candidates = self.candidates(excess)?;
-        let chosen = quota::choose(candidates, excess);
-        for candidate in &chosen {
-            if candidate.rank.is_media() {
-                self.shed_blob(candidate.id)?;
-            } else {
-                self.shed_batch(candidate.id)?;
-            }
-        }
-        let freed: u64 = chosen.iter().map(|candidate| candidate.bytes).sum();
-        self.applied.shed = chosen.len() as u64;
-        self.applied.more_to_shed =
-            chosen.len() >= SHED_LOOKAHEAD as usize && freed < excess.any_bytes;
-        Ok(())
-    }
-
-    fn candidates(&self, excess: Excess) -> Sql<Vec<Candidate>> {
-        let mut candidates = Vec::new();
-        let mut statement = self.transaction.prepare_cached(
-            "select id, shed_rank, file_bytes from blob order by shed_rank, id limit ?1",
-        )?;
-        let blobs = statement.query_map([SHED_LOOKAHEAD], |row| {
-            let rank = match row.get::<_, u8>(1)? {
-                1 => Rank::Clip,
-                2 => Rank::Periodic,
-                3 => Rank::Requested,
-                _ => Rank::Snapshot,
-            };
-            candidate(row, rank)
-        })?;
-        for blob in blobs {
-            candidates.push(blob?);
-        }
-        let media_bytes: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
-        // Records only where no media is left beyond what was looked at.
-        if media_bytes >= excess.any_bytes || candidates.len() == SHED_LOOKAHEAD as usize {
-            return Ok(candidates);
-        }
-        for (has_gap, rank) in [(false, Rank::Records), (true, Rank::RecordsNamingLosses)] {
-            let mut statement = self.transaction.prepare_cached(
-                "select id, has_gap, length(sealed) from batch where has_gap = ?1 order by id limit ?2",
-            )?;
-            let batches = statement
-                .query_map(params![has_gap, SHED_LOOKAHEAD], |row| candidate(row, rank))?;
-            for batch in batches {
-                candidates.push(batch?);
-            }
-        }
-        Ok(candidates)
-    }
-
-    fn shed_blob(&mut self, id: i64) -> Sql<()> {
-        let row = self
-            .transaction
-            .prepare_cached(
-                "select id, class, camera, captured_us, file_bytes, file from blob where id = ?1",
-            )?
-            .query_row([id], BlobRow::read)?;
-        self.count(&row.line, Column::Shed, 1)?;
-        self.losses
-            .add(Reason::Quota, row.line.clone(), Span::one(row.captured_at));
-        self.applied.files_to_delete.push(row.file.clone());
-        self.delete_blob(&row)
-    }
-
-    fn shed_batch(&mut self, id: i64) -> Sql<()> {
-        let row = self
-            .transaction
-            .prepare_cached(
-                "select id, first_seq, records, tally, length(sealed) from batch where id = ?1",
-            )?
-            .query_row([id], BatchRow::read)?;
-        for (line, span) in row.tally.iter() {
-            self.count(line, Column::Shed, span.count)?;
-            self.losses.add(Reason::Quota, line.clone(), *span);
-        }
-        self.delete_batch(&row)
-    }
-
     /// Gap records for everything this turn lost, in the same transaction.
     fn report_losses(&mut self) -> Sql<()> {
         let records: Vec<Record> = self
@@ -531,7 +276,7 @@ impl<'a> Application<'a> {
         self.append(pieces)
     }
 
-    fn count(&self, line: &Line, column: Column, count: u64) -> Sql<()> {
+    pub(super) fn count(&self, line: &Line, column: Column, count: u64) -> Sql<()> {
         self.transaction
             .prepare_cached(column.upsert())?
             .execute(params![
@@ -544,9 +289,6 @@ impl<'a> Application<'a> {
         Ok(())
     }
 }
-
-/// The code under which a batch is parked that cannot be opened.
-pub(super) const UNREADABLE: &str = "unreadable";
 
 /// One record about to be stored.
 struct Piece<'a> {
@@ -565,172 +307,8 @@ impl<'a> Piece<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Column {
-    Captured,
-    Settled,
-    Shed,
-    Parked,
-}
-
-impl Column {
-    fn upsert(self) -> &'static str {
-        macro_rules! upsert {
-            ($column:literal) => {
-                concat!(
-                    "insert into balance (camera, class, hour_us, ",
-                    $column,
-                    ") values (?1, ?2, ?3, ?4) on conflict do update set ",
-                    $column,
-                    " = ",
-                    $column,
-                    " + excluded.",
-                    $column
-                )
-            };
-        }
-        match self {
-            Column::Captured => upsert!("captured"),
-            Column::Settled => upsert!("settled"),
-            Column::Shed => upsert!("shed"),
-            Column::Parked => upsert!("parked"),
-        }
-    }
-}
-
-fn lost_column(reason: Reason) -> Column {
-    match reason {
-        Reason::Quarantine | Reason::Rejected => Column::Parked,
-        Reason::Quota | Reason::Oversized | Reason::Outage => Column::Shed,
-    }
-}
-
-struct BatchRow {
-    id: i64,
-    first_seq: Seq,
-    records: u64,
-    tally: Tally,
-    sealed_len: u64,
-}
-
-impl BatchRow {
-    fn read(row: &rusqlite::Row<'_>) -> Sql<Self> {
-        let tally: String = row.get(3)?;
-        Ok(Self {
-            id: row.get(0)?,
-            first_seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
-            records: row.get::<_, u32>(2)?.into(),
-            // Only this program writes it; an unreadable one counts nothing rather than stop the spool.
-            tally: Tally::from_json(&tally).unwrap_or_default(),
-            sealed_len: row.get::<_, i64>(4)?.cast_unsigned(),
-        })
-    }
-
-    fn holds(&self, number: Seq) -> bool {
-        (self.first_seq.0..self.first_seq.0 + self.records).contains(&number.0)
-    }
-}
-
-struct BlobRow {
-    id: i64,
-    line: Line,
-    captured_at: UtcMicros,
-    file_bytes: u64,
-    file: String,
-}
-
-impl BlobRow {
-    fn read(row: &rusqlite::Row<'_>) -> Sql<Self> {
-        let class: String = row.get(1)?;
-        let camera: [u8; 16] = row.get(2)?;
-        let captured_at = UtcMicros(row.get(3)?);
-        let camera = wire::CameraId(uuid::Uuid::from_bytes(camera));
-        Ok(Self {
-            id: row.get(0)?,
-            line: Line::new(Some(camera), &class, captured_at),
-            captured_at,
-            file_bytes: row.get::<_, i64>(4)?.cast_unsigned(),
-            file: row.get(5)?,
-        })
-    }
-}
-
-fn candidate(row: &rusqlite::Row<'_>, rank: Rank) -> Sql<Candidate> {
-    Ok(Candidate {
-        id: row.get(0)?,
-        rank,
-        bytes: row.get::<_, i64>(2)?.cast_unsigned(),
-    })
-}
-
-/// The ranges a receipt says are stored: everything up to `through` that is in no hole.
-fn stored_ranges(receipt: &Receipt) -> Vec<(Seq, Seq)> {
-    let mut ranges = Vec::with_capacity(receipt.holes.len() + 1);
-    let mut next = Seq::FIRST;
-    for hole in &receipt.holes {
-        if hole.first > next {
-            ranges.push((next, Seq(hole.first.0 - 1)));
-        }
-        next = next.max(Seq(hole.last.0.saturating_add(1)));
-    }
-    if receipt.through >= next {
-        ranges.push((next, receipt.through));
-    }
-    ranges
-}
-
-fn line_of_json(json: &[u8], now: UtcMicros) -> (Line, Span) {
-    match Record::from_json(json) {
-        Ok(record) => (
-            Line::of_record(&record),
-            Span::one(record.time.captured_at_us),
-        ),
-        Err(_) => (Line::new(None, "unknown", now), Span::one(now)),
-    }
-}
-
-/// SQLite's integers are signed; numbers beyond are as good as infinite.
-fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn seq(value: Seq) -> i64 {
-    integer(value.0)
-}
-
 /// Where a new entry's counts go.
 pub(super) fn entry_line(record: &Record) -> Line {
     debug_assert!(!names_a_loss(record) || Line::of_record(record).is_gap());
     Line::of_record(record)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use wire::SeqRange;
-
-    #[test]
-    fn what_a_receipt_stores_is_what_lies_between_its_holes() {
-        let range = |first, last| SeqRange {
-            first: Seq(first),
-            last: Seq(last),
-        };
-        let receipt = Receipt {
-            epoch: Epoch(1),
-            through: Seq(9),
-            holes: vec![range(1, 2), range(5, 7)],
-            rejected: Vec::new(),
-            receiver_time_us: UtcMicros(0),
-        };
-        assert_eq!(
-            stored_ranges(&receipt),
-            [(Seq(3), Seq(4)), (Seq(8), Seq(9))]
-        );
-        let nothing = Receipt {
-            through: Seq(0),
-            holes: Vec::new(),
-            ..receipt
-        };
-        assert_eq!(stored_ranges(&nothing), []);
-    }
 }

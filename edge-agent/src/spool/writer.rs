@@ -7,16 +7,18 @@
 
 use crate::clock::TimeSource;
 use crate::health::Reporter;
-use crate::spool::blob::{BlobDir, StoredFile};
+use crate::spool::answers::UNREADABLE;
+use crate::spool::blob::BlobDir;
 use crate::spool::database::{self, Layout};
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Work};
-use crate::spool::outbox::{self, Application, Applied, Author, Chain, Usage};
+use crate::spool::outbox::{Application, Applied, Author, Chain, Usage};
 use crate::spool::quota::{self, Excess, Limits};
-use crate::spool::reads::{self, BalanceLine};
+use crate::spool::reads;
 use crate::spool::seal::Item;
 use crate::spool::shared::Shared;
 use crate::spool::tally::{Line, Losses, Reason, Span};
+use crate::spool::turn::{Request, Turn};
 use crate::spool::{Lane, LeasedBatch, LeasedBlob};
 use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
@@ -24,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use wire::{CameraId, MediaClass, Receipt, Sha256, UtcMicros};
+use wire::UtcMicros;
 
 /// How often the thread says that it lives when there is nothing to do.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -36,122 +38,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// Blobs take longer on a thin line.
 const BLOB_LEASE: Duration = Duration::from_secs(600);
-
-/// A record on its way into the next commit.
-pub(super) struct Entry {
-    pub(super) json: Vec<u8>,
-    pub(super) line: Line,
-    pub(super) at: UtcMicros,
-    pub(super) blob: Option<NewBlob>,
-    /// Hears of the commit; dropped unheard if the spool stops first.
-    pub(super) done: Option<Done>,
-}
-
-impl std::fmt::Debug for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Entry({:?}, {} bytes)", self.line, self.json.len())
-    }
-}
-
-/// How one who waits for a commit is told: a thread or a task.
-pub(super) enum Done {
-    Thread(std::sync::mpsc::SyncSender<()>),
-    Task(oneshot::Sender<()>),
-}
-
-impl Done {
-    fn tell(self) {
-        // Whoever stopped waiting does not need to know.
-        match self {
-            Done::Thread(sender) => drop(sender.try_send(())),
-            Done::Task(sender) => drop(sender.send(())),
-        }
-    }
-}
-
-/// A blob whose file is durable and has no row yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NewBlob {
-    pub(super) sha256: Sha256,
-    pub(super) class: MediaClass,
-    pub(super) camera: CameraId,
-    pub(super) bytes: u64,
-    pub(super) content_type: String,
-    pub(super) file: StoredFile,
-}
-
-/// How a blob's stay in the spool ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum BlobEnd {
-    Settled,
-    Refused { code: String },
-    Unreadable,
-}
-
-/// What the uplink and `status` ask of the thread.
-#[derive(Debug)]
-pub(super) enum Request {
-    Settle(Receipt),
-    ParkBatch {
-        id: i64,
-        code: String,
-    },
-    EndBlob(Sha256, BlobEnd),
-    LeaseBatches {
-        limit: usize,
-        lane: Lane,
-        answer: oneshot::Sender<Result<Vec<LeasedBatch>, SpoolError>>,
-    },
-    ReleaseBatches(Vec<i64>),
-    LeaseBlob {
-        lane: Lane,
-        answer: oneshot::Sender<Result<Option<LeasedBlob>, SpoolError>>,
-    },
-    ReleaseBlob(i64),
-    /// Everything leased is ready again, and what waits now is backlog.
-    BeginSession,
-    Balance(oneshot::Sender<Result<Vec<BalanceLine>, SpoolError>>),
-}
-
-/// Everything one transaction changes.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    pub(super) entries: Vec<Entry>,
-    pub(super) receipts: Vec<Receipt>,
-    pub(super) refused_batches: Vec<(i64, String)>,
-    pub(super) ended_blobs: Vec<(Sha256, BlobEnd)>,
-    pub(super) losses: Losses,
-    /// The quota was still exceeded after the turn before.
-    shed_on: bool,
-}
-
-impl Turn {
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-            && self.receipts.is_empty()
-            && self.refused_batches.is_empty()
-            && self.ended_blobs.is_empty()
-            && self.losses.is_empty()
-            && !self.shed_on
-    }
-
-    /// A later receipt of an epoch says all that an earlier one said, but for what it rejected.
-    fn add_receipt(&mut self, mut receipt: Receipt) {
-        if let Some(known) = self.receipts.iter_mut().find(|r| r.epoch == receipt.epoch) {
-            if known.through > receipt.through {
-                std::mem::swap(known, &mut receipt);
-            }
-            let earlier = std::mem::replace(known, receipt);
-            for rejected in earlier.rejected {
-                if !known.rejected.iter().any(|r| r.seq == rejected.seq) {
-                    known.rejected.push(rejected);
-                }
-            }
-        } else {
-            self.receipts.push(receipt);
-        }
-    }
-}
 
 /// Leases live in memory only: a restart forgets them, which is what is wanted.
 #[derive(Debug, Default)]
@@ -537,7 +423,7 @@ impl Writer {
         let leased = leased.map(|(leased, unreadable)| {
             turn.refused_batches = unreadable
                 .into_iter()
-                .map(|id| (id, outbox::UNREADABLE.to_owned()))
+                .map(|id| (id, UNREADABLE.to_owned()))
                 .collect();
             leased
         });

@@ -20,17 +20,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use wire::command::SignedCommand;
 use wire::topic::{Channel, Topic};
 use wire::{DeviceId, Receipt};
 
 /// Publishes that may wait for their PUBACK at a time; fewer if the receiver says so.
 pub const WINDOW: usize = 32;
-/// The receiver notices a half-open link after 1.5 of these, this side after 2.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Both sides notice a half-open link within 1.5 of these.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A ping is answered within this. The library by itself would wait for the next ping, a whole keep-alive.
+const PING_PATIENCE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Receipts and commands are far smaller; the library's own limit is 10 KiB.
+/// A receipt with 64 holes and a few thousand refused records fits; the library's own limit is 10 KiB, and a larger
+/// packet would end every session anew.
 const MAX_INCOMING_BYTES: u32 = 256 * 1024;
+/// Packet ids run in a circle of this size. The library reserves a place for each: 65,536 of them, its default, take
+/// 13 MB. More than the window, so that no id comes round while its message is still on its way.
+const PACKET_IDS: u16 = 4 * WINDOW as u16;
 /// Requests handed to the event loop: the window, the subscription and the goodbye.
 const REQUESTS: usize = WINDOW + 8;
 /// Events handed over by the event loop; when full it waits, and so does the receiver.
@@ -117,6 +124,8 @@ pub struct Link {
     /// By packet id.
     unacknowledged: HashMap<u16, Sent>,
     window: usize,
+    /// A ping is on its way: its answer is due by then.
+    pong_due: Option<Instant>,
 }
 
 impl Drop for Link {
@@ -138,6 +147,7 @@ impl Link {
             unnumbered: VecDeque::new(),
             unacknowledged: HashMap::new(),
             window: WINDOW,
+            pong_due: None,
         };
         let timeout = CONNECT_TIMEOUT + Duration::from_secs(5);
         match tokio::time::timeout(timeout, link.greet()).await {
@@ -296,10 +306,30 @@ impl Link {
     }
 
     async fn event(&mut self) -> Result<Event, MqttError> {
-        match self.events.recv().await {
-            Some(Ok(event)) => Ok(event),
+        let received = match self.pong_due {
+            Some(due) => match timeout_at(due, self.events.recv()).await {
+                Ok(received) => received,
+                Err(_) => return Err(self.lost(SILENT)),
+            },
+            None => self.events.recv().await,
+        };
+        match received {
+            Some(Ok(event)) => {
+                self.note_ping(&event);
+                Ok(event)
+            }
             Some(Err(error)) => Err(self.failure(&error)),
             None => Err(self.lost("the connection is closed")),
+        }
+    }
+
+    fn note_ping(&mut self, event: &Event) {
+        match event {
+            Event::Outgoing(Outgoing::PingReq) => {
+                self.pong_due = Some(Instant::now() + PING_PATIENCE);
+            }
+            Event::Incoming(Packet::PingResp(_)) => self.pong_due = None,
+            _ => {}
         }
     }
 
@@ -339,11 +369,11 @@ impl Link {
     }
 }
 
+const SILENT: &str = "the receiver no longer answers";
+
 fn in_words(error: &ConnectionError) -> String {
     match error {
-        ConnectionError::MqttState(StateError::AwaitPingResp) => {
-            "the receiver no longer answers".to_owned()
-        }
+        ConnectionError::MqttState(StateError::AwaitPingResp) => SILENT.to_owned(),
         ConnectionError::Timeout(_) => "no answer in time".to_owned(),
         other => other.to_string(),
     }
@@ -378,6 +408,7 @@ fn options(target: &Target) -> MqttOptions {
         .set_connection_timeout(CONNECT_TIMEOUT.as_secs())
         .set_network_options(network)
         .set_max_packet_size(Some(MAX_INCOMING_BYTES))
+        .set_outgoing_inflight_upper_limit(PACKET_IDS)
         .set_last_will(LastWill::new(
             will.to_string(),
             Vec::new(),

@@ -324,6 +324,41 @@ async fn a_cut_connection_comes_back_and_nothing_is_lost_or_doubled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_far_above_the_librarys_limit_ends_no_session() {
+    let bench = Bench::new().await;
+    let mqtt = bench.receiver.listen_mqtt("127.0.0.1:0").await;
+    // About 100 KiB; the library's own limit is 10 KiB.
+    bench.receiver.lock().foreign_refusals = 2_500;
+    let running = bench.start(mqtt.address.port());
+    running.until_carriage(Carriage::Mqtt).await;
+    for number in 0..5 {
+        bench.put(&format!("{number}")).await;
+        bench.until_delivered().await;
+    }
+    assert_eq!(bench.receiver.lock().connects, 1);
+    assert_eq!(running.status().carriage, Carriage::Mqtt);
+    bench.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_link_is_noticed_within_one_and_a_half_keep_alives() {
+    let bench = Bench::new().await;
+    let mqtt = bench.receiver.listen_mqtt("127.0.0.1:0").await;
+    bench.receiver.lock().is_deaf = true;
+    let running = bench.start(mqtt.address.port());
+    running.until_carriage(Carriage::Mqtt).await;
+    let connected = Instant::now();
+    eventually("the silence is noticed", || {
+        let error = running.status().last_error.unwrap_or_default();
+        error.contains("no longer answers")
+    })
+    .await;
+    // 10 s to the first ping and 5 s for its answer; a second more for a busy machine.
+    assert!(connected.elapsed() < Duration::from_secs(16));
+    bench.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_mqtt_blocked_records_go_over_https_and_back_when_it_opens() {
     let bench = Bench::new().await;
     let port = closed_port().await;

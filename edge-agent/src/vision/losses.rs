@@ -1,4 +1,4 @@
-//! Pictures the media worker had no room for, gathered into few gap records. Pure.
+//! Pictures that were missed for good, gathered into few gap records. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

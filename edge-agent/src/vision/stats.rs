@@ -25,7 +25,7 @@ pub struct CameraVisionStats {
     pub tracks: usize,
     pub events_open: usize,
     pub events_total: u64,
-    /// Pictures the media worker had no room for.
+    /// Pictures the media worker had no room for, however often they were offered.
     pub pictures_missed: u64,
     /// Frames that could not be analysed.
     pub errors: u64,

@@ -287,33 +287,79 @@ fn periodic_pictures_come_with_the_first_frame_and_then_on_time() {
     assert_eq!(periodic.count(), 3);
 }
 
+fn missed(rig: &Rig) -> u64 {
+    let stats = rig.vision.stats();
+    stats.iter().map(|stats| stats.pictures_missed).sum()
+}
+
 #[test]
-fn a_full_media_queue_is_counted_told_and_tried_again() {
+fn a_burst_beyond_the_media_queue_loses_no_picture() {
     let rig = Rig::new(12, 60);
-    for number in 0..12 {
-        rig.show(camera(number));
+    // Twelve periodic pictures at once, then twelve events; the media worker makes eight a second.
+    for _ in 0..25 {
+        (0..12).for_each(|number| rig.show(camera(number)));
+        rig.work(&mut well());
+        rig.clocks.advance(Duration::from_millis(200));
+        rig.make_pictures();
     }
+    let media = lock(&rig.sink.media);
+    let of_class = |class| media.iter().filter(move |one| one.class == class);
+    assert_eq!(of_class(MediaClass::Periodic).count(), 12);
+    let events: std::collections::BTreeSet<_> = of_class(MediaClass::Snapshot)
+        .filter_map(|one| one.event)
+        .collect();
+    assert_eq!(events.len(), 12);
+    assert_eq!((missed(&rig), rig.sink.gaps()), (0, 0));
+}
+
+#[test]
+fn what_a_hanging_media_worker_missed_is_counted_once_and_told() {
+    let rig = Rig::new(12, 0);
+    for _ in 0..25 {
+        (0..12).for_each(|number| rig.show(camera(number)));
+        rig.work(&mut well());
+        rig.clocks.advance(Duration::from_millis(200));
+    }
+    // Eight events have their picture in the queue; four were refused time and again, but their events live.
+    assert_eq!((missed(&rig), rig.sink.gaps()), (0, 0));
+    rig.clocks.advance(Duration::from_secs(30));
     rig.work(&mut well());
-    let missed = || {
-        rig.vision
-            .stats()
-            .iter()
-            .map(|stats| stats.pictures_missed)
-            .sum::<u64>()
-    };
-    assert_eq!(missed(), 4);
-    assert_eq!(rig.sink.gaps(), 0);
+    assert_eq!(missed(&rig), 4);
     rig.clocks.advance(Duration::from_secs(6));
-    rig.make_pictures();
-    for number in 0..12 {
-        rig.show(camera(number));
-    }
     rig.work(&mut well());
-    assert_eq!(rig.sink.gaps(), 4);
+    assert_eq!((missed(&rig), rig.sink.gaps()), (4, 4));
+}
+
+#[test]
+fn a_dark_cameras_picture_still_goes_when_there_is_room() {
+    let rig = Rig::new(12, 0);
+    for _ in 0..5 {
+        (0..12).for_each(|number| rig.show(camera(number)));
+        rig.work(&mut well());
+        rig.clocks.advance(Duration::from_millis(200));
+    }
     rig.make_pictures();
-    // The four came a little later.
+    assert_eq!(lock(&rig.sink.media).len(), 8);
+    // No further frame of any camera, and no event has closed yet.
+    rig.clocks.advance(Duration::from_millis(1500));
+    rig.work(&mut well());
+    rig.make_pictures();
     assert_eq!(lock(&rig.sink.media).len(), 12);
-    assert_eq!(missed(), 4);
+    assert!(rig.sink.states(camera(11)).len() == 1);
+}
+
+#[test]
+fn a_periodic_picture_is_missed_when_there_was_no_room_for_a_whole_interval() {
+    let rig = Rig::new(9, 60);
+    for _ in 0..121 {
+        (0..9).for_each(|number| rig.show(camera(number)));
+        rig.work(&mut well());
+        rig.clocks.advance(Duration::from_secs(1));
+    }
+    // Eight found room at the start and none a minute later; the ninth never did.
+    let stats = rig.vision.stats();
+    let of_camera: Vec<u64> = stats.iter().map(|stats| stats.pictures_missed).collect();
+    assert_eq!(of_camera, [1, 1, 1, 1, 1, 1, 1, 1, 2]);
 }
 
 #[test]

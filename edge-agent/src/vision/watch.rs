@@ -4,7 +4,7 @@
 //! The agent and the measuring program `pets` use this same type, so that what is measured is what runs.
 
 use crate::detect::{Detection, Thresholds};
-use crate::event::shot::{self, Shot, ShotConfig, Shots};
+use crate::event::shot::{self, Last, Shot, ShotConfig, Shots};
 use crate::event::{Rules, RulesConfig};
 use crate::frame::Frame;
 use crate::geometry;
@@ -36,6 +36,8 @@ pub struct Findings {
     /// In the order in which they are to be kept.
     pub records: Vec<Record>,
     pub wanted: Vec<Wanted>,
+    /// Events that closed without the media worker ever having had room for a picture of them.
+    pub events_without_picture: u64,
     /// What is published as found in this frame: sure detections, and unsure ones that continue a confirmed track.
     pub boxes: Vec<ObjectBox>,
     /// All tracks that live, confirmed or not, seen or not.
@@ -58,6 +60,8 @@ struct Periodic {
     /// Zero: never.
     every: Duration,
     next_at: Option<Duration>,
+    /// The media worker has had no room for it since.
+    refused_since: Option<Duration>,
 }
 
 impl Watch {
@@ -71,13 +75,14 @@ impl Watch {
             periodic: Periodic {
                 every: periodic,
                 next_at: None,
+                refused_since: None,
             },
         }
     }
 
     /// Takes the detections of the camera's next frame.
     pub fn frame(&mut self, frame: &Frame, detections: &[Detection]) -> Findings {
-        let now = Duration::from_nanos(frame.time.boottime_ns);
+        let now = monotonic(&frame.time);
         let tracks = self.tracker.update(now, detections);
         let boxes = self.published(detections, &tracks);
         let events = self.rules.update(&frame.time, &tracks);
@@ -106,19 +111,23 @@ impl Watch {
             }
         }
         wanted.extend(self.shots.due(now).into_iter().map(Wanted::from));
-        wanted.extend(self.last_shots(&events));
+        let ended = self.findings_of(&frame.time, events);
+        wanted.extend(ended.wanted);
         Findings {
-            records: records(&frame.time, events),
             wanted,
             boxes,
             tracks,
+            ..ended
         }
     }
 
     /// Lets time pass for a camera that gives no frames.
     pub fn without_frame(&mut self, time: &RecordTime) -> Findings {
         let events = self.rules.close_gone(time);
-        self.findings_of(time, events)
+        let mut findings = self.findings_of(time, events);
+        let due = self.shots.due(monotonic(time));
+        findings.wanted.extend(due.into_iter().map(Wanted::from));
+        findings
     }
 
     /// Ends all events: the camera is removed or the agent stops.
@@ -127,11 +136,27 @@ impl Watch {
         self.findings_of(time, events)
     }
 
-    /// The media worker had no room for a snapshot of this event, or for a periodic picture: try again soon.
-    pub fn refused(&mut self, now: Duration, event: Option<EventId>) {
-        match event {
-            Some(event) => self.shots.refused(now, event),
-            None => self.periodic.again_at(now + Duration::from_secs(1)),
+    /// The media worker had no room: the picture is offered again soon. Returns whether it is missed for good, because
+    /// its event is over or the next periodic picture is due.
+    pub fn refused(&mut self, now: Duration, wanted: Wanted) -> bool {
+        match wanted.event {
+            Some(event) => self.shots.refused(
+                now,
+                Shot {
+                    event,
+                    quality: wanted.quality,
+                    taken_at: monotonic(&wanted.picture.frame.time),
+                    picture: wanted.picture,
+                },
+            ),
+            None => self.periodic.refused(now),
+        }
+    }
+
+    /// The media worker has taken it.
+    pub fn taken(&mut self, class: MediaClass) {
+        if class == MediaClass::Periodic {
+            self.periodic.refused_since = None;
         }
     }
 
@@ -149,21 +174,19 @@ impl Watch {
     }
 
     fn findings_of(&mut self, time: &RecordTime, events: Vec<EventRecord>) -> Findings {
-        Findings {
-            wanted: self.last_shots(&events),
-            records: records(time, events),
-            ..Findings::default()
+        let mut findings = Findings::default();
+        for event in &events {
+            if event.state != EventState::Closed {
+                continue;
+            }
+            match self.shots.closed(event.id) {
+                Last::Send(shot) => findings.wanted.push(shot.into()),
+                Last::Missed => findings.events_without_picture += 1,
+                Last::Nothing => {}
+            }
         }
-    }
-
-    /// What is held for events that have just closed.
-    fn last_shots(&mut self, events: &[EventRecord]) -> Vec<Wanted> {
-        events
-            .iter()
-            .filter(|event| event.state == EventState::Closed)
-            .filter_map(|event| self.shots.closed(event.id))
-            .map(Wanted::from)
-            .collect()
+        findings.records = records(time, events);
+        findings
     }
 
     fn published(&self, detections: &[Detection], tracks: &[TrackState]) -> Vec<ObjectBox> {
@@ -206,12 +229,24 @@ impl Periodic {
         true
     }
 
-    fn again_at(&mut self, at: Duration) {
-        self.next_at = Some(at);
+    /// Asks again in a second. A whole interval without room is one picture missed.
+    fn refused(&mut self, now: Duration) -> bool {
+        self.next_at = Some(now + Duration::from_secs(1));
+        let since = *self.refused_since.get_or_insert(now);
+        let missed = now.saturating_sub(since) >= self.every;
+        if missed {
+            self.refused_since = Some(now);
+        }
+        missed
     }
 }
 
 fn records(time: &RecordTime, events: Vec<EventRecord>) -> Vec<Record> {
     let record = |event| Record::new(*time, Body::Event(event));
     events.into_iter().map(record).collect()
+}
+
+/// Intervals are taken from the clock that never jumps.
+fn monotonic(time: &RecordTime) -> Duration {
+    Duration::from_nanos(time.boottime_ns)
 }

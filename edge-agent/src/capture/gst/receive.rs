@@ -389,7 +389,16 @@ impl Shared {
         }
         let said = self.address.redact(error.message());
         let detail = match status {
+            Some(404) => format!(
+                "{} has no stream of that name; check the path in its url",
+                self.address
+            ),
             Some(status) => format!("{} answers {status}: {said}", self.address),
+            // GStreamer says "could not open resource" to a name that does not exist as to a cable that is out.
+            None if error.matches(gst::ResourceError::OpenReadWrite) => format!(
+                "{} is not reachable; check address, cable and power",
+                self.address
+            ),
             None => format!("{}: {said}", self.address),
         };
         let of_stream = error.kind::<gst::StreamError>().is_some();

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use wire::command::SignedCommand;
 use wire::enroll::Refusal;
 use wire::heartbeat::Heartbeat;
+use wire::receipt::Rejected;
 use wire::topic::{Channel, Topic};
 use wire::{Epoch, Receipt, Record, Seq, SeqRange, Sha256, SignedBatch, UtcMicros, VerifyingKey};
 
@@ -39,6 +40,10 @@ pub(super) struct Taken {
     /// Cuts the next upload after so many bytes.
     pub(super) cut_blob_at: Option<usize>,
     pub(super) refuses_device: bool,
+    /// Answers no ping: what a half-open link looks like from the device.
+    pub(super) is_deaf: bool,
+    /// So many refusals of records nobody sent stand in every receipt.
+    pub(super) foreign_refusals: u64,
     /// Handed out by the next long poll.
     pub(super) commands: Vec<SignedCommand>,
 }
@@ -137,7 +142,13 @@ impl Receiver {
                 last: *seq,
             })
             .collect();
-        Ok(Receipt::from_stored(batch.epoch, &stored, TIME))
+        let mut receipt = Receipt::from_stored(batch.epoch, &stored, TIME);
+        let refused = |number| Rejected {
+            seq: Seq(1_000_000 + number),
+            code: "bad_signature".into(),
+        };
+        receipt.rejected = (0..taken.foreign_refusals).map(refused).collect();
+        Ok(receipt)
     }
 
     pub(super) fn kinds(&self) -> Vec<&'static str> {
@@ -303,6 +314,7 @@ impl Receiver {
                         };
                         answer
                     }
+                    PINGREQ if self.lock().is_deaf => Vec::new(),
                     PINGREQ => vec![0xd0, 0],
                     DISCONNECT => return,
                     _ => Vec::new(),
