@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod order;
 pub mod portal;
 pub mod seal;
 pub mod store;

@@ -83,6 +83,7 @@ catalogue! {
     site: "拠点" | "Site";
     camera: "カメラ" | "Camera";
     device: "装置" | "Device";
+    devices: "装置" | "Devices";
     contract: "契約" | "Contract";
     detection: "検知" | "Detection";
     latest_picture: "最新画像" | "Latest picture";
@@ -212,6 +213,34 @@ catalogue! {
     end_others: "ほかのブラウザーをすべて終了" | "End all other sessions";
     others_ended: "ほかのブラウザーのサインインをすべて終了しました。" | "All other sessions are ended.";
 
+    operator: "運用者" | "Operator";
+    operator_sign_in: "運用者のサインイン" | "Operator sign-in";
+    operator_sign_in_help: "ログインIDとパスワードは、受信サーバーを用意したときに cloud-receiver init が一度だけ表示したものです。" | "The login ID and password are those that cloud-receiver init printed once when the receiver was set up.";
+    no_devices: "装置はまだ登録されていません" | "No device is enrolled yet";
+    no_devices_hint: "cloud-receiver device claim で登録コードを発行し、装置に入力してください。" | "Print a claim code with cloud-receiver device claim and enter it on the device.";
+    revoked: "失効" | "Revoked";
+    agent_version: "エージェントの版" | "Agent version";
+    last_heard: "最終応答" | "Last heard";
+    never_heard: "まだ応答がありません" | "Never heard";
+    not_known: "不明" | "Not known";
+    spool_pending: "送信待ち" | "Waiting to be sent";
+    rejected_records: "受け付けなかった記録" | "Rejected records";
+    broken_links: "記録のつながりの切れ目" | "Broken links";
+    cameras: "カメラ" | "Cameras";
+    no_cameras_of_device: "カメラはまだありません。" | "No cameras yet.";
+    picture_now: "今すぐ撮影" | "Picture now";
+    picture_waiting: "撮影を依頼しました。装置の応答を待っています。" | "Asked for a picture. Waiting for the device to answer.";
+    picture_done: "撮影しました。" | "The picture was taken.";
+    picture_failed: "撮影できませんでした。" | "The picture could not be taken.";
+    picture_refused: "装置が依頼を断りました。" | "The device refused the request.";
+    picture_unanswered: "装置から応答がありませんでした。" | "The device did not answer.";
+    picture_never_sent: "装置が接続されていないため、依頼を渡せませんでした。" | "The device was not connected, so the request could not be handed over.";
+    reason_connect: "接続できません" | "Cannot connect";
+    reason_auth: "ログインが拒否されました" | "Login refused";
+    reason_timeout: "映像が届きません" | "No data arrives";
+    reason_eos: "配信が終わりました" | "The stream ended";
+    reason_decode: "映像を読み取れません" | "Cannot decode";
+
     not_found: "ページが見つかりません" | "Page not found";
     not_found_text: "アドレスが違うか、すでに削除されたか、このアカウントでは表示できないものです。" | "The address is wrong, the item has been deleted, or this account may not see it.";
     forbidden: "この操作は受け付けられません" | "This request was refused";
@@ -228,6 +257,18 @@ catalogue! {
 }
 
 impl Words {
+    /// Why a camera is being tried again; a reason that has no word yet is shown as the device says it.
+    pub fn camera_reason<'a>(&self, reason: &'a str) -> &'a str {
+        match reason {
+            "connect" => self.reason_connect,
+            "auth" => self.reason_auth,
+            "timeout" => self.reason_timeout,
+            "eos" => self.reason_eos,
+            "decode" => self.reason_decode,
+            other => other,
+        }
+    }
+
     /// A class in the customer's words; one that has no word yet is shown as the device says it.
     pub fn class_name<'a>(&self, class: &'a str) -> &'a str {
         match class {
@@ -361,6 +402,44 @@ impl Lang {
         }
     }
 
+    pub fn devices_heard(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count} 台 正常"),
+            Lang::En => format!("{} normal", plural(count, "device", "devices")),
+        }
+    }
+
+    pub fn devices_silent(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count} 台 応答なし"),
+            Lang::En => format!("{} not responding", plural(count, "device", "devices")),
+        }
+    }
+
+    /// What lies in a device's spool.
+    pub fn pending(self, records: u64, blobs: u64) -> String {
+        let (records, blobs) = (thousands(records), thousands(blobs));
+        match self {
+            Lang::Ja => format!("記録 {records} 件、画像 {blobs} 件"),
+            Lang::En => format!("{records} records, {blobs} pictures"),
+        }
+    }
+
+    pub fn parked(self, records: u64) -> String {
+        match self {
+            Lang::Ja => format!("装置で保留 {} 件", thousands(records)),
+            Lang::En => format!("{} parked on the device", thousands(records)),
+        }
+    }
+
+    /// Which camera a button belongs to, for those who hear the page.
+    pub fn picture_now_of(self, camera: &str) -> String {
+        match self {
+            Lang::Ja => format!("{camera}を今すぐ撮影"),
+            Lang::En => format!("Picture of {camera} now"),
+        }
+    }
+
     pub fn events_count(self, count: u64) -> String {
         match self {
             Lang::Ja => format!("{} 件", thousands(count)),
@@ -431,6 +510,20 @@ impl Lang {
         match self {
             Lang::Ja => format!("誤差 ±{} ミリ秒以内", thousands(error_ms)),
             Lang::En => format!("within ±{} ms", thousands(error_ms)),
+        }
+    }
+
+    /// How far a device's clock is off.
+    pub fn offset_of(self, offset_ms: i64) -> String {
+        let sign = match offset_ms {
+            0 => "±",
+            ..0 => "−",
+            _ => "+",
+        };
+        let size = thousands(offset_ms.unsigned_abs());
+        match self {
+            Lang::Ja => format!("ずれ {sign}{size} ミリ秒"),
+            Lang::En => format!("offset {sign}{size} ms"),
         }
     }
 

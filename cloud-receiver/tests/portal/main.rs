@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod operator;
 mod world;
 
 use browser::{Answer, Browser};
@@ -82,6 +83,8 @@ impl Customer {
             .replace("{id}", &id)
             .replace("{sha256}", &self.picture.to_string())
             .replace("{name}", "portal.css")
+            .replace("{device}", &self.device.row.device.to_string())
+            .replace("{camera}", &self.camera.to_string())
     }
 }
 
@@ -123,6 +126,11 @@ async fn without_a_session_nothing_is_open_but_the_door() {
                 assert!(answer.location().starts_with("/sign-in?next="), "{address}");
             }
             Access::Part => assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{address}"),
+            Access::Operator => {
+                assert_eq!(answer.status, StatusCode::SEE_OTHER, "{address}");
+                let location = answer.location();
+                assert!(location.starts_with("/operator/sign-in?next="), "{address}");
+            }
         },
     )
     .await;
@@ -137,7 +145,8 @@ async fn without_a_session_nothing_is_open_but_the_door() {
             "/sign-in",
             "/offline",
             "/offline-worker.js",
-            "/assets/{name}"
+            "/assets/{name}",
+            "/operator/sign-in"
         ]
     );
 }
@@ -149,7 +158,9 @@ async fn one_contract_never_sees_another() {
     assert_ne!(own.contract, foreign.contract);
     // The ids are good: their owner gets them.
     let mut owner = own.browser(&world).await;
-    for route in routes().iter().filter(|route| route.path.contains('{')) {
+    let of_customers =
+        |route: &&Route| route.path.contains('{') && route.access != Access::Operator;
+    for route in routes().iter().filter(of_customers) {
         let address = own.address(route);
         assert_eq!(
             owner.get(&address).await.status,
@@ -192,6 +203,7 @@ async fn customers_change_nothing_but_their_own_account() {
     let changing: Vec<_> = routes()
         .into_iter()
         .filter(|route| route.methods.iter().any(|method| *method != "GET"))
+        .filter(|route| !route.path.starts_with("/operator"))
         .map(|route| route.path)
         .collect();
     assert_eq!(
@@ -306,7 +318,8 @@ async fn the_issued_password_is_changed_first_and_only_for_a_good_one() {
     // There is no way around it.
     for route in routes()
         .iter()
-        .filter(|route| route.access != Access::Public && route.methods == ["GET"])
+        .filter(|route| matches!(route.access, Access::Page | Access::Part))
+        .filter(|route| route.methods == ["GET"])
     {
         let address = route.path.replace("{id}", "x").replace("{sha256}", "x");
         let answer = browser.get(&address).await;

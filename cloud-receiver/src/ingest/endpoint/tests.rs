@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::clock::now;
-use crate::store::Administration;
+use crate::store::{Administration, OperatorDesk};
 use crate::testing::{Device, Receiver, soon};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::store::{Administration, BlobRows};
+use crate::store::{Administration, BlobRows, OperatorDesk};
 use crate::testing::{DEADLINE, Device, Receiver, soon};
 use reqwest::StatusCode;
 use std::sync::Arc;
