@@ -21,6 +21,7 @@ mod media;
 mod operator;
 mod overview;
 mod password;
+mod picture;
 mod problem;
 mod sign_in;
 mod thumbnail;

@@ -135,6 +135,7 @@ catalogue! {
     live: "ライブ更新中" | "Live";
     ongoing: "継続中" | "Ongoing";
     picture_coming: "画像を待っています" | "Waiting for the picture";
+    no_picture: "画像はありません" | "There is no picture";
 
     score: "確度" | "Score";
     opened_at: "検知時刻" | "Detected at";

@@ -130,8 +130,31 @@ pub struct EventRow {
     pub last_seen_at_us: UtcMicros,
     pub closed_at_us: Option<UtcMicros>,
     pub revision: u32,
-    /// The snapshot of highest quality that has arrived.
-    pub snapshot: Option<PictureRef>,
+    /// When its first record was stored, by the receiver's clock.
+    pub received_at_us: UtcMicros,
+    pub snapshot: Snapshot,
+}
+
+/// The picture of an event, or what is known of its absence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Snapshot {
+    /// The one of highest quality that has arrived.
+    Here(PictureRef),
+    /// A signed record says that there is one; it has not arrived. When that record did, by the receiver's clock.
+    Announced { received_at_us: UtcMicros },
+    /// The device says that it missed pictures of the camera meanwhile (a gap record).
+    Missed,
+    /// Nothing was said of one.
+    Unheard,
+}
+
+impl Snapshot {
+    pub fn picture(&self) -> Option<&PictureRef> {
+        match self {
+            Snapshot::Here(picture) => Some(picture),
+            _ => None,
+        }
+    }
 }
 
 /// All that the event page shows.
@@ -142,8 +165,6 @@ pub struct EventDetail {
     pub track: u64,
     pub path: Vec<PathPoint>,
     pub clock: ClockStamp,
-    /// When the receiver had stored its first record, by the receiver's clock.
-    pub received_at_us: UtcMicros,
     pub proof: Proof,
     /// Neighbours in time within the contract.
     pub older: Option<EventId>,

@@ -14,8 +14,11 @@ use cloud_receiver::store::Administration;
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 use uuid::Uuid;
-use wire::{CameraId, ContractId, EventId, Sha256};
-use world::{Device, MINUTE_US, SECOND_US, Scene, World, camera_state, now, periodic_record};
+use wire::record::GapRecord;
+use wire::{Body, CameraId, ContractId, EventId, Record, Sha256};
+use world::{
+    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, now, periodic_record, time,
+};
 
 const PASSWORD: &str = "orchard-lantern-42";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -691,4 +694,45 @@ async fn a_dead_camera_says_so_in_words() {
             .text()
             .contains("Please check its power and LAN cable.")
     );
+}
+
+#[tokio::test]
+async fn a_picture_that_will_not_come_is_not_awaited() {
+    let world = World::start().await;
+    let mut customer = customer(&world, "甲").await;
+    let mut fresh = Scene::new(customer.camera, "vehicle", now().plus_us(-SECOND_US));
+    fresh.closed = None;
+    let missed = Scene::new(customer.camera, "bicycle", now().plus_us(-30 * SECOND_US));
+    let gap = GapRecord {
+        from_us: missed.opened,
+        to_us: missed.opened,
+        camera: Some(customer.camera),
+        class: "snapshot".into(),
+        count: 1,
+        reason: "media_busy".into(),
+    };
+    let gap = Record::new(time(now(), SYNCED), Body::Gap(gap));
+    let records = vec![fresh.event_record(), missed.event_record(), gap];
+    world.deliver(&mut customer.device, records).await;
+    let mut browser = customer.browser(&world).await;
+    for (scene, words) in [
+        (&fresh, "画像を待っています"),
+        (&missed, "画像はありません"),
+    ] {
+        for page in ["", "/card"] {
+            let address = format!("/events/{}{page}", scene.event);
+            let text = browser.get(&address).await.text();
+            assert!(text.contains(words), "{address}: {text}");
+        }
+    }
+    // Said to be on its way: awaited, whatever else was missed; and shown when it is here.
+    let jpeg = b"late, but here";
+    let announced = missed.snapshot_record(jpeg, SIZE);
+    world.deliver(&mut customer.device, vec![announced]).await;
+    let address = format!("/events/{}", missed.event);
+    let text = browser.get(&address).await.text();
+    assert!(text.contains("画像を待っています"), "{text}");
+    let sha256 = world.blob(&customer.device, jpeg).await;
+    let text = browser.get(&address).await.text();
+    assert!(text.contains(&format!("/media/{sha256}")), "{text}");
 }

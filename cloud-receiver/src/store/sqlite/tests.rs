@@ -479,7 +479,7 @@ async fn the_customer_sees_events_pictures_and_proof() {
         (events[1].revision, events[1].opened_at_us),
         (3, UtcMicros(1_005))
     );
-    assert!(events[1].snapshot.is_none());
+    assert!(events[1].snapshot.picture().is_none());
     assert!(
         bench
             .store
@@ -512,7 +512,7 @@ async fn the_customer_sees_events_pictures_and_proof() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        detail.row.snapshot.as_ref().map(|p| p.sha256),
+        detail.row.snapshot.picture().map(|p| p.sha256),
         Some(Sha256::of(jpeg))
     );
     assert!(detail.proof.signature_ok);

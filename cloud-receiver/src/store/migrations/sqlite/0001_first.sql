@@ -237,7 +237,8 @@ create table gap (
     reason      text    not null,
     primary key (device, epoch, seq)
 ) strict, without rowid;
-create index gap_by_time on gap (contract, from_us); -- the timeline's gaps
+create index gap_by_time   on gap (contract, from_us);        -- the timeline's gaps
+create index gap_by_camera on gap (contract, camera, to_us); -- was an event's picture missed?
 
 -- Commands to devices: also the audit of who asked what, and what came of it.
 create table command (
