@@ -19,6 +19,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+/// From a request's head to the head of its answer. A form is small and a page is quick: whoever sends a form byte
+/// by byte, to hold a connection open, is let go. Event streams are answered at once and then last.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -53,11 +58,12 @@ pub async fn around(State(state): State<PortalState>, request: Request, next: Ne
         Some(answer) => answer,
         None => {
             parts.extensions.insert(visit.clone());
-            let run = next.run(Request::from_parts(parts, body));
-            AssertUnwindSafe(run)
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| Problem::internal("a handler panicked").into_response())
+            let run = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
+            match tokio::time::timeout(ANSWER_WITHIN, run).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => Problem::internal("a handler panicked").into_response(),
+                Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+            }
         }
     };
     visit.who = response.extensions_mut().remove::<Who>();
