@@ -15,7 +15,8 @@ use uuid::Uuid;
 use wire::record::{ObjectBox, PathPoint};
 use wire::{CameraId, ClockStamp, ClockState, Sha256, UtcMicros};
 use world::{
-    MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, now, object, periodic_record,
+    MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, heartbeat, now, object,
+    periodic_record,
 };
 
 const SIZE: (u32, u32) = (768, 576);
@@ -85,6 +86,9 @@ async fn main() {
     world
         .user(contract, "minato-02", "k7mq-x2hd-9wtp-c4rn", true)
         .await;
+    world
+        .operator("operator", "orchard-lantern-42", false)
+        .await;
     let empty = world.store.add_contract("新規契約", at).await.unwrap();
     world
         .user(empty, "shinki-01", "orchard-lantern-42", false)
@@ -93,6 +97,7 @@ async fn main() {
     let mut warehouse = world.device(contract, "横浜倉庫").await;
     let mut office = world.device(contract, "本社ビル").await;
     let [gate, parking, dock, entrance, back] = [(); 5].map(|()| camera());
+    world.device(contract, "第3倉庫（未接続）").await;
     let early = at.plus_us(-200 * MINUTE_US);
     world
         .deliver(
@@ -189,7 +194,7 @@ async fn main() {
 
     println!("{}", world.url("/"));
     println!(
-        "minato-01 / orchard-lantern-42, minato-02 (first use) / k7mq-x2hd-9wtp-c4rn, shinki-01 (empty)"
+        "minato-01 / orchard-lantern-42, minato-02 (first use) / k7mq-x2hd-9wtp-c4rn, shinki-01 (empty); at /operator: operator / orchard-lantern-42"
     );
     // Goes on living: heartbeats, pictures, and now and then an event.
     let mut number = 0;
@@ -201,8 +206,9 @@ async fn main() {
     ));
     loop {
         tick.tick().await;
-        world.heard(&warehouse, now()).await;
-        world.heard(&office, now()).await;
+        let unsynced = heartbeat(ClockStamp::UNSYNCED, 1_482, 2);
+        world.heartbeat(&warehouse, &unsynced).await;
+        world.heartbeat(&office, &heartbeat(SYNCED, 0, 0)).await;
         for (camera, device) in [(gate, &mut warehouse), (entrance, &mut office)] {
             let jpeg = tagged(&frames[number % frames.len()].jpeg, camera);
             world

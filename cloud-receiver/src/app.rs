@@ -1,7 +1,7 @@
 //! The composition root: builds every part, gives each what it needs, and ends them in order.
 
 use crate::auth::password::Hashing;
-use crate::blob::{BlobError, Blobs};
+use crate::blob::Blobs;
 use crate::clock::now;
 use crate::config::Config;
 use crate::enroll::{Directions, Enroller};
@@ -12,14 +12,11 @@ use crate::ingest::listener;
 use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
-
-use crate::portal::{self, Contact, PictureError, Pictures, PortalState};
+use crate::portal::{self, Contact, Pictures, PortalState};
 use crate::store::sqlite::{FILE_NAME, SqliteStore};
 use crate::tls::{self, ServerCertificate};
 use anyhow::Context;
-use async_trait::async_trait;
 use axum::Router;
-use bytes::Bytes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +24,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wire::{ContractId, DeviceId, Sha256};
 
 /// Folder of the listeners' certificate below the data folder.
 pub const TLS_DIR: &str = "tls";
@@ -89,7 +85,7 @@ impl App {
         let enroller = Enroller::new(Arc::new(store.clone()), Arc::clone(&ca), directions);
         let portal_state = PortalState::new(
             Arc::new(store.clone()),
-            Arc::new(StoredPictures(Arc::clone(&blobs))),
+            Arc::clone(&blobs) as Arc<dyn Pictures>,
             live,
             Hashing::new()?,
             contact(config),
@@ -181,25 +177,6 @@ impl App {
             self.stop.clone(),
             serve,
         ));
-    }
-}
-
-/// The portal's view of the blobs.
-struct StoredPictures(Arc<Blobs>);
-
-#[async_trait]
-impl Pictures for StoredPictures {
-    async fn picture(
-        &self,
-        contract: ContractId,
-        device: DeviceId,
-        sha256: Sha256,
-    ) -> Result<Option<Bytes>, PictureError> {
-        let found = self.0.get(contract, device, sha256).await;
-        found.map_err(|error: BlobError| PictureError {
-            sha256,
-            cause: error.to_string(),
-        })
     }
 }
 

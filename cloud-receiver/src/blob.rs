@@ -23,13 +23,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
 /// Uploads at the same time; further ones wait. Each holds one chunk in memory.
 const UPLOADS: usize = 64;
 /// Put into the object store in pieces of this size.
 const PIECE: usize = 1024 * 1024;
+/// Locks among which blobs are spread; two blobs that share one only wait for each other.
+const TURNS: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -101,7 +103,21 @@ pub struct Blobs {
     incoming: PathBuf,
     max_bytes: u64,
     uploads: Arc<Semaphore>,
+    turns: Arc<Turns>,
     counter: AtomicU64,
+}
+
+/// Storing an object and committing its row is one turn. An object is sealed under the name of the device that
+/// brought it, and its row says which: without turns, a second device of the contract that brings the same bytes
+/// at the same moment could overwrite the object just before the first one's row is written, and nobody could
+/// open it any more.
+#[derive(Debug)]
+struct Turns([Mutex<()>; TURNS]);
+
+impl Turns {
+    fn of(&self, sha256: Sha256) -> &Mutex<()> {
+        &self.0[usize::from(sha256.0[0]) % TURNS]
+    }
 }
 
 /// The rows' trait, printable.
@@ -125,6 +141,7 @@ impl Blobs {
             incoming,
             max_bytes,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            turns: Arc::new(Turns(std::array::from_fn(|_| Mutex::default()))),
             counter: AtomicU64::new(0),
         })
     }
@@ -189,6 +206,7 @@ impl Blobs {
         Ok(Begun::Upload(Box::new(Upload {
             rows: Arc::clone(&self.rows),
             objects: Arc::clone(&self.objects),
+            turns: Arc::clone(&self.turns),
             owner,
             announced,
             part: Some(part),
@@ -208,6 +226,7 @@ impl Blobs {
 pub struct Upload {
     rows: Arc<dyn BlobRowsDebug>,
     objects: Arc<LocalFileSystem>,
+    turns: Arc<Turns>,
     owner: Owner,
     announced: Announced,
     /// Away only while a blocking thread writes to it, which then keeps it if this is dropped meanwhile.
@@ -237,6 +256,13 @@ impl Upload {
             return Err(BlobError::WrongHash);
         }
         let part = self.part.take().expect("only away inside on_part");
+        let turns = Arc::clone(&self.turns);
+        let _turn = turns.of(self.announced.sha256).lock().await;
+        let (contract, sha256) = (self.owner.contract, self.announced.sha256);
+        if self.rows.blob(contract, sha256).await?.is_some() {
+            part.discard();
+            return Ok(Ended::Stored(false));
+        }
         self.put(part.path()).await?;
         let row = BlobRow {
             contract: self.owner.contract,
@@ -309,3 +335,6 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
+
+#[cfg(test)]
+mod tests;

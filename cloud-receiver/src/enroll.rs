@@ -4,6 +4,7 @@
 //! tells nothing about codes that exist. Guessing is hopeless anyway; the throttle is there to keep it from being
 //! a nuisance, and to make it seen.
 
+use crate::auth::throttle::subscriber;
 use crate::ca::Ca;
 use crate::clock::now;
 use crate::store::{ClaimRefusal, Enrollments, NewDevice, StoreError};
@@ -90,6 +91,8 @@ impl Enroller {
         request: &EnrollRequest,
         from: IpAddr,
     ) -> Result<EnrollResponse, EnrollError> {
+        // One subscriber's IPv6 addresses count as one.
+        let from = subscriber(from);
         if self.is_throttled(from, Instant::now()) {
             return Err(EnrollError::Throttled);
         }

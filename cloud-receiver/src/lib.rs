@@ -1,4 +1,36 @@
 //! The cloud receiver: takes in what devices deliver, verifies, stores and shows it.
+//!
+//! # Map
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cmd`] | the command line, one verb per file; `main.rs` only calls it |
+//! | [`app`] | the composition root: builds every part, gives each what it needs, ends them in order |
+//! | [`config`], [`telemetry`], [`clock`] | the configuration file; logging; what time it is |
+//! | [`keys`], [`ca`], [`tls`] | the receiver's secrets; its certificate authority; the listeners' TLS |
+//! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
+//! | [`enroll`] | the claim-code exchange, by which a device comes to be known |
+//! | [`order`] | orders to devices: how one is made, what became of it |
+//! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
+//! | [`blob`] | pictures and clips, by hash, resumable |
+//! | [`seal`] | encryption at rest: names, keys, AES-256-GCM |
+//! | [`live`] | news of what was committed, for open pages |
+//! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
+//! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
+//! | [`jobs`] | what runs by itself: renewing the certificate, feeding the watchdog |
+//!
+//! # Who may import what
+//!
+//! ```text
+//! main -> cmd -> app -> ingest, portal (what listens) -> auth, enroll, order, blob -> store -> seal, live -> wire
+//! ```
+//!
+//! - rusqlite stands in `store/` only, object_store in `blob.rs`, mqtt-protocol-core in `ingest/`, axum in `portal/`,
+//!   `ingest/https` and `app.rs`. `tests/tidy.rs` keeps it so.
+//! - `ingest` and `portal` do not know each other: what one commits the other hears of through `live` and reads from
+//!   the store.
+//! - `store` takes judged batches, the types of `ingest/accept.rs`; it calls nothing that listens.
+//! - Nobody but `auth/session.rs` makes a `ContractScope`.
 
 pub mod app;
 pub mod auth;
@@ -12,6 +44,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod order;
 pub mod portal;
 pub mod seal;
 pub mod store;

@@ -11,7 +11,7 @@
 use super::password::{self, HashError, Hashing, Weakness};
 use super::session::{self, Token};
 use super::throttle::{Source, Throttle, Verdict, subscriber};
-use crate::store::{Accounts, StoreError, UserRow};
+use crate::store::{AccountKind, AccountRow, Accounts, StoreError};
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
 use std::net::IpAddr;
@@ -20,7 +20,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wire::UtcMicros;
 
-pub const KNOWN_BROWSER_COOKIE: &str = "__Host-known";
+/// Name of the cookie by which a browser is known. Operators have their own, so that signing in at one door does
+/// not make the browser a stranger at the other.
+pub fn known_browser_cookie_name(kind: AccountKind) -> &'static str {
+    match kind {
+        AccountKind::Customer => "__Host-known",
+        AccountKind::Operator => "__Host-operator-known",
+    }
+}
+
 const KNOWN_BROWSER_SECONDS: i64 = 400 * 24 * 3600;
 
 /// How long a failed try takes at least.
@@ -59,7 +67,7 @@ pub enum Outcome {
         /// `Set-Cookie` value by which this browser is known from now on.
         known_browser: String,
         /// The account as it was before this sign-in.
-        before: UserRow,
+        before: AccountRow,
     },
     /// The one answer for every wrong pair.
     Wrong,
@@ -96,11 +104,11 @@ impl Login {
             tokio::time::sleep_until(started + FAILURE_TAKES).await;
             return Ok(Outcome::Wrong);
         }
-        let user = accounts.user(attempt.login_id).await?;
+        let user = accounts.account(attempt.login_id).await?;
         let source = source_of(&attempt, user.as_ref());
         let verdict = self
             .throttle()
-            .verdict(attempt.login_id, attempt.address, &source, now);
+            .begin(attempt.login_id, attempt.address, &source, now);
         let slowdown = match verdict {
             Verdict::Wait { seconds } => return Ok(Outcome::Wait { seconds }),
             Verdict::Try { slowdown_seconds } => {
@@ -113,19 +121,20 @@ impl Login {
 
         match user {
             Some(user) if matches => {
-                self.throttle().succeeded(attempt.login_id, &source);
+                self.throttle()
+                    .succeeded(attempt.login_id, attempt.address, &source);
                 let token = session::begin(accounts, &user.login_id, now).await?;
                 accounts.record_sign_in(&user.login_id, now, true).await?;
-                tracing::info!(user = %user.login_id, "{} signed in", user.login_id);
+                tracing::info!(
+                    user = %user.login_id, kind = ?accounts.kind(), "{} signed in", user.login_id
+                );
                 Ok(Outcome::In {
                     token,
-                    known_browser: known_browser_cookie(&user),
+                    known_browser: known_browser_cookie(accounts.kind(), &user),
                     before: user,
                 })
             }
             user => {
-                self.throttle()
-                    .failed(attempt.login_id, attempt.address, &source, now);
                 if let Some(user) = user {
                     accounts.record_sign_in(&user.login_id, now, false).await?;
                     tracing::warn!(
@@ -151,19 +160,18 @@ impl Login {
         let source = Source::Address(subscriber(change.address));
         let verdict = self
             .throttle()
-            .verdict(login_id, change.address, &source, now);
+            .begin(login_id, change.address, &source, now);
         if let Verdict::Wait { seconds } = verdict {
             return Ok(ChangeOutcome::Wait { seconds });
         }
-        let user = accounts.user(login_id).await?;
+        let user = accounts.account(login_id).await?;
         let stored = user.as_ref().map(|user| user.password_hash.as_str());
         if change.current.len() > password::MAX_BYTES
             || !self.hashing.verify(change.current, stored).await?
         {
-            self.throttle()
-                .failed(login_id, change.address, &source, now);
             return Ok(ChangeOutcome::WrongCurrent);
         }
+        self.throttle().succeeded(login_id, change.address, &source);
         if change.new != change.repeated {
             return Ok(ChangeOutcome::NotRepeated);
         }
@@ -177,9 +185,9 @@ impl Login {
             .delete_other_sessions(login_id, token.hash())
             .await?;
         let known_browser = accounts
-            .user(login_id)
+            .account(login_id)
             .await?
-            .map(|user| known_browser_cookie(&user));
+            .map(|user| known_browser_cookie(accounts.kind(), &user));
         tracing::info!(user = %login_id, "{login_id} changed the own password; other sessions ended");
         Ok(ChangeOutcome::Changed {
             token,
@@ -222,7 +230,7 @@ pub enum ChangeOutcome {
     },
 }
 
-fn source_of(attempt: &Attempt<'_>, user: Option<&UserRow>) -> Source {
+fn source_of(attempt: &Attempt<'_>, user: Option<&AccountRow>) -> Source {
     match (attempt.known_browser, user) {
         (Some(cookie), Some(user)) => known_word(cookie, user)
             .map(|word| Source::KnownBrowser(word.to_owned()))
@@ -231,20 +239,21 @@ fn source_of(attempt: &Attempt<'_>, user: Option<&UserRow>) -> Source {
     }
 }
 
-fn known_browser_cookie(user: &UserRow) -> String {
+fn known_browser_cookie(kind: AccountKind, user: &AccountRow) -> String {
     let word = ring::rand::generate::<[u8; 16]>(&ring::rand::SystemRandom::new())
         .expect("the operating system's random source answers")
         .expose();
     let word = BASE64URL_NOPAD.encode(&word);
     let tag = hmac::sign(&known_key(user), known_message(&word, user).as_bytes());
     format!(
-        "{KNOWN_BROWSER_COOKIE}={word}.{}; Path=/; Max-Age={KNOWN_BROWSER_SECONDS}; Secure; HttpOnly; SameSite=Strict",
+        "{}={word}.{}; Path=/; Max-Age={KNOWN_BROWSER_SECONDS}; Secure; HttpOnly; SameSite=Strict",
+        known_browser_cookie_name(kind),
         BASE64URL_NOPAD.encode(tag.as_ref())
     )
 }
 
 /// The random word of a cookie that this account's password hash vouches for.
-fn known_word<'a>(cookie: &'a str, user: &UserRow) -> Option<&'a str> {
+fn known_word<'a>(cookie: &'a str, user: &AccountRow) -> Option<&'a str> {
     let (word, tag) = cookie.split_once('.')?;
     let tag = BASE64URL_NOPAD.decode(tag.as_bytes()).ok()?;
     hmac::verify(&known_key(user), known_message(word, user).as_bytes(), &tag)
@@ -252,23 +261,21 @@ fn known_word<'a>(cookie: &'a str, user: &UserRow) -> Option<&'a str> {
         .map(|()| word)
 }
 
-fn known_key(user: &UserRow) -> hmac::Key {
+fn known_key(user: &AccountRow) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, user.password_hash.as_bytes())
 }
 
-fn known_message(word: &str, user: &UserRow) -> String {
+fn known_message(word: &str, user: &AccountRow) -> String {
     format!("known-browser\0{}\0{word}", user.login_id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
-    fn user(login_id: &str, password_hash: &str) -> UserRow {
-        UserRow {
+    fn user(login_id: &str, password_hash: &str) -> AccountRow {
+        AccountRow {
             login_id: login_id.into(),
-            contract: wire::ContractId(Uuid::nil()),
             password_hash: password_hash.into(),
             must_change_password: false,
             last_sign_in_us: None,
@@ -279,7 +286,7 @@ mod tests {
     #[test]
     fn a_browser_is_known_to_its_account_until_the_password_changes() {
         let tanaka = user("tanaka", "hash-1");
-        let header = known_browser_cookie(&tanaka);
+        let header = known_browser_cookie(AccountKind::Customer, &tanaka);
         let value = header
             .split_once('=')
             .and_then(|(_, rest)| rest.split(';').next())

@@ -1,23 +1,51 @@
 //! Sessions: a random token in a cookie, its hash in the store, and the only maker of a [`ContractScope`].
 //!
-//! The cookie is `__Host-` (this host only, over TLS only), not readable by scripts, and `SameSite=Lax`: a link to
-//! an event in a mail opens it signed in, while a form posted from elsewhere arrives without it. A new token is
-//! drawn at every sign-in and at every change of password, so a token planted before is worth nothing.
+//! The cookie is `__Host-` (this host only, over TLS only) and not readable by scripts. The customers' one is
+//! `SameSite=Lax`: a link to an event in a mail opens it signed in, while a form posted from elsewhere arrives
+//! without it. The operators' one is `Strict`: nothing leads to their pages from outside. A new token is drawn at
+//! every sign-in and at every change of password, so a token planted before is worth nothing.
+//!
+//! Customers and operators come in by doors of their own: another cookie, another table, another type at the end
+//! ([`Session`], [`OperatorSession`]). What one holds is never looked for among the others.
 
-use crate::store::{Accounts, ContractScope, Result, SessionRow};
+use crate::store::{AccountKind, Accounts, ContractScope, Holder, Result, SessionRow};
 use data_encoding::BASE64URL_NOPAD;
 use std::fmt;
 use wire::{Sha256, UtcMicros};
 
-pub const COOKIE: &str = "__Host-session";
-
 const SECOND_US: i64 = 1_000_000;
-/// A session ends when nobody opened a page with it for this long.
-pub const IDLE_LIMIT_SECONDS: i64 = 12 * 3600;
-/// A session ends this long after sign-in, whatever happens.
-pub const ABSOLUTE_LIMIT_SECONDS: i64 = 14 * 24 * 3600;
 /// How exactly the last use is kept: one write a minute for each session at most.
 const TOUCH_EVERY_SECONDS: i64 = 60;
+
+/// Name of the cookie that carries the token.
+pub fn cookie_name(kind: AccountKind) -> &'static str {
+    match kind {
+        AccountKind::Customer => "__Host-session",
+        AccountKind::Operator => "__Host-operator-session",
+    }
+}
+
+/// How long sessions last.
+struct Limits {
+    /// A session ends when nobody opened a page with it for this long.
+    idle_seconds: i64,
+    /// A session ends this long after sign-in, whatever happens.
+    absolute_seconds: i64,
+}
+
+/// A customer's phone stays signed in; whoever sees all contracts' devices signs in every day.
+fn limits(kind: AccountKind) -> Limits {
+    match kind {
+        AccountKind::Customer => Limits {
+            idle_seconds: 12 * 3600,
+            absolute_seconds: 14 * 24 * 3600,
+        },
+        AccountKind::Operator => Limits {
+            idle_seconds: 3600,
+            absolute_seconds: 12 * 3600,
+        },
+    }
+}
 
 /// 256 random bits, as the cookie carries them. Only its hash is stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,7 +78,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A signed-in browser.
+/// A customer's signed-in browser.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub scope: ContractScope,
@@ -61,6 +89,13 @@ pub struct Session {
     pub must_change_password: bool,
 }
 
+/// An operator's signed-in browser. It holds no scope: what customers see stays theirs.
+#[derive(Clone, Debug)]
+pub struct OperatorSession {
+    pub login_id: String,
+    pub must_change_password: bool,
+}
+
 /// Why a session is looked up: only a person who opens pages keeps it alive, a page that updates itself does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -68,17 +103,58 @@ pub enum Use {
     Background,
 }
 
-/// The session of a token, if there is one and it has not run out.
+/// The customer's session of a token, if there is one and it has not run out.
 pub async fn resume(
     accounts: &(impl Accounts + ?Sized),
     token_hash: Sha256,
     use_of_it: Use,
     now: UtcMicros,
 ) -> Result<Option<Session>> {
+    let row = living(accounts, token_hash, use_of_it, now).await?;
+    Ok(row.and_then(|row| match row.holder {
+        Holder::Operator => None,
+        Holder::Customer {
+            contract,
+            contract_name,
+        } => Some(Session {
+            scope: ContractScope::of_session(contract),
+            login_id: row.login_id,
+            contract_name,
+            token_hash: row.token_hash,
+            created_us: row.created_us,
+            must_change_password: row.must_change_password,
+        }),
+    }))
+}
+
+/// The operator's session of a token, if there is one and it has not run out.
+pub async fn resume_operator(
+    accounts: &(impl Accounts + ?Sized),
+    token_hash: Sha256,
+    use_of_it: Use,
+    now: UtcMicros,
+) -> Result<Option<OperatorSession>> {
+    let row = living(accounts, token_hash, use_of_it, now).await?;
+    Ok(row.and_then(|row| match row.holder {
+        Holder::Customer { .. } => None,
+        Holder::Operator => Some(OperatorSession {
+            login_id: row.login_id,
+            must_change_password: row.must_change_password,
+        }),
+    }))
+}
+
+/// Ends a session that has run out, and notes the use of one that has not.
+async fn living(
+    accounts: &(impl Accounts + ?Sized),
+    token_hash: Sha256,
+    use_of_it: Use,
+    now: UtcMicros,
+) -> Result<Option<SessionRow>> {
     let Some(row) = accounts.session(token_hash).await? else {
         return Ok(None);
     };
-    if has_run_out(&row, now) {
+    if has_run_out(&row, &limits(accounts.kind()), now) {
         accounts.delete_session(token_hash).await?;
         return Ok(None);
     }
@@ -86,14 +162,7 @@ pub async fn resume(
     if use_of_it == Use::Page && unused_us >= TOUCH_EVERY_SECONDS * SECOND_US {
         accounts.touch_session(token_hash, now).await?;
     }
-    Ok(Some(Session {
-        scope: ContractScope::of_session(row.contract),
-        login_id: row.login_id,
-        contract_name: row.contract_name,
-        token_hash: row.token_hash,
-        created_us: row.created_us,
-        must_change_password: row.must_change_password,
-    }))
+    Ok(Some(row))
 }
 
 /// Starts a session with a new token.
@@ -107,22 +176,32 @@ pub async fn begin(
     Ok(token)
 }
 
-fn has_run_out(row: &SessionRow, now: UtcMicros) -> bool {
-    now.since_us(row.last_used_us) >= IDLE_LIMIT_SECONDS * SECOND_US
-        || now.since_us(row.created_us) >= ABSOLUTE_LIMIT_SECONDS * SECOND_US
+fn has_run_out(row: &SessionRow, limits: &Limits, now: UtcMicros) -> bool {
+    now.since_us(row.last_used_us) >= limits.idle_seconds * SECOND_US
+        || now.since_us(row.created_us) >= limits.absolute_seconds * SECOND_US
 }
 
 /// The `Set-Cookie` value that starts a session in the browser.
-pub fn cookie(token: &Token) -> String {
+pub fn cookie(kind: AccountKind, token: &Token) -> String {
+    let (name, seconds) = (cookie_name(kind), limits(kind).absolute_seconds);
     format!(
-        "{COOKIE}={}; Path=/; Max-Age={ABSOLUTE_LIMIT_SECONDS}; Secure; HttpOnly; SameSite=Lax",
-        token.as_str()
+        "{name}={}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite={}",
+        token.as_str(),
+        same_site(kind)
     )
 }
 
 /// The `Set-Cookie` value that ends it.
-pub fn ended_cookie() -> String {
-    format!("{COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
+pub fn ended_cookie(kind: AccountKind) -> String {
+    let (name, same_site) = (cookie_name(kind), same_site(kind));
+    format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite={same_site}")
+}
+
+fn same_site(kind: AccountKind) -> &'static str {
+    match kind {
+        AccountKind::Customer => "Lax",
+        AccountKind::Operator => "Strict",
+    }
 }
 
 #[cfg(test)]
@@ -135,8 +214,10 @@ mod tests {
         let row = |created: i64, used: i64| SessionRow {
             token_hash: Sha256::ZERO,
             login_id: "tanaka".into(),
-            contract: wire::ContractId(Uuid::nil()),
-            contract_name: "A".into(),
+            holder: Holder::Customer {
+                contract: wire::ContractId(Uuid::nil()),
+                contract_name: "A".into(),
+            },
             created_us: UtcMicros(created * SECOND_US),
             last_used_us: UtcMicros(used * SECOND_US),
             must_change_password: false,
@@ -144,18 +225,14 @@ mod tests {
         let now = UtcMicros(100 * 24 * 3600 * SECOND_US);
         let now_seconds = now.0 / SECOND_US;
         let fresh = now_seconds - 60;
-        assert!(!has_run_out(&row(fresh, fresh), now));
-        assert!(has_run_out(
-            &row(
-                now_seconds - IDLE_LIMIT_SECONDS,
-                now_seconds - IDLE_LIMIT_SECONDS
-            ),
-            now
-        ));
-        assert!(has_run_out(
-            &row(now_seconds - ABSOLUTE_LIMIT_SECONDS, fresh),
-            now
-        ));
+        for kind in [AccountKind::Customer, AccountKind::Operator] {
+            let limits = limits(kind);
+            assert!(!has_run_out(&row(fresh, fresh), &limits, now));
+            let idle = now_seconds - limits.idle_seconds;
+            assert!(has_run_out(&row(idle, idle), &limits, now));
+            let old = now_seconds - limits.absolute_seconds;
+            assert!(has_run_out(&row(old, fresh), &limits, now));
+        }
     }
 
     #[test]
@@ -164,10 +241,16 @@ mod tests {
         assert_eq!(token.as_str().len(), 43);
         assert_ne!(token, Token::generate());
         assert_eq!(format!("{token:?}"), "Token(***)");
-        let cookie = cookie(&token);
-        for part in ["__Host-", "Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
-            assert!(cookie.contains(part), "{part}");
+        for kind in [AccountKind::Customer, AccountKind::Operator] {
+            let cookie = cookie(kind, &token);
+            for part in ["__Host-", "Secure", "HttpOnly", "SameSite=", "Path=/"] {
+                assert!(cookie.contains(part), "{part}");
+            }
+            assert!(!cookie.contains("Domain"));
         }
-        assert!(!cookie.contains("Domain"));
+        assert_ne!(
+            cookie_name(AccountKind::Customer),
+            cookie_name(AccountKind::Operator)
+        );
     }
 }

@@ -55,7 +55,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    pub fn verdict(
+    fn verdict(
         &mut self,
         login_id: &str,
         address: IpAddr,
@@ -90,7 +90,23 @@ impl Throttle {
         Verdict::Try { slowdown_seconds }
     }
 
-    pub fn failed(&mut self, login_id: &str, address: IpAddr, source: &Source, now: UtcMicros) {
+    /// As [`Self::verdict`], and a try that may be made counts as failed from now on, until [`Self::succeeded`]
+    /// takes it back. Counted only when its check is over, a thousand tries sent at once would all be looked at.
+    pub fn begin(
+        &mut self,
+        login_id: &str,
+        address: IpAddr,
+        source: &Source,
+        now: UtcMicros,
+    ) -> Verdict {
+        let verdict = self.verdict(login_id, address, source, now);
+        if matches!(verdict, Verdict::Try { .. }) {
+            self.failed(login_id, address, source, now);
+        }
+        verdict
+    }
+
+    fn failed(&mut self, login_id: &str, address: IpAddr, source: &Source, now: UtcMicros) {
         self.by_account_and_source
             .add((login_id.to_owned(), source.clone()), now);
         self.by_address.add(subscriber(address), now);
@@ -98,9 +114,11 @@ impl Throttle {
     }
 
     /// Forgives this source only: one success must not wash away what others try on the account.
-    pub fn succeeded(&mut self, login_id: &str, source: &Source) {
+    pub fn succeeded(&mut self, login_id: &str, address: IpAddr, source: &Source) {
         self.by_account_and_source
             .forget(&(login_id.to_owned(), source.clone()));
+        self.by_address.take_back_one(&subscriber(address));
+        self.by_account.take_back_one(&login_id.to_owned());
     }
 }
 
@@ -171,6 +189,12 @@ impl<K: Eq + Hash + Clone> Counts<K> {
         self.0.remove(key);
     }
 
+    fn take_back_one(&mut self, key: &K) {
+        if let Some(count) = self.0.get_mut(key) {
+            count.failures = count.failures.saturating_sub(1);
+        }
+    }
+
     fn make_room(&mut self, now: UtcMicros) {
         self.0
             .retain(|_, count| now.since_us(count.last_us) < FORGET_AFTER_US);
@@ -229,6 +253,35 @@ mod tests {
             verdict(&mut throttle, at(62)),
             Verdict::Try { .. }
         ));
+    }
+
+    #[test]
+    fn tries_sent_at_once_are_counted_before_they_are_checked() {
+        let mut throttle = Throttle::default();
+        let source = Source::Address(OWN);
+        let looked_at = (0..100)
+            .filter(|_| {
+                let verdict = throttle.begin("tanaka", OWN, &source, at(0));
+                matches!(verdict, Verdict::Try { .. })
+            })
+            .count();
+        assert_eq!(looked_at, FREE_TRIES_PER_ACCOUNT_AND_SOURCE as usize);
+    }
+
+    #[test]
+    fn a_try_that_succeeded_leaves_no_count_behind() {
+        let mut throttle = Throttle::default();
+        let source = Source::Address(OWN);
+        for _ in 0..FREE_TRIES_PER_ADDRESS * 2 {
+            let verdict = throttle.begin("tanaka", OWN, &source, at(0));
+            assert_eq!(
+                verdict,
+                Verdict::Try {
+                    slowdown_seconds: 0
+                }
+            );
+            throttle.succeeded("tanaka", OWN, &source);
+        }
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup, site};
 use crate::clock::now;
+use crate::order::{self, Outcome};
 use crate::seal::random;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, CommandState, DeviceListing, EpochDeliveries};
+use crate::store::{Administration, DeviceListing, EpochDeliveries, OperatorDesk};
+use anyhow::Context;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
-use uuid::Uuid;
 use wire::claim::ClaimCode;
-use wire::command::{Command, Request};
-use wire::{CameraId, CommandId, DeviceId, UtcMicros};
+use wire::command::Command;
+use wire::{CameraId, DeviceId, UtcMicros};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -51,15 +52,13 @@ pub(super) enum Verb {
         #[arg(long)]
         wait: bool,
         /// How long the device may take.
-        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(1..=86_400))]
+        #[arg(long, default_value_t = order::PICTURE_WITHIN_SECONDS, value_parser = clap::value_parser!(i64).range(1..=86_400))]
         within_seconds: i64,
     },
 }
 
 /// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The answer to a command carried out just in time may be on its way.
-const GRACE_US: i64 = 5_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 
 pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode> {
@@ -252,14 +251,7 @@ async fn order_picture(
         "\"device list\" shows them",
         cameras.collect(),
     )?;
-    let issued = now();
-    let command = Command {
-        id: CommandId(Uuid::new_v4()),
-        device: device.device,
-        issued_at_us: issued,
-        deadline_us: issued.plus_us(within_seconds * 1_000_000),
-        request: Request::PictureNow { camera },
-    };
+    let command = order::picture_now(device.device, camera, now(), within_seconds);
     store.add_command(&command).await?;
     Ok(command)
 }
@@ -271,31 +263,28 @@ async fn await_answer(
 ) -> anyhow::Result<ExitCode> {
     const REFUSED_OR_FAILED: u8 = 3;
     const NOT_ANSWERED: u8 = 4;
-    let state = loop {
+    let (state, outcome) = loop {
         let state = store.command(command.id).await?;
-        let answered = state.as_ref().is_some_and(|state| state.outcome.is_some());
-        if answered || now() > command.deadline_us.plus_us(GRACE_US) {
-            break state;
+        let state = state.context("the command is gone from the database")?;
+        match Outcome::of(&state, now()) {
+            Outcome::Waiting => tokio::time::sleep(LOOK_EVERY).await,
+            outcome => break (state, outcome),
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     };
-    let state = state.unwrap_or(CommandState {
-        id: command.id,
-        deadline_us: command.deadline_us,
-        sent_us: None,
-        answered_us: None,
-        outcome: None,
-        detail: None,
-    });
     let detail = state.detail.as_deref().unwrap_or_default();
-    let (words, code) = match (state.outcome.as_deref(), state.sent_us) {
-        (Some("done"), _) => (format!("Done. {detail}"), 0),
-        (Some(outcome), _) => (
-            format!("The device answered: {outcome}. {detail}"),
-            REFUSED_OR_FAILED,
-        ),
-        (None, Some(_)) => ("The device has not answered.".to_owned(), NOT_ANSWERED),
-        (None, None) => (
+    let (words, code) = match outcome {
+        Outcome::Done => (format!("Done. {detail}"), 0),
+        Outcome::Failed | Outcome::Refused => {
+            let answer = state.outcome.as_deref().unwrap_or_default();
+            (
+                format!("The device answered: {answer}. {detail}"),
+                REFUSED_OR_FAILED,
+            )
+        }
+        Outcome::Waiting | Outcome::Unanswered => {
+            ("The device has not answered.".to_owned(), NOT_ANSWERED)
+        }
+        Outcome::NeverSent => (
             "The device is not connected; the command has expired.".to_owned(),
             NOT_ANSWERED,
         ),

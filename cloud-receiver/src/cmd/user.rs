@@ -3,7 +3,7 @@
 use super::{Common, contract, report, setup};
 use crate::auth::password;
 use crate::clock::now;
-use crate::store::{Accounts, Administration};
+use crate::store::{AccountBooks, AccountKind, Administration};
 use anyhow::ensure;
 use serde::Serialize;
 use wire::Sha256;
@@ -66,15 +66,10 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             login_id,
             keep_password,
         } => {
-            setup
-                .store
-                .set_password(&login_id, &hash, !keep_password)
-                .await?;
+            let users = setup.store.accounts(AccountKind::Customer);
+            users.set_password(&login_id, &hash, !keep_password).await?;
             // No session has this token: all end.
-            setup
-                .store
-                .delete_other_sessions(&login_id, Sha256::ZERO)
-                .await?;
+            users.delete_other_sessions(&login_id, Sha256::ZERO).await?;
             (login_id, keep_password)
         }
     };

@@ -121,14 +121,45 @@ struct AnyVersion {
 /// Reads one record. One of a newer version that does not fit ours is taken in as of unknown kind: a newer
 /// device must be able to deliver to an older receiver.
 fn read(bytes: &[u8]) -> Result<Record, &'static str> {
-    Record::from_json(bytes).or_else(|_| match serde_json::from_slice::<AnyVersion>(bytes) {
-        Ok(any) if any.v > wire::record::VERSION => Ok(Record {
-            v: any.v,
-            time: any.time,
-            body: Body::Unknown,
-        }),
-        _ => Err(code::BAD_SHAPE),
-    })
+    let record = Record::from_json(bytes).or_else(|_| {
+        match serde_json::from_slice::<AnyVersion>(bytes) {
+            Ok(any) if any.v > wire::record::VERSION => Ok(Record {
+                v: any.v,
+                time: any.time,
+                body: Body::Unknown,
+            }),
+            _ => Err(code::BAD_SHAPE),
+        }
+    })?;
+    if is_reckonable(&record) {
+        Ok(record)
+    } else {
+        Err(code::BAD_SHAPE)
+    }
+}
+
+/// Whether the record's numbers can be reckoned with. Times beyond the calendar overflow when clocks are corrected,
+/// and a batch whose commit fails for ever would block its device; a score that is no number cannot be stored.
+fn is_reckonable(record: &Record) -> bool {
+    /// The end of the year 9999.
+    const END_US: i64 = 253_402_300_799_999_999;
+    let near = |us: i64| (-END_US..=END_US).contains(&us);
+    let time = &record.time;
+    let at_sane_time = near(time.captured_at_us.0)
+        && near(time.clock.offset_us)
+        && time.boottime_ns / 1000 <= END_US.unsigned_abs();
+    at_sane_time
+        && match &record.body {
+            Body::Event(event) => {
+                near(event.opened_at_us.0)
+                    && near(event.last_seen_at_us.0)
+                    && event.closed_at_us.is_none_or(|at| near(at.0))
+                    && event.score.is_finite()
+            }
+            Body::Media(media) => media.quality.is_finite(),
+            Body::Clock(clock) => near(clock.after.offset_us),
+            _ => true,
+        }
 }
 
 #[cfg(test)]
@@ -195,6 +226,73 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(code_of(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_that_nobody_can_reckon_with_are_refused() {
+        let state = |time: &str| {
+            format!(
+                r#"{{"v":1,{time},"kind":"device_state","state":"started","agent_version":"1"}}"#
+            )
+        };
+        let changed = |from: &str, to: &str| state(&TIME.replace(from, to));
+        let cases = [
+            (state(TIME), true),
+            (
+                changed(
+                    r#""captured_at_us":1"#,
+                    r#""captured_at_us":9223372036854775807"#,
+                ),
+                false,
+            ),
+            (
+                changed(
+                    r#""captured_at_us":1"#,
+                    r#""captured_at_us":-9223372036854775808"#,
+                ),
+                false,
+            ),
+            (
+                changed(r#""captured_at_us":1"#, r#""captured_at_us":1e99"#),
+                false,
+            ),
+            (
+                changed(r#""captured_at_us":1"#, r#""captured_at_us":NaN"#),
+                false,
+            ),
+            (
+                changed(
+                    r#""boottime_ns":1"#,
+                    r#""boottime_ns":18446744073709551615"#,
+                ),
+                true,
+            ),
+            (
+                changed(r#""offset_us":0"#, r#""offset_us":-9223372036854775808"#),
+                false,
+            ),
+            (
+                changed(
+                    r#""captured_at_us":1"#,
+                    r#""captured_at_us":253402300799999999"#,
+                ),
+                true,
+            ),
+        ];
+        for (json, good) in cases {
+            assert_eq!(read(json.as_bytes()).is_ok(), good, "{json}");
+        }
+        let media = |quality: &str| {
+            format!(
+                r#"{{"v":1,{TIME},"kind":"media","sha256":"{}","class":"snapshot","bytes":1,
+                "content_type":"image/jpeg","camera":"00000000-0000-0000-0000-000000000001","width":1,
+                "height":1,"boxes":[],"quality":{quality},"masked":false}}"#,
+                Sha256::ZERO
+            )
+        };
+        for (quality, good) in [("0.5", true), ("1e300", false), ("1e999", false)] {
+            assert_eq!(read(media(quality).as_bytes()).is_ok(), good, "{quality}");
         }
     }
 

@@ -6,6 +6,7 @@ mod blobs;
 mod commands;
 mod enroll;
 mod error;
+mod patience;
 mod server;
 
 pub use enroll::router as enroll_router;
@@ -15,20 +16,20 @@ pub use server::{Peer, serve};
 use super::intake::{Delivered, Intake};
 use crate::blob::Blobs;
 use crate::clock::now;
-
 use crate::store::{DeviceRow, StoreError};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use wire::SigningKey;
 use wire::batch::MAX_BATCH_BYTES;
 use wire::heartbeat::Heartbeat;
+use wire::{DeviceId, SigningKey};
 
 /// Largest heartbeat that is read.
 const HEARTBEAT_BYTES: usize = 256 * 1024;
@@ -65,11 +66,15 @@ pub fn router(api: DeviceApi) -> Router {
         .route(
             "/device/v1/batch",
             // One more than a batch may have, so that one too large is refused by code and not by the server.
-            post(batch).layer(DefaultBodyLimit::max(MAX_BATCH_BYTES + 1)),
+            post(batch)
+                .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES + 1))
+                .layer(from_fn(patience::in_time)),
         )
         .route(
             "/device/v1/heartbeat",
-            post(heartbeat).layer(DefaultBodyLimit::max(HEARTBEAT_BYTES)),
+            post(heartbeat)
+                .layer(DefaultBodyLimit::max(HEARTBEAT_BYTES))
+                .layer(from_fn(patience::in_time)),
         )
         .route("/device/v1/commands", get(commands::list))
         .route("/device/v1/time", get(time))
@@ -95,15 +100,17 @@ impl FromRequestParts<DeviceApi> for Device {
                 "the certificate names no device",
             )
         })?;
-        match api.intake.admit(device).await? {
-            Ok(row) => Ok(Device(row)),
-            Err(turned) => Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                turned.code(),
-                turned.message(),
-            )),
-        }
+        admitted(api, device).await.map(Device)
     }
+}
+
+/// To be asked when a request begins, and again before anything of a long one is kept or given out: a revoked
+/// device may have a request open for as long as it likes.
+async fn admitted(api: &DeviceApi, device: DeviceId) -> Result<DeviceRow, ApiError> {
+    api.intake
+        .admit(device)
+        .await?
+        .map_err(|turned| ApiError::new(StatusCode::FORBIDDEN, turned.code(), turned.message()))
 }
 
 impl From<StoreError> for ApiError {
@@ -117,6 +124,7 @@ async fn batch(
     Device(device): Device,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    let device = admitted(&api, device.device).await?;
     match api.intake.batch(&device, body.into()).await? {
         Delivered::Receipt(receipt) => Ok(Json(receipt).into_response()),
         Delivered::Unreadable(code) => Err(ApiError::new(

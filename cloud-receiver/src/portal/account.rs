@@ -6,6 +6,7 @@ use super::visit::Visit;
 use super::words::thousands;
 use super::{PortalState, cookies};
 use crate::auth::session::Session;
+use crate::store::AccountKind;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Redirect;
@@ -47,7 +48,8 @@ pub async fn show(
         Some("ended=1") => Some(words.others_ended),
         _ => None,
     };
-    let user = state.store.user(&session.login_id).await?;
+    let users = state.accounts(AccountKind::Customer);
+    let user = users.account(&session.login_id).await?;
     let history = History {
         previous_us: previous_sign_in(&headers),
         failed: user.ok_or(Problem::NotFound)?.failed_sign_ins,
@@ -60,7 +62,7 @@ pub async fn end_other_sessions(
     session: Session,
 ) -> Result<Redirect, Problem> {
     state
-        .store
+        .accounts(AccountKind::Customer)
         .delete_other_sessions(&session.login_id, session.token_hash)
         .await?;
     Ok(Redirect::to("/account?ended=1"))

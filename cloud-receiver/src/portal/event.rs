@@ -1,6 +1,7 @@
 //! One event: the picture first, then when, where, what, and how far it can be trusted.
 
 use super::layout::{self, Tab};
+use super::picture::Absence;
 use super::problem::Problem;
 use super::visit::Visit;
 use super::words::{Words, thousands};
@@ -39,14 +40,14 @@ pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
             }
             div.event-body {
                 div.event-picture {
-                    @match &row.snapshot {
+                    @match row.snapshot.picture() {
                         Some(picture) => (evidence(visit, event, picture)),
-                        None => div.no-evidence { p { (words.picture_coming) } },
+                        None => div.no-evidence { p { (Absence::of(row, visit.now).words(words)) } },
                     }
                     (neighbours(words, event))
                 }
                 div.event-facts {
-                    (verdict(visit, &event.proof, row.snapshot.as_ref()))
+                    (verdict(visit, &event.proof, row.snapshot.picture()))
                     (facts(visit, event))
                 }
             }
@@ -201,7 +202,7 @@ fn facts(visit: &Visit, event: &EventDetail) -> Markup {
                         @if row.closed_at_us.is_none() { " · " span.ongoing { (words.ongoing) } }
                     }
                 }
-                div { dt { (words.received_at) } dd.tabular { (visit.full(event.received_at_us)) } }
+                div { dt { (words.received_at) } dd.tabular { (visit.full(row.received_at_us)) } }
                 div { dt { (words.device) } dd.code { (event.device) } }
             }
         }

@@ -5,11 +5,13 @@
 //! of this very host sent it: by `Origin`, and by `Sec-Fetch-Site` where the browser says it. The session cookie
 //! is `SameSite=Lax` besides.
 
+use super::door::Door;
 use super::problem::Problem;
 use super::visit::{self, Visit, Who};
 use super::words::Lang;
 use super::{Access, PortalState, cookies};
-use crate::auth::session::{self, Token, Use};
+use crate::auth::session::{self, OperatorSession, Session, Token, Use};
+use crate::store::{AccountKind, StoreError};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -17,6 +19,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+/// From a request's head to the head of its answer. A form is small and a page is quick: whoever sends a form byte
+/// by byte, to hold a connection open, is let go. Event streams are answered at once and then last.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -51,11 +58,12 @@ pub async fn around(State(state): State<PortalState>, request: Request, next: Ne
         Some(answer) => answer,
         None => {
             parts.extensions.insert(visit.clone());
-            let run = next.run(Request::from_parts(parts, body));
-            AssertUnwindSafe(run)
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| Problem::internal("a handler panicked").into_response())
+            let run = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
+            match tokio::time::timeout(ANSWER_WITHIN, run).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => Problem::internal("a handler panicked").into_response(),
+                Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+            }
         }
     };
     visit.who = response.extensions_mut().remove::<Who>();
@@ -132,57 +140,95 @@ pub async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let use_of_it = match access {
+    let (kind, use_of_it) = match access {
         Access::Public => return next.run(request).await,
-        Access::Page => Use::Page,
-        Access::Part => Use::Background,
+        Access::Page => (AccountKind::Customer, Use::Page),
+        Access::Part => (AccountKind::Customer, Use::Background),
+        Access::Operator => (AccountKind::Operator, Use::Page),
     };
-    let token = cookies::find(request.headers(), session::COOKIE).map(Token::from_cookie);
-    let found = match &token {
-        Some(token) => session::resume(&*state.store, token.hash(), use_of_it, state.now()).await,
+    let door = Door::of_kind(kind);
+    let token =
+        cookies::find(request.headers(), session::cookie_name(kind)).map(Token::from_cookie);
+    let guest = match &token {
+        Some(token) => recognise(&state, kind, token, use_of_it).await,
         None => Ok(None),
     };
-    let session = match found {
-        Ok(Some(session)) => session,
-        Ok(None) => return turned_away(access, &request, token.is_some()),
+    let guest = match guest {
+        Ok(Some(guest)) => guest,
+        Ok(None) => return turned_away(access, door, &request, token.is_some()),
         Err(error) => return Problem::from(error).into_response(),
     };
-    let who = Who::from(&session);
-    let mut response = if session.must_change_password && !is_open_to_all(request.uri().path()) {
-        match access {
-            Access::Page => Redirect::to("/password").into_response(),
-            _ => Problem::Unauthorized.into_response(),
-        }
-    } else {
-        if let Some(visit) = request.extensions_mut().get_mut::<Visit>() {
-            visit.who = Some(who.clone());
-        }
-        request.extensions_mut().insert(session);
-        next.run(request).await
+    let who = match &guest {
+        Guest::Customer(session) => Who::from(session),
+        Guest::Operator(session) => Who::from(session),
     };
+    let mut response =
+        if who.must_change_password && !door.is_open_before_first_change(request.uri().path()) {
+            match access {
+                Access::Part => Problem::Unauthorized.into_response(),
+                _ => Redirect::to(door.password).into_response(),
+            }
+        } else {
+            let extensions = request.extensions_mut();
+            if let Some(visit) = extensions.get_mut::<Visit>() {
+                visit.who = Some(who.clone());
+            }
+            extensions.insert(who.clone());
+            match guest {
+                Guest::Customer(session) => drop(extensions.insert(session)),
+                Guest::Operator(session) => drop(extensions.insert(session)),
+            }
+            next.run(request).await
+        };
     response.extensions_mut().insert(who);
     response
 }
 
-/// Where a user goes who still has the issued password.
-fn is_open_to_all(path: &str) -> bool {
-    matches!(path, "/password" | "/sign-out")
+/// Whoever has come in.
+enum Guest {
+    Customer(Session),
+    Operator(OperatorSession),
 }
 
-fn turned_away(access: Access, request: &Request, had_a_session: bool) -> Response {
+async fn recognise(
+    state: &PortalState,
+    kind: AccountKind,
+    token: &Token,
+    use_of_it: Use,
+) -> Result<Option<Guest>, StoreError> {
+    let (accounts, hash, now) = (state.accounts(kind), token.hash(), state.now());
+    Ok(match kind {
+        AccountKind::Customer => session::resume(&*accounts, hash, use_of_it, now)
+            .await?
+            .map(Guest::Customer),
+        AccountKind::Operator => session::resume_operator(&*accounts, hash, use_of_it, now)
+            .await?
+            .map(Guest::Operator),
+    })
+}
+
+fn turned_away(
+    access: Access,
+    door: &'static Door,
+    request: &Request,
+    had_a_session: bool,
+) -> Response {
     if access == Access::Part {
         return Problem::Unauthorized.into_response();
     }
     let wanted = match request.method() {
-        &Method::GET => request.uri().path_and_query().map_or("/", |p| p.as_str()),
-        _ => "/",
+        &Method::GET => request
+            .uri()
+            .path_and_query()
+            .map_or(door.home, |p| p.as_str()),
+        _ => door.home,
     };
     let mut query = form_query(&[("next", wanted)]);
     if had_a_session {
         query.push_str("&ended=1");
     }
-    let mut response = Redirect::to(&format!("/sign-in?{query}")).into_response();
-    if had_a_session && let Ok(value) = HeaderValue::from_str(&session::ended_cookie()) {
+    let mut response = Redirect::to(&format!("{}?{query}", door.sign_in)).into_response();
+    if had_a_session && let Ok(value) = HeaderValue::from_str(&session::ended_cookie(door.kind)) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }
     response

@@ -2,6 +2,7 @@
 
 use super::assets;
 use super::visit::Visit;
+use crate::store::AccountKind;
 use maud::{DOCTYPE, Markup, html};
 use wire::UtcMicros;
 
@@ -12,6 +13,8 @@ pub enum Tab {
     Overview,
     Events,
     Account,
+    /// The operator's page.
+    Devices,
 }
 
 pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
@@ -20,6 +23,7 @@ pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
         .who
         .as_ref()
         .is_some_and(|who| !who.must_change_password);
+    let is_live = navigated && visit.door.kind == AccountKind::Customer;
     html! {
         (DOCTYPE)
         html lang=(visit.lang.code()) {
@@ -34,12 +38,15 @@ pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
                 link rel="stylesheet" href=(assets::address("portal.css"));
                 script type="module" src=(assets::address("portal.js")) {}
             }
-            body.navigated[navigated] data-live=[navigated.then_some("/live")] {
+            body.navigated[navigated] data-live=[is_live.then_some("/live")] {
                 a.skip href="#main" { (words.skip_to_content) }
                 header.top {
-                    a.brand href="/" { (brand_mark()) span { (words.product) } }
+                    a.brand href=(visit.door.home) { (brand_mark()) span { (words.product) } }
                     @if let Some(who) = &visit.who {
-                        span.contract title=(words.contract) { (who.contract_name) }
+                        @match &who.contract_name {
+                            Some(name) => span.contract title=(words.contract) { (name) },
+                            None => span.contract { (words.operator) },
+                        }
                     }
                     a.language href=(visit.switch_language()) lang=(visit.lang.other().code())
                         hreflang=(visit.lang.other().code()) rel="nofollow" { (words.language_switch) }
@@ -55,11 +62,29 @@ pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
 
 fn navigation(visit: &Visit, tab: Tab) -> Markup {
     let words = visit.words();
-    let entries = [
+    let customers = [
         (Tab::Overview, "/", words.overview, icon_overview()),
         (Tab::Events, "/events", words.events, icon_events()),
         (Tab::Account, "/account", words.account, icon_account()),
     ];
+    let operators = [
+        (
+            Tab::Devices,
+            visit.door.home,
+            words.devices,
+            icon_overview(),
+        ),
+        (
+            Tab::Account,
+            visit.door.password,
+            words.account,
+            icon_account(),
+        ),
+    ];
+    let entries = match visit.door.kind {
+        AccountKind::Customer => customers.to_vec(),
+        AccountKind::Operator => operators.to_vec(),
+    };
     html! {
         nav.main aria-label=(words.main_navigation) {
             ul {
@@ -104,6 +129,7 @@ pub fn age(visit: &Visit, at: UtcMicros) -> Markup {
 pub fn notice(kind: Notice, text: &str) -> Markup {
     let (class, icon, role) = match kind {
         Notice::Good => ("notice good", icon_good(), "status"),
+        Notice::Wait => ("notice wait", icon_pending(), "status"),
         Notice::Bad => ("notice bad", icon_bad(), "alert"),
     };
     html! { div class=(class) role=(role) { (icon) p { (text) } } }
@@ -112,6 +138,7 @@ pub fn notice(kind: Notice, text: &str) -> Markup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     Good,
+    Wait,
     Bad,
 }
 

@@ -7,6 +7,7 @@
 use super::PortalState;
 use crate::auth::session::{self, Session, Use};
 use crate::live::{Heard, Listener};
+use crate::store::AccountKind;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -76,7 +77,7 @@ fn events(
 /// A store that cannot answer ends the stream too: the browser comes back and asks again.
 async fn has_ended(state: &PortalState, session: &Session) -> bool {
     let found = session::resume(
-        &*state.store,
+        &*state.accounts(AccountKind::Customer),
         session.token_hash,
         Use::Background,
         state.now(),

@@ -1,4 +1,5 @@
-//! The portal: what a customer sees. *What happened, and can I trust it?*
+//! The portal: what a customer sees. *What happened, and can I trust it?* And, behind a door of its own
+//! (`door.rs`), what the operator sees: how the devices are.
 //!
 //! Every page is a function from what the store says to HTML; handlers only fetch and call it. All pages stand in
 //! one table, [`routes`]: each says who may come, the router is built from it, and the tests that walk all pages
@@ -11,13 +12,16 @@ mod account;
 mod assets;
 mod condition;
 mod cookies;
+mod door;
 mod event;
 mod guard;
 mod layout;
 mod live;
 mod media;
+mod operator;
 mod overview;
 mod password;
+mod picture;
 mod problem;
 mod sign_in;
 mod thumbnail;
@@ -29,7 +33,7 @@ pub mod words;
 use crate::auth::login::Login;
 use crate::auth::password::Hashing;
 use crate::live::Live;
-use crate::store::{Accounts, CustomerReads};
+use crate::store::{AccountBooks, AccountKind, Accounts, CustomerReads, OperatorDesk};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
@@ -43,8 +47,8 @@ use wire::UtcMicros;
 const FORM_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What the portal asks of the store.
-pub trait PortalStore: CustomerReads + Accounts {}
-impl<T: CustomerReads + Accounts> PortalStore for T {}
+pub trait PortalStore: CustomerReads + AccountBooks + OperatorDesk {}
+impl<T: CustomerReads + AccountBooks + OperatorDesk> PortalStore for T {}
 
 /// Where customers turn to; shown in every page's footer.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +100,10 @@ impl PortalState {
     fn now(&self) -> UtcMicros {
         (self.clock)()
     }
+
+    fn accounts(&self, kind: AccountKind) -> Arc<dyn Accounts> {
+        self.store.accounts(kind)
+    }
 }
 
 impl std::fmt::Debug for PortalState {
@@ -113,6 +121,8 @@ pub enum Access {
     Page,
     /// A signed-in user's page asks for a part of itself: without a session, 401.
     Part,
+    /// A signed-in operator opens a page: without an operator's session, to the operators' sign-in and back.
+    Operator,
 }
 
 /// One row of the table of all routes.
@@ -126,7 +136,7 @@ pub struct Route {
 
 /// All there is. What is not in here does not exist.
 pub fn routes() -> Vec<Route> {
-    use Access::{Page, Part, Public};
+    use Access::{Operator, Page, Part, Public};
     let route = |path, methods, access, handler| Route {
         path,
         methods,
@@ -169,6 +179,31 @@ pub fn routes() -> Vec<Route> {
         route("/cameras/{id}/card", &["GET"], Part, get(overview::card)),
         route("/media/{sha256}", &["GET"], Part, get(media::show)),
         route("/live", &["GET"], Part, get(live::stream)),
+        route(
+            "/operator/sign-in",
+            &["GET", "POST"],
+            Public,
+            get(sign_in::form).post(sign_in::submit),
+        ),
+        route("/operator", &["GET"], Operator, get(operator::show)),
+        route(
+            "/operator/devices/{device}/cameras/{camera}/picture",
+            &["POST"],
+            Operator,
+            post(operator::picture_now),
+        ),
+        route(
+            "/operator/password",
+            &["GET", "POST"],
+            Operator,
+            get(password::form).post(password::submit),
+        ),
+        route(
+            "/operator/sign-out",
+            &["POST"],
+            Operator,
+            post(sign_in::sign_out),
+        ),
     ]
 }
 

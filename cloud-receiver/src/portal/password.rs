@@ -3,11 +3,12 @@
 use super::PortalState;
 use super::layout::{self, Notice, Tab};
 use super::problem::Problem;
-use super::visit::{ClientAddress, Visit};
+use super::visit::{ClientAddress, Visit, Who};
 use super::words::Words;
 use crate::auth::login::{ChangeOutcome, PasswordChange};
 use crate::auth::password::Weakness;
-use crate::auth::session::{self, Session};
+use crate::auth::session;
+use crate::store::AccountKind;
 use axum::extract::{Form, State};
 use axum::http::{StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -32,14 +33,14 @@ enum Wrong {
     Repeated,
 }
 
-pub async fn form(visit: Visit, session: Session) -> Markup {
-    page(&visit, &session, None)
+pub async fn form(visit: Visit, who: Who) -> Markup {
+    page(&visit, &who, None)
 }
 
 pub async fn submit(
     State(state): State<PortalState>,
     visit: Visit,
-    session: Session,
+    who: Who,
     ClientAddress(address): ClientAddress,
     Form(entry): Form<Entry>,
 ) -> Result<Response, Problem> {
@@ -52,29 +53,34 @@ pub async fn submit(
     };
     let outcome = state
         .login
-        .change_password(&*state.store, &session.login_id, change, visit.now)
+        .change_password(
+            &*state.accounts(visit.door.kind),
+            &who.login_id,
+            change,
+            visit.now,
+        )
         .await?;
     let (wrong, text) = match outcome {
         ChangeOutcome::Changed {
             token,
             known_browser,
         } => {
-            let cookies = std::iter::once(session::cookie(&token))
+            let cookies = std::iter::once(session::cookie(visit.door.kind, &token))
                 .chain(known_browser)
                 .map(|cookie| (header::SET_COOKIE, cookie));
             let cookies = AppendHeaders(cookies.collect::<Vec<_>>());
-            return Ok((cookies, Redirect::to("/account?changed=1")).into_response());
+            return Ok((cookies, Redirect::to(visit.door.password_changed)).into_response());
         }
         ChangeOutcome::WrongCurrent => (Wrong::Current, words.wrong_current.to_owned()),
         ChangeOutcome::NotRepeated => (Wrong::Repeated, words.not_repeated.to_owned()),
         ChangeOutcome::Weak(weakness) => (Wrong::New, weakness_text(words, weakness).to_owned()),
         ChangeOutcome::Wait { seconds } => {
             let text = visit.lang.wait_before_next_try(seconds);
-            let page = page(&visit, &session, Some((Wrong::Current, text)));
+            let page = page(&visit, &who, Some((Wrong::Current, text)));
             return Ok((StatusCode::TOO_MANY_REQUESTS, page).into_response());
         }
     };
-    let page = page(&visit, &session, Some((wrong, text)));
+    let page = page(&visit, &who, Some((wrong, text)));
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
@@ -88,9 +94,9 @@ fn weakness_text(words: &Words, weakness: Weakness) -> &'static str {
     }
 }
 
-fn page(visit: &Visit, session: &Session, refused: Option<(Wrong, String)>) -> Markup {
+fn page(visit: &Visit, who: &Who, refused: Option<(Wrong, String)>) -> Markup {
     let words = visit.words();
-    let title = if session.must_change_password {
+    let title = if who.must_change_password {
         words.must_change
     } else {
         words.change_password
@@ -104,11 +110,11 @@ fn page(visit: &Visit, session: &Session, refused: Option<(Wrong, String)>) -> M
     let body = html! {
         div.narrow {
             h1 { (title) }
-            @if session.must_change_password { p { (words.must_change_text) } }
+            @if who.must_change_password { p { (words.must_change_text) } }
             @if let Some((_, text)) = &refused { (layout::notice(Notice::Bad, text)) }
-            form.sheet method="post" action="/password" {
+            form.sheet method="post" action=(visit.door.password) {
                 // Tells password managers whose password this is.
-                input type="text" name="login_id" value=(session.login_id) autocomplete="username" hidden readonly;
+                input type="text" name="login_id" value=(who.login_id) autocomplete="username" hidden readonly;
                 div.field {
                     label for="current" { (words.current_password) }
                     input #current type="password" name="current" autocomplete="current-password" maxlength="512"
@@ -127,8 +133,9 @@ fn page(visit: &Visit, session: &Session, refused: Option<(Wrong, String)>) -> M
                 }
                 button.primary type="submit" { (words.change_password_action) }
             }
-            @if session.must_change_password {
-                form method="post" action="/sign-out" { button.quiet type="submit" { (words.sign_out) } }
+            // Customers sign out on their account page, once they may go there.
+            @if who.must_change_password || visit.door.kind == AccountKind::Operator {
+                form method="post" action=(visit.door.sign_out) { button.quiet type="submit" { (words.sign_out) } }
             }
         }
     };

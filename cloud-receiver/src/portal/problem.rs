@@ -62,7 +62,7 @@ impl Problem {
                 p.problem-code.tabular aria-hidden="true" { (self.status().as_u16()) }
                 h1 { (title) }
                 p { (text) }
-                p { a.button href="/" { (words.back_to_overview) } }
+                p { a.button href=(visit.door.home) { (words.back_to_overview) } }
             }
         };
         layout::page(visit, Tab::None, title, &body)

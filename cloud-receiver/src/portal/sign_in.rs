@@ -1,14 +1,14 @@
-//! Signing in and out.
+//! Signing in and out, at either door.
 
 use super::PortalState;
 use super::account::BEFORE_COOKIE;
 use super::cookies;
-use super::guard::local_path;
 use super::layout::{self, Notice, Tab};
 use super::problem::Problem;
-use super::visit::{ClientAddress, Visit};
-use crate::auth::login::{Attempt, KNOWN_BROWSER_COOKIE, Outcome};
-use crate::auth::session::{self, Session};
+use super::visit::{ClientAddress, Visit, Who};
+use crate::auth::login::{Attempt, Outcome, known_browser_cookie_name};
+use crate::auth::session::{self, Token};
+use crate::store::AccountKind;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -56,46 +56,41 @@ pub async fn submit(
     headers: HeaderMap,
     Form(entry): Form<Entry>,
 ) -> Result<Response, Problem> {
+    let door = visit.door;
+    let accounts = state.accounts(door.kind);
     let login_id = entry.login_id.trim();
     let attempt = Attempt {
         login_id,
         password: &entry.password,
         address,
-        known_browser: cookies::find(&headers, KNOWN_BROWSER_COOKIE),
+        known_browser: cookies::find(&headers, known_browser_cookie_name(door.kind)),
     };
     let refused = |status: StatusCode, text: String| {
         let page = page(&visit, login_id, &entry.next, Some((Notice::Bad, text)));
         (status, page).into_response()
     };
-    match state
-        .login
-        .sign_in(&*state.store, attempt, visit.now)
-        .await?
-    {
+    match state.login.sign_in(&*accounts, attempt, visit.now).await? {
         Outcome::In {
             token,
             known_browser,
             before,
         } => {
             // A session planted in this browser before, or left open in it, ends here.
-            if let Some(old) = cookies::find(&headers, session::COOKIE) {
-                let old = session::Token::from_cookie(old);
-                state.store.delete_session(old.hash()).await?;
+            if let Some(old) = cookies::find(&headers, session::cookie_name(door.kind)) {
+                accounts
+                    .delete_session(Token::from_cookie(old).hash())
+                    .await?;
             }
-            let cookies = AppendHeaders([
-                (header::SET_COOKIE, session::cookie(&token)),
-                (header::SET_COOKIE, known_browser),
-                (
-                    header::SET_COOKIE,
-                    super::account::before_cookie(before.last_sign_in_us),
-                ),
-            ]);
+            let mut set = vec![session::cookie(door.kind, &token), known_browser];
+            if door.kind == AccountKind::Customer {
+                set.push(super::account::before_cookie(before.last_sign_in_us));
+            }
             let next = if before.must_change_password {
-                "/password"
+                door.password
             } else {
-                local_path(&entry.next)
+                door.way_back(&entry.next)
             };
-            Ok((cookies, Redirect::to(next)).into_response())
+            Ok((set_cookies(set), Redirect::to(next)).into_response())
         }
         Outcome::Wrong => Ok(refused(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -110,28 +105,43 @@ pub async fn submit(
 
 pub async fn sign_out(
     State(state): State<PortalState>,
-    session: Session,
+    visit: Visit,
+    who: Who,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    state.store.delete_session(session.token_hash).await?;
-    tracing::info!(user = %session.login_id, "{} signed out", session.login_id);
-    let cookies = AppendHeaders([
-        (header::SET_COOKIE, session::ended_cookie()),
-        (
-            header::SET_COOKIE,
-            format!("{BEFORE_COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"),
-        ),
-    ]);
-    Ok((cookies, Redirect::to("/sign-in?bye=1")).into_response())
+    let door = visit.door;
+    if let Some(token) = cookies::find(&headers, session::cookie_name(door.kind)) {
+        let hash = Token::from_cookie(token).hash();
+        state.accounts(door.kind).delete_session(hash).await?;
+    }
+    tracing::info!(user = %who.login_id, kind = ?door.kind, "{} signed out", who.login_id);
+    let mut set = vec![session::ended_cookie(door.kind)];
+    if door.kind == AccountKind::Customer {
+        set.push(format!(
+            "{BEFORE_COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
+        ));
+    }
+    let bye = Redirect::to(&format!("{}?bye=1", door.sign_in));
+    Ok((set_cookies(set), bye).into_response())
+}
+
+fn set_cookies(values: Vec<String>) -> AppendHeaders<Vec<(header::HeaderName, String)>> {
+    let headers = values.into_iter().map(|value| (header::SET_COOKIE, value));
+    AppendHeaders(headers.collect())
 }
 
 fn page(visit: &Visit, login_id: &str, next: &str, notice: Option<(Notice, String)>) -> Markup {
     let words = visit.words();
+    let (title, help) = match visit.door.kind {
+        AccountKind::Customer => (words.sign_in_title, words.sign_in_help),
+        AccountKind::Operator => (words.operator_sign_in, words.operator_sign_in_help),
+    };
     let wrong = matches!(notice, Some((Notice::Bad, _)));
     let body = html! {
         div.narrow {
-            h1 { (words.sign_in_title) }
+            h1 { (title) }
             @if let Some((kind, text)) = &notice { (layout::notice(*kind, text)) }
-            form.sheet method="post" action="/sign-in" {
+            form.sheet method="post" action=(visit.door.sign_in) {
                 input type="hidden" name="next" value=(next);
                 div.field {
                     label for="login_id" { (words.login_id) }
@@ -145,8 +155,8 @@ fn page(visit: &Visit, login_id: &str, next: &str, notice: Option<(Notice, Strin
                 }
                 button.primary type="submit" { (words.sign_in) }
             }
-            p.hint { (words.sign_in_help) }
+            p.hint { (help) }
         }
     };
-    layout::page(visit, Tab::None, words.sign_in_title, &body)
+    layout::page(visit, Tab::None, title, &body)
 }

@@ -2,6 +2,7 @@
 
 use super::guard::form_query;
 use super::layout::{self, Tab};
+use super::picture::Absence;
 use super::problem::Problem;
 use super::thumbnail;
 use super::visit::Visit;
@@ -258,9 +259,9 @@ fn event_card(visit: &Visit, row: &EventRow) -> Markup {
     html! {
         li.card data-event=(row.id) data-opened=(row.opened_at_us) {
             a href={ "/events/" (row.id) } {
-                @match &row.snapshot {
+                @match row.snapshot.picture() {
                     Some(picture) => (thumbnail::around_object(picture, &row.class, &title)),
-                    None => span.thumbnail.waiting { (words.picture_coming) },
+                    None => span.thumbnail.waiting { (Absence::of(row, visit.now).words(words)) },
                 }
                 span.card-text {
                     span.card-class { (class) }

@@ -1,10 +1,11 @@
 //! One request as a page needs to know it: language, time, address, and who is looking.
 
+use super::door::Door;
 use super::problem::Problem;
 use super::when::When;
 use super::words::{Lang, Words};
 use super::{Contact, PortalState, cookies};
-use crate::auth::session::Session;
+use crate::auth::session::{OperatorSession, Session};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use std::convert::Infallible;
@@ -22,6 +23,8 @@ pub struct Visit {
     /// Path and query, for the language switch and the way back after sign-in.
     pub address: String,
     pub contact: Arc<Contact>,
+    /// Which door the page is behind.
+    pub door: &'static Door,
     /// Whose page it is; nobody's on the sign-in page.
     pub who: Option<Who>,
 }
@@ -30,7 +33,8 @@ pub struct Visit {
 #[derive(Clone, Debug)]
 pub struct Who {
     pub login_id: String,
-    pub contract_name: String,
+    /// Operators belong to none.
+    pub contract_name: Option<String>,
     /// Until the issued password is changed there is only one page.
     pub must_change_password: bool,
 }
@@ -39,7 +43,17 @@ impl From<&Session> for Who {
     fn from(session: &Session) -> Self {
         Self {
             login_id: session.login_id.clone(),
-            contract_name: session.contract_name.clone(),
+            contract_name: Some(session.contract_name.clone()),
+            must_change_password: session.must_change_password,
+        }
+    }
+}
+
+impl From<&OperatorSession> for Who {
+    fn from(session: &OperatorSession) -> Self {
+        Self {
+            login_id: session.login_id.clone(),
+            contract_name: None,
             must_change_password: session.must_change_password,
         }
     }
@@ -64,6 +78,7 @@ impl Visit {
                 .path_and_query()
                 .map_or_else(|| "/".to_owned(), ToString::to_string),
             contact: Arc::clone(&state.contact),
+            door: Door::of_path(parts.uri.path()),
             who: None,
         }
     }
@@ -109,15 +124,33 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
 }
 
 /// Put there by `guard::admit`, and by nothing else.
+fn admitted<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Problem> {
+    let found = parts.extensions.get::<T>().cloned();
+    found.ok_or_else(|| Problem::internal("a handler asked for a session of another door"))
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Session {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts
-            .extensions
-            .get::<Session>()
-            .cloned()
-            .ok_or_else(|| Problem::internal("a handler of a public route asked for a session"))
+        admitted(parts)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OperatorSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        admitted(parts)
+    }
+}
+
+/// For pages that both doors have.
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        admitted(parts)
     }
 }
 

@@ -3,7 +3,7 @@
 //! The catalogue is one struct filled twice by one macro, so a language cannot lack an entry. Sentences with
 //! something put into them are functions of [`Lang`]: word order differs too much for templates.
 
-use std::fmt::Write as _;
+mod sentences;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lang {
@@ -83,6 +83,7 @@ catalogue! {
     site: "拠点" | "Site";
     camera: "カメラ" | "Camera";
     device: "装置" | "Device";
+    devices: "装置" | "Devices";
     contract: "契約" | "Contract";
     detection: "検知" | "Detection";
     latest_picture: "最新画像" | "Latest picture";
@@ -134,6 +135,7 @@ catalogue! {
     live: "ライブ更新中" | "Live";
     ongoing: "継続中" | "Ongoing";
     picture_coming: "画像を待っています" | "Waiting for the picture";
+    no_picture: "画像はありません" | "There is no picture";
 
     score: "確度" | "Score";
     opened_at: "検知時刻" | "Detected at";
@@ -212,6 +214,34 @@ catalogue! {
     end_others: "ほかのブラウザーをすべて終了" | "End all other sessions";
     others_ended: "ほかのブラウザーのサインインをすべて終了しました。" | "All other sessions are ended.";
 
+    operator: "運用者" | "Operator";
+    operator_sign_in: "運用者のサインイン" | "Operator sign-in";
+    operator_sign_in_help: "ログインIDとパスワードは、受信サーバーを用意したときに cloud-receiver init が一度だけ表示したものです。" | "The login ID and password are those that cloud-receiver init printed once when the receiver was set up.";
+    no_devices: "装置はまだ登録されていません" | "No device is enrolled yet";
+    no_devices_hint: "cloud-receiver device claim で登録コードを発行し、装置に入力してください。" | "Print a claim code with cloud-receiver device claim and enter it on the device.";
+    revoked: "失効" | "Revoked";
+    agent_version: "エージェントの版" | "Agent version";
+    last_heard: "最終応答" | "Last heard";
+    never_heard: "まだ応答がありません" | "Never heard";
+    not_known: "不明" | "Not known";
+    spool_pending: "送信待ち" | "Waiting to be sent";
+    rejected_records: "受け付けなかった記録" | "Rejected records";
+    broken_links: "記録のつながりの切れ目" | "Broken links";
+    cameras: "カメラ" | "Cameras";
+    no_cameras_of_device: "カメラはまだありません。" | "No cameras yet.";
+    picture_now: "今すぐ撮影" | "Picture now";
+    picture_waiting: "撮影を依頼しました。装置の応答を待っています。" | "Asked for a picture. Waiting for the device to answer.";
+    picture_done: "撮影しました。" | "The picture was taken.";
+    picture_failed: "撮影できませんでした。" | "The picture could not be taken.";
+    picture_refused: "装置が依頼を断りました。" | "The device refused the request.";
+    picture_unanswered: "装置から応答がありませんでした。" | "The device did not answer.";
+    picture_never_sent: "装置が接続されていないため、依頼を渡せませんでした。" | "The device was not connected, so the request could not be handed over.";
+    reason_connect: "接続できません" | "Cannot connect";
+    reason_auth: "ログインが拒否されました" | "Login refused";
+    reason_timeout: "映像が届きません" | "No data arrives";
+    reason_eos: "配信が終わりました" | "The stream ended";
+    reason_decode: "映像を読み取れません" | "Cannot decode";
+
     not_found: "ページが見つかりません" | "Page not found";
     not_found_text: "アドレスが違うか、すでに削除されたか、このアカウントでは表示できないものです。" | "The address is wrong, the item has been deleted, or this account may not see it.";
     forbidden: "この操作は受け付けられません" | "This request was refused";
@@ -228,6 +258,18 @@ catalogue! {
 }
 
 impl Words {
+    /// Why a camera is being tried again; a reason that has no word yet is shown as the device says it.
+    pub fn camera_reason<'a>(&self, reason: &'a str) -> &'a str {
+        match reason {
+            "connect" => self.reason_connect,
+            "auth" => self.reason_auth,
+            "timeout" => self.reason_timeout,
+            "eos" => self.reason_eos,
+            "decode" => self.reason_decode,
+            other => other,
+        }
+    }
+
     /// A class in the customer's words; one that has no word yet is shown as the device says it.
     pub fn class_name<'a>(&self, class: &'a str) -> &'a str {
         match class {
@@ -252,200 +294,6 @@ pub fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// Sentences that hold something.
-impl Lang {
-    /// 「正門カメラ」 from 「正門」; a name that says camera already is left alone.
-    fn camera_called(self, name: &str) -> String {
-        match self {
-            Lang::Ja if name.ends_with("カメラ") => name.to_owned(),
-            Lang::Ja => format!("{name}カメラ"),
-            Lang::En if name.to_lowercase().contains("camera") || name.ends_with("カメラ") => {
-                name.to_owned()
-            }
-            Lang::En => format!("camera {name}"),
-        }
-    }
-
-    pub fn no_pictures_since(self, camera: &str, since: &str) -> String {
-        let camera = self.camera_called(camera);
-        match self {
-            Lang::Ja => format!(
-                "{camera}から{since}以降、画像が届いていません。電源とLANケーブルをご確認ください。"
-            ),
-            Lang::En => format!(
-                "No pictures from {camera} since {since}. Please check its power and LAN cable."
-            ),
-        }
-    }
-
-    pub fn never_a_picture(self, camera: &str) -> String {
-        let camera = self.camera_called(camera);
-        match self {
-            Lang::Ja => {
-                format!("{camera}からまだ画像が届いていません。電源とLANケーブルをご確認ください。")
-            }
-            Lang::En => format!(
-                "No picture has come from {camera} yet. Please check its power and LAN cable."
-            ),
-        }
-    }
-
-    pub fn login_refused_since(self, camera: &str, since: &str) -> String {
-        let camera = self.camera_called(camera);
-        match self {
-            Lang::Ja => format!(
-                "{camera}が{since}から接続を拒否しています。カメラ側のユーザー名とパスワードが変更されていないかご確認ください。"
-            ),
-            Lang::En => format!(
-                "{camera} has refused the connection since {since}. Please check whether its user name or password was changed."
-            ),
-        }
-    }
-
-    pub fn unreadable_since(self, camera: &str, since: &str) -> String {
-        let camera = self.camera_called(camera);
-        match self {
-            Lang::Ja => format!(
-                "{camera}の映像を{since}から読み取れません。カメラの映像設定（H.264またはH.265）をご確認ください。"
-            ),
-            Lang::En => format!(
-                "The video of {camera} cannot be read since {since}. Please check its video setting (H.264 or H.265)."
-            ),
-        }
-    }
-
-    pub fn device_silent_since(self, camera: &str, since: &str) -> String {
-        let camera = self.camera_called(camera);
-        match self {
-            Lang::Ja => format!(
-                "{camera}をつないだ装置から{since}以降、応答がありません。装置の電源とネットワークをご確認ください。"
-            ),
-            Lang::En => format!(
-                "The device of {camera} has not responded since {since}. Please check its power and network."
-            ),
-        }
-    }
-
-    pub fn device_never_heard(self, camera: &str) -> String {
-        let camera = self.camera_called(camera);
-        match self {
-            Lang::Ja => format!(
-                "{camera}をつないだ装置からまだ応答がありません。装置の電源とネットワークをご確認ください。"
-            ),
-            Lang::En => format!(
-                "The device of {camera} has not responded yet. Please check its power and network."
-            ),
-        }
-    }
-
-    pub fn sites_count(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("{count} 拠点"),
-            Lang::En => plural(count, "site", "sites"),
-        }
-    }
-
-    pub fn cameras_normal(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("{count} 台 正常"),
-            Lang::En => format!("{} normal", plural(count, "camera", "cameras")),
-        }
-    }
-
-    pub fn cameras_silent(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("{count} 台 応答なし"),
-            Lang::En => format!("{} not responding", plural(count, "camera", "cameras")),
-        }
-    }
-
-    pub fn events_count(self, count: u64) -> String {
-        match self {
-            Lang::Ja => format!("{} 件", thousands(count)),
-            Lang::En if count == 1 => "1 event".to_owned(),
-            Lang::En => format!("{} events", thousands(count)),
-        }
-    }
-
-    pub fn since(self, when: &str) -> String {
-        match self {
-            Lang::Ja => format!("{when} から"),
-            Lang::En => format!("since {when}"),
-        }
-    }
-
-    pub fn wait_before_next_try(self, seconds: i64) -> String {
-        match self {
-            Lang::Ja => format!("失敗が続いたため、{seconds}秒待ってからもう一度お試しください。"),
-            Lang::En => {
-                let unit = if seconds == 1 { "second" } else { "seconds" };
-                format!("After several failures, please wait {seconds} {unit} and try again.")
-            }
-        }
-    }
-
-    pub fn picture_of(self, camera: &str) -> String {
-        match self {
-            Lang::Ja => format!("{camera}の最新画像"),
-            Lang::En => format!("Latest picture of {camera}"),
-        }
-    }
-
-    /// What a picture with boxes shows, for those who hear the page.
-    pub fn event_picture(self, class: &str, camera: &str, boxes: &str) -> String {
-        match self {
-            Lang::Ja => format!("{camera}で検知した{class}の画像。枠: {boxes}"),
-            Lang::En => format!("Picture of the {class} detected at {camera}. Boxes: {boxes}"),
-        }
-    }
-
-    pub fn event_title(self, class: &str, camera: &str) -> String {
-        match self {
-            Lang::Ja => format!("{camera} {class}"),
-            Lang::En => format!("{class} at {camera}"),
-        }
-    }
-
-    pub fn duration(self, seconds: i64) -> String {
-        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let units = match self {
-            Lang::Ja => ["時間", "分", "秒"],
-            Lang::En => [" h ", " min ", " s"],
-        };
-        let mut text = String::new();
-        if hours > 0 {
-            let _ = write!(text, "{hours}{}", units[0]);
-        }
-        if hours > 0 || minutes > 0 {
-            let _ = write!(text, "{minutes}{}", units[1]);
-        }
-        if hours == 0 {
-            let _ = write!(text, "{rest}{}", units[2]);
-        }
-        text.trim_end().to_owned()
-    }
-
-    pub fn clock_within(self, error_ms: u64) -> String {
-        match self {
-            Lang::Ja => format!("誤差 ±{} ミリ秒以内", thousands(error_ms)),
-            Lang::En => format!("within ±{} ms", thousands(error_ms)),
-        }
-    }
-
-    pub fn corrected_by(self, offset_ms: i64) -> String {
-        let sign = if offset_ms < 0 { "−" } else { "+" };
-        let size = thousands(offset_ms.unsigned_abs());
-        match self {
-            Lang::Ja => format!("補正済み {sign}{size} ミリ秒"),
-            Lang::En => format!("Corrected {sign}{size} ms"),
-        }
-    }
-}
-
-fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

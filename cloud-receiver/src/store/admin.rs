@@ -5,6 +5,7 @@ use crate::seal::SecretKey;
 use async_trait::async_trait;
 use serde::Serialize;
 use wire::command::Command;
+use wire::heartbeat::Heartbeat;
 use wire::{
     CameraId, CommandId, ContractId, DeviceId, Epoch, SeqRange, Sha256, SiteId, UtcMicros,
     VerifyingKey,
@@ -39,6 +40,27 @@ pub struct DeviceListing {
     pub rejected: u64,
     /// Batches whose link to the one before is broken.
     pub broken_links: u64,
+}
+
+/// One device as the operator's page shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceReport {
+    pub listing: DeviceListing,
+    /// The latest; absent before the first, and where one of a newer version cannot be read.
+    pub heartbeat: Option<Heartbeat>,
+    /// Not the removed ones.
+    pub cameras: Vec<ReportedCamera>,
+}
+
+/// A camera as its device last said, by record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedCamera {
+    pub camera: CameraId,
+    pub name: String,
+    /// `starting`, `running`, `retrying`.
+    pub state: String,
+    pub reason: Option<String>,
+    pub since_us: UtcMicros,
 }
 
 /// What has arrived of one epoch of a device, for the operator who asks whether anything is missing.
@@ -146,8 +168,6 @@ pub trait Administration: Send + Sync {
     async fn deliveries(&self, device: DeviceId) -> Result<Vec<EpochDeliveries>>;
     /// `false`: it was revoked before.
     async fn revoke(&self, device: DeviceId, at: UtcMicros) -> Result<bool>;
-    async fn add_command(&self, command: &Command) -> Result<()>;
-    async fn command(&self, id: CommandId) -> Result<Option<CommandState>>;
     async fn add_user(
         &self,
         login_id: &str,
@@ -156,7 +176,17 @@ pub trait Administration: Send + Sync {
         must_change_password: bool,
         at: UtcMicros,
     ) -> Result<()>;
+    /// The issued password must be changed at the first sign-in.
     async fn add_operator(&self, login_id: &str, password_hash: &str, at: UtcMicros) -> Result<()>;
     /// The receipt-worthy facts of a device for tests and operators: how many records are stored.
     async fn records_stored(&self, device: DeviceId) -> Result<u64>;
+}
+
+/// What the operator's page asks, beside the verbs: how devices are, and commands to them.
+#[async_trait]
+pub trait OperatorDesk: Send + Sync {
+    /// Every device with what it last said of itself, by contract and site.
+    async fn reports(&self) -> Result<Vec<DeviceReport>>;
+    async fn add_command(&self, command: &Command) -> Result<()>;
+    async fn command(&self, id: CommandId) -> Result<Option<CommandState>>;
 }

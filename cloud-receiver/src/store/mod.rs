@@ -4,12 +4,15 @@
 //! Everything a customer may see takes a [`ContractScope`], which only a signed-in session can make: there is
 //! no way to ask for "all events". Payloads come and go in clear; sealing them at rest is the store's work.
 
+mod accounts;
 mod admin;
 pub mod sqlite;
 
+pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
-    Enrollments, EpochDeliveries, NewDevice, Place, SiteRow,
+    DeviceReport, Enrollments, EpochDeliveries, NewDevice, OperatorDesk, Place, ReportedCamera,
+    SiteRow,
 };
 
 use async_trait::async_trait;
@@ -127,8 +130,31 @@ pub struct EventRow {
     pub last_seen_at_us: UtcMicros,
     pub closed_at_us: Option<UtcMicros>,
     pub revision: u32,
-    /// The snapshot of highest quality that has arrived.
-    pub snapshot: Option<PictureRef>,
+    /// When its first record was stored, by the receiver's clock.
+    pub received_at_us: UtcMicros,
+    pub snapshot: Snapshot,
+}
+
+/// The picture of an event, or what is known of its absence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Snapshot {
+    /// The one of highest quality that has arrived.
+    Here(PictureRef),
+    /// A signed record says that there is one; it has not arrived. When that record did, by the receiver's clock.
+    Announced { received_at_us: UtcMicros },
+    /// The device says that it missed pictures of the camera meanwhile (a gap record).
+    Missed,
+    /// Nothing was said of one.
+    Unheard,
+}
+
+impl Snapshot {
+    pub fn picture(&self) -> Option<&PictureRef> {
+        match self {
+            Snapshot::Here(picture) => Some(picture),
+            _ => None,
+        }
+    }
 }
 
 /// All that the event page shows.
@@ -139,8 +165,6 @@ pub struct EventDetail {
     pub track: u64,
     pub path: Vec<PathPoint>,
     pub clock: ClockStamp,
-    /// When the receiver had stored its first record, by the receiver's clock.
-    pub received_at_us: UtcMicros,
     pub proof: Proof,
     /// Neighbours in time within the contract.
     pub older: Option<EventId>,
@@ -182,29 +206,6 @@ pub struct MediaRow {
     pub captured_at_us: UtcMicros,
 }
 
-/// A customer's account.
-#[derive(Clone, Debug)]
-pub struct UserRow {
-    pub login_id: String,
-    pub contract: ContractId,
-    pub password_hash: String,
-    pub must_change_password: bool,
-    pub last_sign_in_us: Option<UtcMicros>,
-    pub failed_sign_ins: u64,
-}
-
-/// A signed-in browser. The token itself is never stored, its hash is.
-#[derive(Clone, Debug)]
-pub struct SessionRow {
-    pub token_hash: Sha256,
-    pub login_id: String,
-    pub contract: ContractId,
-    pub contract_name: String,
-    pub created_us: UtcMicros,
-    pub last_used_us: UtcMicros,
-    pub must_change_password: bool,
-}
-
 /// A device as its certificate names it, with what the receiver has on file.
 #[derive(Clone, Debug)]
 pub struct DeviceRow {
@@ -239,26 +240,6 @@ pub trait CustomerReads: Send + Sync {
     async fn media(&self, scope: ContractScope, sha256: Sha256) -> Result<Option<MediaRow>>;
     /// Classes seen so far, for the filter.
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>>;
-}
-
-/// Accounts and sessions.
-#[async_trait]
-pub trait Accounts: Send + Sync {
-    async fn user(&self, login_id: &str) -> Result<Option<UserRow>>;
-    async fn set_password(
-        &self,
-        login_id: &str,
-        password_hash: &str,
-        must_change: bool,
-    ) -> Result<()>;
-    async fn record_sign_in(&self, login_id: &str, at: UtcMicros, succeeded: bool) -> Result<()>;
-    async fn create_session(&self, login_id: &str, token_hash: Sha256, at: UtcMicros)
-    -> Result<()>;
-    async fn session(&self, token_hash: Sha256) -> Result<Option<SessionRow>>;
-    async fn touch_session(&self, token_hash: Sha256, at: UtcMicros) -> Result<()>;
-    async fn delete_session(&self, token_hash: Sha256) -> Result<()>;
-    /// Ends every session of a user but the one given.
-    async fn delete_other_sessions(&self, login_id: &str, keep: Sha256) -> Result<()>;
 }
 
 /// What devices need.

@@ -11,6 +11,7 @@ mod admin;
 mod blobs;
 mod changes;
 mod customer;
+mod desk;
 mod devices;
 mod keyring;
 mod links;

@@ -70,6 +70,12 @@ impl Browser {
         .await
     }
 
+    /// At the operators' door.
+    pub async fn sign_in_as_operator(&mut self, login_id: &str, password: &str) -> Answer {
+        let form = [("login_id", login_id), ("password", password)];
+        self.post("/operator/sign-in", &form).await
+    }
+
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, None, true).await
     }

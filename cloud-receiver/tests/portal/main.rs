@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod operator;
 mod world;
 
 use browser::{Answer, Browser};
@@ -13,8 +14,11 @@ use cloud_receiver::store::Administration;
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 use uuid::Uuid;
-use wire::{CameraId, ContractId, EventId, Sha256};
-use world::{Device, MINUTE_US, SECOND_US, Scene, World, camera_state, now, periodic_record};
+use wire::record::GapRecord;
+use wire::{Body, CameraId, ContractId, EventId, Record, Sha256};
+use world::{
+    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, now, periodic_record, time,
+};
 
 const PASSWORD: &str = "orchard-lantern-42";
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -82,6 +86,8 @@ impl Customer {
             .replace("{id}", &id)
             .replace("{sha256}", &self.picture.to_string())
             .replace("{name}", "portal.css")
+            .replace("{device}", &self.device.row.device.to_string())
+            .replace("{camera}", &self.camera.to_string())
     }
 }
 
@@ -123,6 +129,11 @@ async fn without_a_session_nothing_is_open_but_the_door() {
                 assert!(answer.location().starts_with("/sign-in?next="), "{address}");
             }
             Access::Part => assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{address}"),
+            Access::Operator => {
+                assert_eq!(answer.status, StatusCode::SEE_OTHER, "{address}");
+                let location = answer.location();
+                assert!(location.starts_with("/operator/sign-in?next="), "{address}");
+            }
         },
     )
     .await;
@@ -137,7 +148,8 @@ async fn without_a_session_nothing_is_open_but_the_door() {
             "/sign-in",
             "/offline",
             "/offline-worker.js",
-            "/assets/{name}"
+            "/assets/{name}",
+            "/operator/sign-in"
         ]
     );
 }
@@ -149,7 +161,9 @@ async fn one_contract_never_sees_another() {
     assert_ne!(own.contract, foreign.contract);
     // The ids are good: their owner gets them.
     let mut owner = own.browser(&world).await;
-    for route in routes().iter().filter(|route| route.path.contains('{')) {
+    let of_customers =
+        |route: &&Route| route.path.contains('{') && route.access != Access::Operator;
+    for route in routes().iter().filter(of_customers) {
         let address = own.address(route);
         assert_eq!(
             owner.get(&address).await.status,
@@ -192,6 +206,7 @@ async fn customers_change_nothing_but_their_own_account() {
     let changing: Vec<_> = routes()
         .into_iter()
         .filter(|route| route.methods.iter().any(|method| *method != "GET"))
+        .filter(|route| !route.path.starts_with("/operator"))
         .map(|route| route.path)
         .collect();
     assert_eq!(
@@ -306,7 +321,8 @@ async fn the_issued_password_is_changed_first_and_only_for_a_good_one() {
     // There is no way around it.
     for route in routes()
         .iter()
-        .filter(|route| route.access != Access::Public && route.methods == ["GET"])
+        .filter(|route| matches!(route.access, Access::Page | Access::Part))
+        .filter(|route| route.methods == ["GET"])
     {
         let address = route.path.replace("{id}", "x").replace("{sha256}", "x");
         let answer = browser.get(&address).await;
@@ -678,4 +694,45 @@ async fn a_dead_camera_says_so_in_words() {
             .text()
             .contains("Please check its power and LAN cable.")
     );
+}
+
+#[tokio::test]
+async fn a_picture_that_will_not_come_is_not_awaited() {
+    let world = World::start().await;
+    let mut customer = customer(&world, "甲").await;
+    let mut fresh = Scene::new(customer.camera, "vehicle", now().plus_us(-SECOND_US));
+    fresh.closed = None;
+    let missed = Scene::new(customer.camera, "bicycle", now().plus_us(-30 * SECOND_US));
+    let gap = GapRecord {
+        from_us: missed.opened,
+        to_us: missed.opened,
+        camera: Some(customer.camera),
+        class: "snapshot".into(),
+        count: 1,
+        reason: "media_busy".into(),
+    };
+    let gap = Record::new(time(now(), SYNCED), Body::Gap(gap));
+    let records = vec![fresh.event_record(), missed.event_record(), gap];
+    world.deliver(&mut customer.device, records).await;
+    let mut browser = customer.browser(&world).await;
+    for (scene, words) in [
+        (&fresh, "画像を待っています"),
+        (&missed, "画像はありません"),
+    ] {
+        for page in ["", "/card"] {
+            let address = format!("/events/{}{page}", scene.event);
+            let text = browser.get(&address).await.text();
+            assert!(text.contains(words), "{address}: {text}");
+        }
+    }
+    // Said to be on its way: awaited, whatever else was missed; and shown when it is here.
+    let jpeg = b"late, but here";
+    let announced = missed.snapshot_record(jpeg, SIZE);
+    world.deliver(&mut customer.device, vec![announced]).await;
+    let address = format!("/events/{}", missed.event);
+    let text = browser.get(&address).await.text();
+    assert!(text.contains("画像を待っています"), "{text}");
+    let sha256 = world.blob(&customer.device, jpeg).await;
+    let text = browser.get(&address).await.text();
+    assert!(text.contains(&format!("/media/{sha256}")), "{text}");
 }

@@ -11,7 +11,9 @@ use cloud_receiver::live::Live;
 use cloud_receiver::portal::{self, Contact, PortalState};
 use cloud_receiver::seal::SecretKey;
 use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
-use cloud_receiver::store::{Administration, DeviceRow, DeviceWrites, Enrollments, NewDevice};
+use cloud_receiver::store::{
+    AccountBooks, AccountKind, Administration, DeviceRow, DeviceWrites, Enrollments, NewDevice,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -21,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
+use wire::heartbeat::{Heartbeat, SpoolReport};
 use wire::record::{
     CameraStateRecord, EventRecord, EventState, MediaRecord, NormBox, ObjectBox, PathPoint,
 };
@@ -109,6 +112,20 @@ impl World {
             .unwrap();
     }
 
+    /// An operator; the password is not to be changed unless asked.
+    pub async fn operator(&self, login_id: &str, password: &str, must_change: bool) {
+        let hash = password::hash(password).unwrap();
+        self.store
+            .add_operator(login_id, &hash, now())
+            .await
+            .unwrap();
+        let operators = self.store.accounts(AccountKind::Operator);
+        operators
+            .set_password(login_id, &hash, must_change)
+            .await
+            .unwrap();
+    }
+
     /// A new site of the contract with one enrolled device.
     pub async fn device(&self, contract: ContractId, site: &str) -> Device {
         let site = self.store.add_site(contract, site, now()).await.unwrap();
@@ -150,6 +167,14 @@ impl World {
 
     pub async fn heard(&self, device: &Device, at: UtcMicros) {
         self.store.heard(device.row.device, None, at).await.unwrap();
+    }
+
+    /// What a device says of itself every minute.
+    pub async fn heartbeat(&self, device: &Device, heartbeat: &Heartbeat) {
+        self.store
+            .heard(device.row.device, Some(heartbeat), now())
+            .await
+            .unwrap();
     }
 
     /// Uploads a blob.
@@ -217,6 +242,26 @@ pub const SYNCED: ClockStamp = ClockStamp {
     offset_us: 0,
     error_us: Some(2_400),
 };
+
+pub fn heartbeat(clock: ClockStamp, pending_records: u64, parked_records: u64) -> Heartbeat {
+    Heartbeat {
+        sent_at_us: now(),
+        epoch: Epoch(1),
+        agent_version: "0.1.7".into(),
+        uptime_seconds: 60,
+        clock,
+        clock_checked_seconds_ago: Some(12),
+        spool: SpoolReport {
+            pending_records,
+            pending_blobs: 3,
+            bytes: 4096,
+            parked_records,
+            oldest_pending_us: None,
+        },
+        carriage: "mqtt".into(),
+        cameras: vec![],
+    }
+}
 
 pub fn camera_state(
     camera: CameraId,

@@ -68,6 +68,7 @@ pub(super) async fn put(
         };
         upload.write(piece).await?;
     }
+    super::admitted(&api, device.device).await?;
     Ok(match upload.end(now()).await? {
         Ended::Stored(true) => StatusCode::CREATED.into_response(),
         Ended::Stored(false) => StatusCode::OK.into_response(),

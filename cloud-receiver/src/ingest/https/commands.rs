@@ -62,5 +62,6 @@ pub(super) async fn list(
             () = tokio::time::sleep_until(deadline) => return Ok(Json(Vec::new())),
             () = api.stop.cancelled() => return Ok(Json(Vec::new())),
         }
+        super::admitted(&api, device.device).await?;
     }
 }

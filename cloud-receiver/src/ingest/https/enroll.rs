@@ -1,10 +1,12 @@
 //! `POST /device/v1/enroll`: mounted on the portal's listener, the only one that asks for no client certificate.
 
 use super::ApiError;
+use super::patience::in_time;
 use super::server::Peer;
 use crate::enroll::{EnrollError, Enroller};
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::post;
 use axum::{Json, Router};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ pub fn router(enroller: Arc<Enroller>) -> Router {
     Router::new()
         .route("/device/v1/enroll", post(enroll))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
+        .layer(from_fn(in_time))
         .with_state(enroller)
 }
 

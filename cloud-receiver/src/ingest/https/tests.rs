@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::store::{Administration, BlobRows};
+use crate::store::{Administration, BlobRows, DeviceWrites, OperatorDesk};
 use crate::testing::{DEADLINE, Device, Receiver, soon};
 use reqwest::StatusCode;
 use std::sync::Arc;
@@ -438,4 +438,56 @@ async fn a_stop_answers_what_is_in_flight_and_refuses_what_is_new() {
     );
     soon("the stop", stopping).await.unwrap();
     assert_eq!(store.records_stored(device.id).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_began_before_it_was_revoked_is_not_kept() {
+    let receiver = Receiver::start().await;
+    let device = receiver.device(1).await;
+    let bytes = jpeg();
+    let name = Sha256::of(&bytes);
+    let batch = device.batch(1, 1, Sha256::ZERO).into_bytes();
+    let whole = [
+        (
+            format!(
+                "PUT /device/v1/blobs/{name} HTTP/1.1\r\nHost: localhost\r\nUpload-Length: {0}\r\n\
+                 Content-Length: {0}\r\nConnection: close\r\n\r\n",
+                bytes.len()
+            ),
+            bytes,
+        ),
+        (
+            format!(
+                "POST /device/v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\
+                 Connection: close\r\n\r\n",
+                batch.len()
+            ),
+            batch,
+        ),
+    ];
+    let mut open = Vec::new();
+    for (head, body) in &whole {
+        let mut raw = device.raw(receiver.app.device).await;
+        raw.write_all(head.as_bytes()).await.unwrap();
+        raw.write_all(&body[..10]).await.unwrap();
+        raw.flush().await.unwrap();
+        open.push(raw);
+    }
+    // They are in flight once another request, sent later, has been answered.
+    let time = format!("{}/time", device.url);
+    device.client.get(&time).send().await.unwrap();
+    receiver.app.store.revoke(device.id, now()).await.unwrap();
+    for (mut raw, (head, body)) in open.into_iter().zip(&whole) {
+        raw.write_all(&body[10..]).await.unwrap();
+        let mut answer = String::new();
+        soon("the answer", raw.read_to_string(&mut answer))
+            .await
+            .unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{head}: {answer}");
+        assert!(answer.contains("device_revoked"), "{head}: {answer}");
+    }
+    let store = &receiver.app.store;
+    assert_eq!(store.records_stored(device.id).await.unwrap(), 0);
+    let contract = store.device(device.id).await.unwrap().unwrap().contract;
+    assert!(store.blob(contract, name).await.unwrap().is_none());
 }

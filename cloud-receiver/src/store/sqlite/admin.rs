@@ -1,20 +1,15 @@
 //! The operator's verbs and enrollment.
 
-use super::{
-    SqliteStore, changes, damaged, epoch_of, id16, name_of_id, optional_time_at, ranges, time_at,
-    uuid_at,
-};
-use crate::seal::Purpose;
+use super::{SqliteStore, changes, epoch_of, id16, optional_time_at, ranges, time_at, uuid_at};
 use crate::store::{
-    Administration, ClaimRefusal, CommandState, ContractRow, DeviceListing, Enrollments,
-    EpochDeliveries, NewDevice, Place, Result, SiteRow, StoreError,
+    Administration, ClaimRefusal, ContractRow, DeviceListing, Enrollments, EpochDeliveries,
+    NewDevice, Place, Result, SiteRow, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use std::sync::Arc;
 use uuid::Uuid;
-use wire::command::Command;
-use wire::{CameraId, CommandId, ContractId, DeviceId, Receipt, Sha256, SiteId, UtcMicros};
+use wire::{CameraId, ContractId, DeviceId, Receipt, Sha256, SiteId, UtcMicros};
 
 #[async_trait]
 impl Enrollments for SqliteStore {
@@ -213,71 +208,6 @@ impl Administration for SqliteStore {
         .await
     }
 
-    async fn add_command(&self, command: &Command) -> Result<()> {
-        let contract = self.contract_of(command.device).await?;
-        let name = name_of_id(contract, command.device, Purpose::Command, command.id.0);
-        let json =
-            serde_json::to_vec(command).map_err(|error| StoreError::Database(error.to_string()))?;
-        let sealed = self.key(contract).await?.seal(&name, &json);
-        let command = command.clone();
-        self.write(move |connection| {
-            connection.execute(
-                "insert into command (id, device, request, issued_us, deadline_us, sealed)
-                 values (?1, ?2, ?3, ?4, ?5, ?6)",
-                (
-                    id16(command.id.0),
-                    id16(command.device.0),
-                    command.request.name(),
-                    command.issued_at_us.0,
-                    command.deadline_us.0,
-                    sealed,
-                ),
-            )?;
-            changes::bump(connection)
-        })
-        .await
-    }
-
-    async fn command(&self, id: CommandId) -> Result<Option<CommandState>> {
-        let found = self
-            .read(move |connection| {
-                Ok(connection
-                    .query_row(
-                        "select device, deadline_us, sent_us, answered_us, outcome, sealed_detail
-                         from command where id = ?1",
-                        [id16(id.0)],
-                        |row| {
-                            let state = CommandState {
-                                id,
-                                deadline_us: time_at(row, 1)?,
-                                sent_us: optional_time_at(row, 2)?,
-                                answered_us: optional_time_at(row, 3)?,
-                                outcome: row.get(4)?,
-                                detail: None,
-                            };
-                            Ok((
-                                DeviceId(uuid_at(row, 0)?),
-                                state,
-                                row.get::<_, Option<Vec<u8>>>(5)?,
-                            ))
-                        },
-                    )
-                    .optional()?)
-            })
-            .await?;
-        let Some((device, mut state, sealed)) = found else {
-            return Ok(None);
-        };
-        if let Some(sealed) = sealed {
-            let contract = self.contract_of(device).await?;
-            let name = name_of_id(contract, device, Purpose::CommandAnswer, id.0);
-            let detail = self.key(contract).await?.open(&name, &sealed);
-            let detail = detail.map_err(damaged("the answer to a command"))?;
-            state.detail = Some(String::from_utf8_lossy(&detail).into_owned());
-        }
-        Ok(Some(state))
-    }
-
     async fn add_user(
         &self,
         login_id: &str,
@@ -304,7 +234,8 @@ impl Administration for SqliteStore {
         self.write(move |connection| {
             refuse_taken(connection, &login_id)?;
             connection.execute(
-                "insert into operator (login_id, password_hash, created_us) values (?1, ?2, ?3)",
+                "insert into operator (login_id, password_hash, must_change_password, created_us)
+                 values (?1, ?2, 1, ?3)",
                 (login_id, password_hash, at.0),
             )?;
             Ok(())
@@ -339,7 +270,7 @@ fn refuse_taken(connection: &Connection, login_id: &str) -> Result<()> {
     Ok(())
 }
 
-fn devices(connection: &Connection) -> Result<Vec<DeviceListing>> {
+pub(super) fn devices(connection: &Connection) -> Result<Vec<DeviceListing>> {
     let mut statement = connection.prepare(
         "select d.id, c.name, s.name, d.agent_version, d.enrolled_us, d.heard_us, d.revoked_us,
                 (select coalesce(sum(last_seq - first_seq + 1), 0) from rejection r where r.device = d.id),

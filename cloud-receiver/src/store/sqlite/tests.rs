@@ -5,8 +5,9 @@
 use super::*;
 use crate::ingest::accept::{Accepted, code, judge};
 use crate::store::{
-    Accounts, Administration, BlobRow, BlobRows, ClaimRefusal, ContractScope, CustomerReads,
-    DeviceRow, DeviceWrites, Enrollments, EventFilter, LinkState, NewDevice,
+    AccountBooks, AccountKind, Administration, BlobRow, BlobRows, ClaimRefusal, ContractScope,
+    CustomerReads, DeviceRow, DeviceWrites, Enrollments, EventFilter, Holder, LinkState, NewDevice,
+    OperatorDesk,
 };
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -478,7 +479,7 @@ async fn the_customer_sees_events_pictures_and_proof() {
         (events[1].revision, events[1].opened_at_us),
         (3, UtcMicros(1_005))
     );
-    assert!(events[1].snapshot.is_none());
+    assert!(events[1].snapshot.picture().is_none());
     assert!(
         bench
             .store
@@ -511,7 +512,7 @@ async fn the_customer_sees_events_pictures_and_proof() {
         .unwrap()
         .unwrap();
     assert_eq!(
-        detail.row.snapshot.as_ref().map(|p| p.sha256),
+        detail.row.snapshot.picture().map(|p| p.sha256),
         Some(Sha256::of(jpeg))
     );
     assert!(detail.proof.signature_ok);
@@ -647,48 +648,76 @@ async fn a_command_of_another_process_is_heard_sent_and_answered() {
 }
 
 #[tokio::test]
-async fn accounts_and_sessions_keep_what_they_are_told() {
+async fn accounts_and_sessions_of_each_kind_keep_what_they_are_told() {
     let bench = bench().await;
     let store = &bench.store;
-    store
-        .add_user("hana", bench.contract, "hash", true, NOW)
-        .await
-        .unwrap();
-    assert!(
-        store
-            .add_user("hana", bench.contract, "hash", true, NOW)
-            .await
-            .is_err()
-    );
-    store.record_sign_in("hana", NOW, false).await.unwrap();
-    store.record_sign_in("hana", NOW, true).await.unwrap();
-    store.record_sign_in("nobody", NOW, false).await.unwrap();
-    let user = store.user("hana").await.unwrap().unwrap();
-    assert_eq!((user.last_sign_in_us, user.failed_sign_ins), (Some(NOW), 1));
-    assert!(store.user("nobody").await.unwrap().is_none());
+    let add_user = || store.add_user("hana", bench.contract, "hash", true, NOW);
+    add_user().await.unwrap();
+    assert!(add_user().await.is_err());
+    store.add_operator("sora", "hash", NOW).await.unwrap();
+    // One name space: a login ID belongs to one person, whatever the door.
+    assert!(store.add_operator("hana", "hash", NOW).await.is_err());
+    let holder = Holder::Customer {
+        contract: bench.contract,
+        contract_name: "Acme".into(),
+    };
+    check_accounts(store, AccountKind::Customer, "hana", "sora", &holder).await;
+    check_accounts(
+        store,
+        AccountKind::Operator,
+        "sora",
+        "hana",
+        &Holder::Operator,
+    )
+    .await;
+}
+
+/// `stranger` is an account of the other kind.
+async fn check_accounts(
+    store: &SqliteStore,
+    kind: AccountKind,
+    login_id: &str,
+    stranger: &str,
+    holder: &Holder,
+) {
+    let book = store.accounts(kind);
+    book.record_sign_in(login_id, NOW, false).await.unwrap();
+    book.record_sign_in(login_id, NOW, true).await.unwrap();
+    book.record_sign_in("nobody", NOW, false).await.unwrap();
+    let account = book.account(login_id).await.unwrap().unwrap();
+    let history = (account.last_sign_in_us, account.failed_sign_ins);
+    assert_eq!(history, (Some(NOW), 1));
+    assert!(account.must_change_password);
+    for unknown in ["nobody", stranger] {
+        assert!(book.account(unknown).await.unwrap().is_none());
+        assert!(book.set_password(unknown, "new", false).await.is_err());
+        let begun = book.create_session(unknown, Sha256::of(b"x"), NOW).await;
+        assert!(begun.is_err(), "{unknown}");
+    }
     let token = |n: u8| Sha256::of(&[n]);
     for n in 0..3 {
-        store.create_session("hana", token(n), NOW).await.unwrap();
+        book.create_session(login_id, token(n), NOW).await.unwrap();
     }
-    store.touch_session(token(0), NOW.plus_us(9)).await.unwrap();
-    store.delete_other_sessions("hana", token(0)).await.unwrap();
-    let session = store.session(token(0)).await.unwrap().unwrap();
-    assert_eq!(
-        (session.contract_name.as_str(), session.last_used_us),
-        ("Acme", NOW.plus_us(9))
-    );
-    assert!(store.session(token(1)).await.unwrap().is_none());
-    store.set_password("hana", "new", false).await.unwrap();
-    assert!(
-        !store
-            .session(token(0))
-            .await
-            .unwrap()
-            .unwrap()
-            .must_change_password
-    );
-    store.delete_session(token(0)).await.unwrap();
-    assert!(store.session(token(0)).await.unwrap().is_none());
+    book.touch_session(token(0), NOW.plus_us(9)).await.unwrap();
+    book.delete_other_sessions(login_id, token(0))
+        .await
+        .unwrap();
+    let session = book.session(token(0)).await.unwrap().unwrap();
+    let found = (&session.holder, session.last_used_us);
+    assert_eq!(found, (holder, NOW.plus_us(9)));
+    assert!(book.session(token(1)).await.unwrap().is_none());
+    let other = match kind {
+        AccountKind::Customer => AccountKind::Operator,
+        AccountKind::Operator => AccountKind::Customer,
+    };
+    let other = store.accounts(other);
+    assert!(other.session(token(0)).await.unwrap().is_none());
+    other.delete_session(token(0)).await.unwrap();
+    book.set_password(login_id, "new", false).await.unwrap();
+    let session = book.session(token(0)).await.unwrap().unwrap();
+    assert!(!session.must_change_password);
+    book.delete_session(token(0)).await.unwrap();
+    assert!(book.session(token(0)).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::super::Limits;
 use super::bench::{Bench, Device, EPOCH, NOW, until, within};
 use super::line::{Line, PINGRESP, connect, message, pingreq, publish, topic};
-use crate::store::Administration;
+use crate::store::{Administration, OperatorDesk};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;

@@ -1,7 +1,7 @@
 //! The endpoint within the whole receiver: devices that enrolled, with rumqttc and with bytes no library would send.
 
 use crate::clock::now;
-use crate::store::Administration;
+use crate::store::{Administration, OperatorDesk};
 use crate::testing::{Device, Receiver, soon};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{

@@ -72,6 +72,7 @@ create table batch (
     unique (device, sha256)                       -- repeat check; finding the batch before
 ) strict;
 create index batch_by_prev on batch (device, prev); -- finding the batches after one that arrives late
+create index batch_broken  on batch (device) where link = 2; -- device list: breaks in a chain, without reading all batches
 
 -- Which records are stored, as merged ranges: what receipts are made from. One row per epoch but for holes.
 create table stored_range (
@@ -236,7 +237,8 @@ create table gap (
     reason      text    not null,
     primary key (device, epoch, seq)
 ) strict, without rowid;
-create index gap_by_time on gap (contract, from_us); -- the timeline's gaps
+create index gap_by_time   on gap (contract, from_us);        -- the timeline's gaps
+create index gap_by_camera on gap (contract, camera, to_us); -- was an event's picture missed?
 
 -- Commands to devices: also the audit of who asked what, and what came of it.
 create table command (
@@ -265,14 +267,19 @@ create table user (
     failed_before        integer not null default 0  -- before the last success: shown after it
 ) strict, without rowid;
 
--- Those who run the receiver. They own no contract and cannot sign in to the customers' portal.
+-- Those who run the receiver. They own no contract, and come in by a door of their own: none of their rows is ever
+-- looked at when a customer signs in, nor the reverse. Login IDs are unique over both tables.
 create table operator (
-    login_id      text    primary key,
-    password_hash text    not null,
-    created_us    integer not null
+    login_id             text    primary key,
+    password_hash        text    not null,        -- Argon2id, PHC string
+    must_change_password integer not null check (must_change_password in (0, 1)),
+    created_us           integer not null,
+    last_sign_in_us      integer,
+    failed_since         integer not null default 0, -- as in table user
+    failed_before        integer not null default 0
 ) strict, without rowid;
 
--- Signed-in browsers; the token itself is nowhere stored.
+-- Customers' signed-in browsers; the token itself is nowhere stored.
 create table session (
     token_hash   blob    primary key check (length(token_hash) = 32),
     login_id     text    not null references user (login_id) on delete cascade,
@@ -281,7 +288,16 @@ create table session (
 ) strict, without rowid;
 create index session_by_user on session (login_id); -- ending all sessions of a user
 
--- Every attempt to sign in to an account that exists.
+-- Operators' signed-in browsers.
+create table operator_session (
+    token_hash   blob    primary key check (length(token_hash) = 32),
+    login_id     text    not null references operator (login_id) on delete cascade,
+    created_us   integer not null,
+    last_used_us integer not null
+) strict, without rowid;
+create index operator_session_by_operator on operator_session (login_id); -- ending all sessions of an operator
+
+-- Every attempt to sign in to an account that exists, of a customer or of an operator.
 create table sign_in (
     no         integer primary key,
     login_id   text    not null,

@@ -8,7 +8,7 @@ use super::{PICTURE_COLUMNS, picture_at};
 use crate::seal::{Name, Purpose, SecretKey};
 use crate::store::{
     ContractScope, EventCursor, EventDetail, EventFilter, EventRow, PictureRef, Proof, Result,
-    StoreError,
+    Snapshot, StoreError,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
@@ -22,7 +22,7 @@ use wire::{
 const BATCHES_VERIFIED: i64 = 64;
 
 const EVENT_COLUMNS: &str = "e.id, e.camera, k.name, s.id, s.name, e.class, e.score, e.opened_us,
-    e.last_seen_us, e.closed_us, e.revision";
+    e.last_seen_us, e.closed_us, e.revision, e.received_us";
 const EVENT_TABLES: &str = "event e join camera_now k on k.id = e.camera
     join device d on d.id = e.device join site s on s.id = d.site";
 
@@ -43,8 +43,10 @@ pub(super) fn list(
     let rows = statement.query_map(params_from_iter(values), event_at)?;
     let mut events: Vec<EventRow> = rows.collect::<rusqlite::Result<_>>()?;
     for event in &mut events {
-        event.snapshot =
-            snapshot(connection, scope.contract(), key, event.id)?.map(|shown| shown.picture);
+        event.snapshot = match snapshot(connection, scope.contract(), key, event.id)? {
+            Some(shown) => Snapshot::Here(shown.picture),
+            None => absent(connection, scope.contract(), event.id)?,
+        };
     }
     Ok(events)
 }
@@ -103,7 +105,8 @@ fn event_at(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         last_seen_at_us: time_at(row, 8)?,
         closed_at_us: optional_time_at(row, 9)?,
         revision: row.get(10)?,
-        snapshot: None,
+        received_at_us: time_at(row, 11)?,
+        snapshot: Snapshot::Unheard,
     })
 }
 
@@ -137,6 +140,39 @@ fn snapshot(
     Ok(Some(Shown { picture, as_stated }))
 }
 
+/// What is known of a picture that is not here. Gaps are told in the device's own time.
+fn absent(connection: &Connection, contract: ContractId, event: EventId) -> Result<Snapshot> {
+    let key = (id16(contract.0), id16(event.0));
+    let announced: Option<i64> = connection
+        .prepare_cached(
+            "select max(b.received_us) from record r join media m
+                    on m.device = r.device and m.epoch = r.epoch and m.seq = r.seq
+                 join batch b on b.no = m.batch
+             where r.device = (select device from event where contract = ?1 and id = ?2)
+               and r.event = ?2 and m.contract = ?1 and m.class <> 'clip'",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    if let Some(received) = announced {
+        return Ok(Snapshot::Announced {
+            received_at_us: UtcMicros(received),
+        });
+    }
+    let missed: bool = connection
+        .prepare_cached(
+            "select exists (
+                select 1 from event e join gap g on g.contract = e.contract and g.camera = e.camera
+                where e.contract = ?1 and e.id = ?2 and g.class = 'snapshot' and g.reason = 'media_busy'
+                  and g.from_us <= e.opened_device_us + (e.last_seen_us - e.opened_us)
+                  and g.to_us >= e.opened_device_us)",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    Ok(if missed {
+        Snapshot::Missed
+    } else {
+        Snapshot::Unheard
+    })
+}
+
 pub(super) fn detail(
     connection: &Connection,
     scope: ContractScope,
@@ -146,14 +182,13 @@ pub(super) fn detail(
     let contract = scope.contract();
     let found = connection
         .prepare_cached(&format!(
-            "select {EVENT_COLUMNS}, e.device, e.received_us, e.sealed, e.batch, d.record_key
+            "select {EVENT_COLUMNS}, e.device, e.sealed, e.batch, d.record_key
              from {EVENT_TABLES} where e.contract = ?1 and e.id = ?2"
         ))?
         .query_row((id16(contract.0), id16(id.0)), |row| {
             Ok(Found {
                 row: event_at(row)?,
-                device: DeviceId(uuid_at(row, 11)?),
-                received_at_us: time_at(row, 12)?,
+                device: DeviceId(uuid_at(row, 12)?),
                 sealed: row.get(13)?,
                 batch: row.get(14)?,
                 record_key: VerifyingKey(row.get(15)?),
@@ -167,14 +202,16 @@ pub(super) fn detail(
     let (time, event) = open_event(key, contract, &found)?;
     let proof = prove(connection, contract, key, &found, shown.as_ref())?;
     let (older, newer) = neighbours(connection, contract, &found.row)?;
-    found.row.snapshot = shown.map(|shown| shown.picture);
+    found.row.snapshot = match shown {
+        Some(shown) => Snapshot::Here(shown.picture),
+        None => absent(connection, contract, id)?,
+    };
     Ok(Some(EventDetail {
         row: found.row,
         device: found.device,
         track: event.track,
         path: event.path,
         clock: time.clock,
-        received_at_us: found.received_at_us,
         proof,
         older,
         newer,
@@ -184,7 +221,6 @@ pub(super) fn detail(
 struct Found {
     row: EventRow,
     device: DeviceId,
-    received_at_us: UtcMicros,
     sealed: Vec<u8>,
     batch: i64,
     record_key: VerifyingKey,
