@@ -24,6 +24,7 @@ use crate::media::{Done, MediaJob, MediaQueue};
 use crate::sink::Sink;
 use losses::Losses;
 use stats::Tally;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -69,6 +70,8 @@ pub struct Vision {
     /// Shortest time between two looks at one camera.
     look_every: Duration,
     housekept: Mutex<Duration>,
+    /// No frame will be looked at any more. Set before the requests are answered for the last time.
+    is_finished: AtomicBool,
 }
 
 struct Camera {
@@ -118,6 +121,8 @@ impl Drop for Claim<'_> {
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// A picture that was asked for is given up after this.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(10);
+/// The answer to a picture that is asked for too late.
+const STOPPING: &str = "the agent is stopping";
 /// A camera is dark when it has given no frame for so long.
 const DARK_AFTER: Duration = Duration::from_secs(1);
 
@@ -153,6 +158,7 @@ impl Vision {
                 1.0 / f64::from(frames_per_second).clamp(0.01, 1000.0),
             ),
             housekept: Mutex::default(),
+            is_finished: AtomicBool::new(false),
         }
     }
 
@@ -181,12 +187,13 @@ impl Vision {
     /// After the last worker has stopped: ends all events and tells what was lost.
     pub fn finish(&self) {
         let now = self.time.now();
+        self.is_finished.store(true, Ordering::SeqCst);
         for camera in &self.cameras {
             let findings = camera.watch().finish(&now);
             self.deliver(camera, findings);
             self.put_all(lock(&camera.losses).drain(&now, camera.id));
             for request in std::mem::take(&mut *lock(&camera.requests)) {
-                (request.done)(Err("the agent is stopping".into()));
+                (request.done)(Err(STOPPING.into()));
             }
         }
     }
@@ -200,14 +207,22 @@ impl Vision {
         let (answer, receiver) = oneshot::channel();
         // Whoever asked may have gone away: then nobody hears the answer, and that is well.
         let done: Done = Box::new(move |outcome| drop(answer.send(outcome)));
-        match self.cameras.iter().find(|known| known.id == camera) {
-            Some(camera) => lock(&camera.requests).push(PictureRequest {
+        let Some(camera) = self.cameras.iter().find(|known| known.id == camera) else {
+            done(Err(format!("there is no camera {camera} here")));
+            return receiver;
+        };
+        // Under the lock: either `finish` answers it, or it is seen here that nobody would.
+        let mut requests = lock(&camera.requests);
+        if self.is_finished.load(Ordering::SeqCst) {
+            done(Err(STOPPING.into()));
+        } else {
+            requests.push(PictureRequest {
                 command,
                 asked_at: self.now(),
                 done,
-            }),
-            None => done(Err(format!("there is no camera {camera} here"))),
+            });
         }
+        drop(requests);
         receiver
     }
 

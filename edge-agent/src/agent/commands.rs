@@ -17,6 +17,9 @@ use wire::{Body, Record, Sha256, UtcMicros};
 /// Nothing takes longer, whatever the deadline says: the queue behind it waits.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// Commands under way at a time. Beyond it they wait in the uplink's queue, which refuses in writing when it is full.
+const MOST_UNDER_WAY: usize = 16;
+
 /// How a command came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -43,7 +46,7 @@ impl Executor {
                 biased;
                 () = stop.cancelled() => break,
                 Some(_) = running.join_next() => continue,
-                command = commands.recv() => match command {
+                command = commands.recv(), if running.len() < MOST_UNDER_WAY => match command {
                     Some(command) => command,
                     None => break,
                 },

@@ -402,6 +402,9 @@ fn a_request_that_cannot_be_served_is_refused_in_words() {
     let mut late = rig.vision.request_picture(camera(0), command);
     rig.vision.finish();
     assert!(late.try_recv().unwrap().unwrap_err().contains("stopping"));
+    let mut too_late = rig.vision.request_picture(camera(0), command);
+    let answer = too_late.try_recv().expect("answered at once");
+    assert!(answer.unwrap_err().contains("stopping"));
 }
 
 #[test]
