@@ -1,4 +1,4 @@
-//! `user`: customers' accounts. A password is printed once and never stored in clear.
+//! `user`: customers' accounts, and new passwords for operators too. A password is printed once and never stored in clear.
 
 use super::{Common, contract, report, setup};
 use crate::auth::password;
@@ -21,7 +21,7 @@ pub(super) enum Verb {
         #[arg(long)]
         keep_password: bool,
     },
-    /// Issue a new password, print it, and end all sessions.
+    /// Issue a new password, of a user or of an operator, print it, and end all sessions.
     ResetPassword {
         #[arg(long)]
         login_id: String,
@@ -66,10 +66,14 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             login_id,
             keep_password,
         } => {
-            let users = setup.store.accounts(AccountKind::Customer);
-            users.set_password(&login_id, &hash, !keep_password).await?;
+            // A login ID is one person's, a customer's or an operator's.
+            let mut book = setup.store.accounts(AccountKind::Customer);
+            if book.account(&login_id).await?.is_none() {
+                book = setup.store.accounts(AccountKind::Operator);
+            }
+            book.set_password(&login_id, &hash, !keep_password).await?;
             // No session has this token: all end.
-            users.delete_other_sessions(&login_id, Sha256::ZERO).await?;
+            book.delete_other_sessions(&login_id, Sha256::ZERO).await?;
             (login_id, keep_password)
         }
     };
