@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+const FORM_PATIENCE: Duration = Duration::from_secs(20);
+
 /// How a person looks at the portal.
 #[derive(Clone, Copy, Debug)]
 pub struct Viewer {
@@ -103,6 +105,20 @@ impl Browser {
             texts.push(element.text().await?);
         }
         Ok(texts)
+    }
+
+    /// Types into a field of the page's form.
+    pub async fn fill(&self, name: &str, text: &str) -> Result<()> {
+        let css = format!("input[name={name}]:not([hidden])");
+        let field = self.see(&css, FORM_PATIENCE).await?;
+        Ok(field.send_keys(text).await?)
+    }
+
+    /// Presses the button of the form that has a password field.
+    pub async fn submit(&self) -> Result<()> {
+        let css = "form:has(input[type=password]) button";
+        let button = self.see(css, FORM_PATIENCE).await?;
+        Ok(button.click().await?)
     }
 
     /// Evaluates JavaScript, `return ...`.

@@ -8,7 +8,6 @@ use crate::process::repository;
 use crate::receiver::{Account, Receiver};
 use crate::wait;
 use anyhow::{Context, Result};
-use fantoccini::Locator;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -96,16 +95,9 @@ impl World {
     /// Signs a browser in by its form and waits for the overview.
     pub async fn sign_in(&self, browser: &Browser) -> Result<()> {
         browser.goto(&self.receiver.portal_url()).await?;
-        let name = browser
-            .see("input[name=login_id]", Duration::from_secs(20))
-            .await?;
-        name.send_keys(&self.account.login_id).await?;
-        let password = browser.client.find(Locator::Css("input[name=password]"));
-        password.await?.send_keys(&self.account.password).await?;
-        let submit = browser
-            .client
-            .find(Locator::Css("main button[type=submit], form button"));
-        submit.await?.click().await?;
+        browser.fill("login_id", &self.account.login_id).await?;
+        browser.fill("password", &self.account.password).await?;
+        browser.submit().await?;
         browser
             .see("[data-camera], [data-empty]", Duration::from_secs(20))
             .await

@@ -104,6 +104,9 @@ pub struct ObjectBox {
     /// The track it belongs to, where it belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track: Option<u64>,
+    /// The open event it belongs to, where it belongs to one: several events may share one picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
 }
 
 /// What a record says of an event's life.

@@ -111,6 +111,7 @@ fn bodies() -> Vec<Body> {
                 score: 0.5,
                 rect: RECT,
                 track: Some(17),
+                event: Some(EventId(uuid(0xe1))),
             }],
             quality: 0.5,
             masked: true,

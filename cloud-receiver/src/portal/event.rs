@@ -74,7 +74,7 @@ fn evidence(visit: &Visit, event: &EventDetail, picture: &PictureRef) -> Markup 
                 img src={ "/media/" (picture.sha256) } width=(picture.width) height=(picture.height)
                     alt=(visit.lang.event_picture(class, &row.camera_name, &boxes)) fetchpriority="high";
                 svg.boxes viewBox={ "0 0 " (picture.width) " " (picture.height) } aria-hidden="true" {
-                    @for (object, own) in own_last(&picture.boxes, event.track) {
+                    @for (object, own) in own_last(&picture.boxes, row.id) {
                         (drawn_box(words, picture, object, own))
                     }
                 }
@@ -96,10 +96,10 @@ fn evidence(visit: &Visit, event: &EventDetail, picture: &PictureRef) -> Markup 
 }
 
 /// The event's object is drawn over the others, so that its label can always be read.
-fn own_last(boxes: &[ObjectBox], track: u64) -> Vec<(&ObjectBox, bool)> {
+fn own_last(boxes: &[ObjectBox], event: EventId) -> Vec<(&ObjectBox, bool)> {
     let mut marked: Vec<_> = boxes
         .iter()
-        .map(|object| (object, object.track == Some(track)))
+        .map(|object| (object, object.event == Some(event)))
         .collect();
     marked.sort_by_key(|(_, own)| *own);
     marked

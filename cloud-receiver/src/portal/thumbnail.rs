@@ -5,7 +5,8 @@
 
 use crate::store::PictureRef;
 use maud::{Markup, html};
-use wire::record::{NormBox, ObjectBox};
+use wire::EventId;
+use wire::record::NormBox;
 
 /// The zooms of the style sheet, in percent.
 const ZOOMS: [u32; 4] = [100, 150, 200, 300];
@@ -14,23 +15,19 @@ const OBJECT_SHARE: f32 = 0.6;
 /// The steps of the style sheet's origins, in percent.
 const ORIGIN_STEP: f32 = 5.0;
 
-/// Cropped around the box of an event's class with the highest score.
-pub fn around_object(picture: &PictureRef, class: &str, alt: &str) -> Markup {
-    let crop = main_box(&picture.boxes, class).map_or(Crop::WHOLE, Crop::around);
+/// Cropped around the object of an event; several events may share one picture.
+pub fn around_object(picture: &PictureRef, event: EventId, alt: &str) -> Markup {
+    let object = picture
+        .boxes
+        .iter()
+        .find(|object| object.event == Some(event));
+    let crop = object.map_or(Crop::WHOLE, |object| Crop::around(&object.rect));
     html! {
         span.thumbnail {
             img class=(crop.classes()) src={ "/media/" (picture.sha256) } width=(picture.width)
                 height=(picture.height) alt=(alt) loading="lazy" decoding="async";
         }
     }
-}
-
-fn main_box<'a>(boxes: &'a [ObjectBox], class: &str) -> Option<&'a NormBox> {
-    boxes
-        .iter()
-        .filter(|object| object.class == class)
-        .max_by(|one, other| one.score.total_cmp(&other.score))
-        .map(|object| &object.rect)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +79,37 @@ fn origin(centre: f32, zoom: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::record::ObjectBox;
 
     fn crop(x: f32, y: f32, w: f32, h: f32) -> Crop {
         Crop::around(&NormBox { x, y, w, h })
+    }
+
+    #[test]
+    fn two_events_in_one_picture_are_each_cropped_around_their_own_object() {
+        let events = [1, 2].map(|n| EventId(uuid::Uuid::from_u128(n)));
+        let boxes = events.iter().zip([0.0, 0.9]).map(|(event, x)| ObjectBox {
+            class: "person".into(),
+            score: 0.9,
+            rect: NormBox {
+                x,
+                y: 0.0,
+                w: 0.1,
+                h: 0.1,
+            },
+            track: None,
+            event: Some(*event),
+        });
+        let picture = PictureRef {
+            sha256: wire::Sha256::ZERO,
+            captured_at_us: wire::UtcMicros(0),
+            width: 1920,
+            height: 1080,
+            boxes: boxes.collect(),
+        };
+        let html = events.map(|event| around_object(&picture, event, "").into_string());
+        assert!(html[0].contains("z300 ox0 oy0"), "{}", html[0]);
+        assert!(html[1].contains("z300 ox100 oy0"), "{}", html[1]);
     }
 
     #[test]

@@ -260,7 +260,7 @@ fn event_card(visit: &Visit, row: &EventRow) -> Markup {
         li.card data-event=(row.id) data-opened=(row.opened_at_us) {
             a href={ "/events/" (row.id) } {
                 @match row.snapshot.picture() {
-                    Some(picture) => (thumbnail::around_object(picture, &row.class, &title)),
+                    Some(picture) => (thumbnail::around_object(picture, row.id, &title)),
                     None => span.thumbnail.waiting { (Absence::of(row, visit.now).words(words)) },
                 }
                 span.card-text {

@@ -344,16 +344,15 @@ impl Scene {
         Record::new(time(self.opened, self.clock), Body::Event(body))
     }
 
+    /// The first object of a scene is the event's own.
     pub fn snapshot_record(&self, jpeg: &[u8], size: (u32, u32)) -> Record {
+        let mut boxes = self.boxes.clone();
+        if let Some(own) = boxes.first_mut() {
+            own.event = Some(self.event);
+        }
         let body = MediaRecord {
             event: Some(self.event),
-            ..picture(
-                jpeg,
-                size,
-                self.camera,
-                MediaClass::Snapshot,
-                self.boxes.clone(),
-            )
+            ..picture(jpeg, size, self.camera, MediaClass::Snapshot, boxes)
         };
         Record::new(time(self.opened, self.clock), Body::Media(body))
     }
@@ -387,13 +386,13 @@ fn picture(
     }
 }
 
-/// The first object of a scene has track 1, the event's.
 pub fn object(class: &str, score: f32, [x, y, w, h]: [f32; 4]) -> ObjectBox {
     ObjectBox {
         class: class.into(),
         score,
         rect: NormBox { x, y, w, h },
         track: None,
+        event: None,
     }
 }
 

@@ -84,8 +84,8 @@ impl Watch {
     pub fn frame(&mut self, frame: &Frame, detections: &[Detection]) -> Findings {
         let now = monotonic(&frame.time);
         let tracks = self.tracker.update(now, detections);
-        let boxes = self.published(detections, &tracks);
         let events = self.rules.update(&frame.time, &tracks);
+        let boxes = self.published(detections, &tracks);
         let picture = || Picture {
             frame: frame.clone(),
             boxes: boxes.clone(),
@@ -203,6 +203,7 @@ impl Watch {
                 score: geometry::round4(found.score),
                 rect: geometry::rounded(&found.rect),
                 track: track.map(|track| track.id.0),
+                event: track.and_then(|track| self.rules.event_of(track.id)),
             })
         };
         detections.iter().enumerate().filter_map(publish).collect()
