@@ -341,7 +341,7 @@ fn a_wrong_path_is_no_camera() -> Result<()> {
         .await_failure(Reason::Connect)?
         .last_error
         .unwrap_or_default();
-    assert!(error.contains("404"), "{error}");
+    assert!(error.contains("no stream of that name"), "{error}");
     Ok(())
 }
 
