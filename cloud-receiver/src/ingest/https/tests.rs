@@ -410,19 +410,19 @@ async fn a_stop_answers_what_is_in_flight_and_refuses_what_is_new() {
     let mut raw = device.raw(receiver.app.device).await;
     let batch = device.batch(1, 1, Sha256::ZERO).into_bytes();
     let head = format!(
-        "POST /device/v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "POST /device/v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\nConnection: close\r\n\r\n",
         batch.len()
     );
     raw.write_all(head.as_bytes()).await.unwrap();
-    raw.write_all(&batch[..10]).await.unwrap();
-    raw.flush().await.unwrap();
-    // The request is in flight once another one, sent later, has been answered.
-    device
-        .client
-        .get(format!("{}/time", device.url))
-        .send()
+    // The server says "100 Continue" when it begins to read the body: only then is the request surely in flight.
+    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    soon("100 Continue", raw.read_exact(&mut go_on))
         .await
         .unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100"));
+    raw.write_all(&batch[..10]).await.unwrap();
+    raw.flush().await.unwrap();
     let store = receiver.app.store.clone();
     let stopping = tokio::spawn(receiver.app.stop());
     assert_eq!(
