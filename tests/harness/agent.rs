@@ -122,10 +122,6 @@ impl Agent {
         Ok(self.program(args)?.stdin(Stdio::null()).output()?)
     }
 
-    pub fn config_file(&self) -> &Path {
-        &self.config
-    }
-
     pub fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
     }

@@ -99,14 +99,6 @@ impl Browser {
             .with_context(|| format!("waiting for {css}"))
     }
 
-    pub async fn texts(&self, css: &str) -> Result<Vec<String>> {
-        let mut texts = Vec::new();
-        for element in self.client.find_all(Locator::Css(css)).await? {
-            texts.push(element.text().await?);
-        }
-        Ok(texts)
-    }
-
     /// Types into a field of the page's form.
     pub async fn fill(&self, name: &str, text: &str) -> Result<()> {
         let css = format!("input[name={name}]:not([hidden])");

@@ -139,10 +139,6 @@ impl Receiver {
         self.folder.join("keys").join("ca.pem")
     }
 
-    pub fn data_dir(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
     pub fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()
     }

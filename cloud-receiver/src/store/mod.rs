@@ -162,7 +162,6 @@ impl Snapshot {
 pub struct EventDetail {
     pub row: EventRow,
     pub device: DeviceId,
-    pub track: u64,
     pub path: Vec<PathPoint>,
     pub clock: ClockStamp,
     pub proof: Proof,

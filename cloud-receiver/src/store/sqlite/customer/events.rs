@@ -209,7 +209,6 @@ pub(super) fn detail(
     Ok(Some(EventDetail {
         row: found.row,
         device: found.device,
-        track: event.track,
         path: event.path,
         clock: time.clock,
         proof,
