@@ -22,6 +22,8 @@ pub enum News {
     },
     /// A camera's latest picture or state changed.
     Camera { camera: CameraId },
+    /// What is missing from a timeline changed: a loss was told, or a camera stopped or runs again.
+    Gap { camera: Option<CameraId> },
 }
 
 #[derive(Clone, Debug)]

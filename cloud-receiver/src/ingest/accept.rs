@@ -158,6 +158,7 @@ fn is_reckonable(record: &Record) -> bool {
             }
             Body::Media(media) => media.quality.is_finite(),
             Body::Clock(clock) => near(clock.after.offset_us),
+            Body::Gap(gap) => near(gap.from_us.0) && near(gap.to_us.0),
             _ => true,
         }
 }

@@ -4,6 +4,7 @@
 //! numbers is a conflict, refused and reported, and never overwrites. What records say is then spread over the
 //! index tables by [`record`]. Batches may come in any order, and any order leads to the same state.
 
+mod clock;
 pub(super) mod record;
 
 use super::links::{Before, Node, rank};

@@ -198,6 +198,7 @@ impl Bench {
                     "select id, revision, class, score, opened_us, last_seen_us, closed_us from event order by id",
                     "select device, epoch, seq, sha256, captured_us, arrived from media order by 1, 2, 3",
                     "select * from boot order by 1, 2",
+                    "select device, epoch, seq, state, at_us from state_change order by 1, 2, 3",
                 ] {
                     let mut statement = connection.prepare(sql)?;
                     let columns = statement.column_count();

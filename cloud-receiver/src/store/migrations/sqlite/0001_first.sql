@@ -214,12 +214,13 @@ create table blob (
     primary key (contract, sha256)
 ) strict, without rowid;
 
--- When a boot of a device began, from the first clock record after which its clock was synchronised.
+-- When a boot of a device began: from the first clock record after which its clock was synchronised. Before there is
+-- one, and only for clocks that cannot be right: the latest that it can have begun, judged by when records arrived.
 create table boot (
     device       blob    not null references device (id),
     boot         blob    not null,
     began_us     integer not null,
-    learned_at_boottime_us integer not null,      -- of several clock records the earliest counts
+    learned_at_boottime_us integer,               -- of several clock records the earliest counts; null: by arrival only
     primary key (device, boot)
 ) strict, without rowid;
 
@@ -231,14 +232,39 @@ create table gap (
     contract    blob    not null,
     camera      blob,
     class       text    not null,
-    from_us     integer not null,
-    to_us       integer not null,
     count       integer not null,
     reason      text    not null,
+    from_us     integer not null,
+    to_us       integer not null,
+    from_device_us     integer not null,
+    to_device_us       integer not null,
+    captured_device_us integer not null,          -- when it was told, device clock
+    boot        blob    not null,
+    boottime_us integer not null,
+    synced      integer not null check (synced in (0, 1)),
     primary key (device, epoch, seq)
 ) strict, without rowid;
-create index gap_by_time   on gap (contract, from_us);        -- the timeline's gaps
-create index gap_by_camera on gap (contract, camera, to_us); -- was an event's picture missed?
+create index gap_by_time   on gap (contract, to_us);                 -- the timeline's gaps
+create index gap_by_camera on gap (contract, camera, to_device_us);  -- was an event's picture lost?
+create index gap_by_boot   on gap (device, boot) where synced = 0;   -- late clock correction
+
+-- Each time a camera, or where there is no camera the agent itself, said that its state had changed.
+create table state_change (
+    device      blob    not null references device (id),
+    epoch       integer not null,
+    seq         integer not null,
+    camera      blob,
+    state       text    not null,                 -- starting, running, retrying, removed; started, stopping
+    reason      text,
+    at_us       integer not null,
+    boot        blob    not null,
+    boottime_us integer not null,
+    synced      integer not null check (synced in (0, 1)),
+    primary key (device, epoch, seq)
+) strict, without rowid;
+create index state_change_by_camera on state_change (camera, at_us) where camera is not null;
+create index state_change_by_agent  on state_change (device, at_us) where camera is null;
+create index state_change_by_boot   on state_change (device, boot) where synced = 0;
 
 -- Commands to devices: also the audit of who asked what, and what came of it.
 create table command (

@@ -2,6 +2,7 @@
 //! arrival: the highest revision of an event, the latest statement of a camera, the earliest clock record of a
 //! boot.
 
+use super::clock::{self, Corrected};
 use super::{Told, epoch_bits, id16, seq_bits};
 use crate::ingest::accept::{Accepted, code};
 use crate::live::News;
@@ -9,11 +10,8 @@ use crate::seal::{Purpose, SecretKey};
 use crate::store::sqlite::{name_of_id, name_of_record};
 use crate::store::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension};
-use uuid::Uuid;
-use wire::record::{
-    AuditRecord, CameraStateRecord, ClockRecord, EventRecord, GapRecord, MediaRecord,
-};
-use wire::{Body, CameraId, ClockState, EventId, MediaClass, Record, RecordTime, Seq, UtcMicros};
+use wire::record::{AuditRecord, CameraStateRecord, EventRecord, GapRecord, MediaRecord};
+use wire::{Body, CameraId, EventId, MediaClass, Record, Seq, UtcMicros};
 
 /// Where a record stands.
 pub(super) struct Place<'a> {
@@ -72,66 +70,16 @@ pub(super) fn store(
         }
         Body::Media(media) => store_media(connection, place, &time, media, sealed()?, news)?,
         Body::CameraState(state) => store_camera_state(connection, place, &time, state, news)?,
-        Body::Clock(clock) => store_clock(connection, place, &record.time, clock)?,
-        Body::Gap(gap) => store_gap(connection, place, gap)?,
+        Body::DeviceState(state) => {
+            store_change(connection, place, &time, None, &state.state, None)?;
+        }
+        Body::Clock(clock) => clock::store(connection, place, &record.time, clock)?,
+        Body::Gap(gap) => store_gap(connection, place, &time, gap, news)?,
         Body::Audit(audit) => store_answer(connection, place, audit, sealed().ok())?,
-        Body::Count(_) | Body::DeviceState(_) | Body::Unknown => {}
+        Body::Count(_) | Body::Unknown => {}
     }
     count(connection, place, record)?;
     Ok(Ok(()))
-}
-
-/// A record's time and how far off the device's clock was.
-struct Corrected {
-    device_us: i64,
-    /// Corrected minus device time.
-    delta_us: i64,
-    boot: Uuid,
-    boottime_us: i64,
-    synced: bool,
-}
-
-impl Corrected {
-    fn of(connection: &Connection, place: &Place<'_>, time: &RecordTime) -> Result<Self> {
-        let synced = is_synced(time.clock.state);
-        let mut this = Self {
-            device_us: time.captured_at_us.0,
-            delta_us: time.clock.offset_us,
-            boot: time.boot_id.0,
-            boottime_us: boottime_us(time),
-            synced,
-        };
-        if !synced {
-            let began: Option<i64> = connection
-                .prepare_cached("select began_us from boot where device = ?1 and boot = ?2")?
-                .query_row((id16(place.accepted.device.0), id16(this.boot)), |row| {
-                    row.get(0)
-                })
-                .optional()?;
-            if let Some(began) = began {
-                this.delta_us = began
-                    .saturating_add(this.boottime_us)
-                    .saturating_sub(this.device_us);
-            }
-        }
-        Ok(this)
-    }
-
-    fn correct(&self, device_time: UtcMicros) -> i64 {
-        device_time.plus_us(self.delta_us).0
-    }
-
-    fn captured_us(&self) -> i64 {
-        self.correct(UtcMicros(self.device_us))
-    }
-}
-
-fn is_synced(state: ClockState) -> bool {
-    matches!(state, ClockState::Synced | ClockState::Holdover)
-}
-
-fn boottime_us(time: &RecordTime) -> i64 {
-    i64::try_from(time.boottime_ns / 1000).unwrap_or(i64::MAX)
 }
 
 fn count(connection: &Connection, place: &Place<'_>, record: &Record) -> Result<()> {
@@ -223,14 +171,15 @@ fn store_camera_state(
             time.boottime_us,
             time.synced,
         ))?;
+    let camera = state.camera;
+    let reason = state.reason.as_deref();
+    store_change(connection, place, time, Some(camera), &state.state, reason)?;
+    let contract = place.accepted.contract;
     if changed > 0 {
-        news.push((
-            place.accepted.contract,
-            News::Camera {
-                camera: state.camera,
-            },
-        ));
+        news.push((contract, News::Camera { camera }));
     }
+    let camera = Some(camera);
+    news.push((contract, News::Gap { camera }));
     Ok(())
 }
 
@@ -384,78 +333,69 @@ pub(in crate::store::sqlite) fn tell_picture(
     Ok(())
 }
 
-/// The clock became right: says when this boot began, and corrects what was recorded before it was right.
-fn store_clock(
+fn store_gap(
     connection: &Connection,
     place: &Place<'_>,
-    time: &RecordTime,
-    clock: &ClockRecord,
+    time: &Corrected,
+    gap: &GapRecord,
+    news: &mut Told,
 ) -> Result<()> {
-    if !is_synced(clock.after.state) {
-        return Ok(());
-    }
-    let boottime_us = boottime_us(time);
-    let began_us = time
-        .captured_at_us
-        .plus_us(clock.after.offset_us)
-        .plus_us(-boottime_us)
-        .0;
-    let (device, boot) = (id16(place.accepted.device.0), id16(time.boot_id.0));
-    let learned = connection
-        .prepare_cached(
-            "insert into boot (device, boot, began_us, learned_at_boottime_us)
-             values (?1, ?2, ?3, ?4)
-             on conflict (device, boot) do update set began_us = excluded.began_us,
-                learned_at_boottime_us = excluded.learned_at_boottime_us
-             where excluded.learned_at_boottime_us < boot.learned_at_boottime_us",
-        )?
-        .execute((device, boot, began_us, boottime_us))?;
-    if learned == 0 {
-        return Ok(());
-    }
-    // Right-hand sides see the row as it was, so that every time of an event shifts by the same amount.
-    connection
-        .prepare_cached(
-            "update event set
-                last_seen_us = last_seen_us + (?3 + boottime_us - captured_device_us) - (opened_us - opened_device_us),
-                closed_us = closed_us + (?3 + boottime_us - captured_device_us) - (opened_us - opened_device_us),
-                opened_us = opened_device_us + (?3 + boottime_us - captured_device_us)
-             where device = ?1 and boot = ?2 and synced = 0",
-        )?
-        .execute((device, boot, began_us))?;
-    connection
-        .prepare_cached(
-            "update media set captured_us = ?3 + boottime_us
-             where device = ?1 and boot = ?2 and synced = 0",
-        )?
-        .execute((device, boot, began_us))?;
-    connection
-        .prepare_cached(
-            "update camera_state set state_us = ?3 + boottime_us
-             where device = ?1 and boot = ?2 and synced = 0",
-        )?
-        .execute((device, boot, began_us))?;
-    Ok(())
-}
-
-fn store_gap(connection: &Connection, place: &Place<'_>, gap: &GapRecord) -> Result<()> {
+    let contract = place.accepted.contract;
     connection
         .prepare_cached(
             "insert or ignore into gap
-                (device, epoch, seq, contract, camera, class, from_us, to_us, count, reason)
+                (device, epoch, seq, contract, camera, class, count, reason, from_us, to_us,
+                 from_device_us, to_device_us, captured_device_us, boot, boottime_us, synced)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(rusqlite::params![
+            id16(place.accepted.device.0),
+            epoch_bits(place.accepted.batch.epoch),
+            seq_bits(place.seq),
+            id16(contract.0),
+            gap.camera.map(|camera| id16(camera.0)),
+            gap.class,
+            i64::try_from(gap.count).unwrap_or(i64::MAX),
+            gap.reason,
+            time.correct_past(gap.from_us),
+            time.correct_past(gap.to_us),
+            gap.from_us.0,
+            gap.to_us.0,
+            time.device_us,
+            id16(time.boot),
+            time.boottime_us,
+            time.synced,
+        ])?;
+    news.push((contract, News::Gap { camera: gap.camera }));
+    Ok(())
+}
+
+/// A camera, or the agent where no camera is named, is in another state since then.
+fn store_change(
+    connection: &Connection,
+    place: &Place<'_>,
+    time: &Corrected,
+    camera: Option<CameraId>,
+    state: &str,
+    reason: Option<&str>,
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "insert or ignore into state_change
+                (device, epoch, seq, camera, state, reason, at_us, boot, boottime_us, synced)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
             id16(place.accepted.device.0),
             epoch_bits(place.accepted.batch.epoch),
             seq_bits(place.seq),
-            id16(place.accepted.contract.0),
-            gap.camera.map(|camera| id16(camera.0)),
-            &gap.class,
-            gap.from_us.0,
-            gap.to_us.0,
-            i64::try_from(gap.count).unwrap_or(i64::MAX),
-            &gap.reason,
+            camera.map(|camera| id16(camera.0)),
+            state,
+            reason,
+            time.captured_us(),
+            id16(time.boot),
+            time.boottime_us,
+            time.synced,
         ))?;
     Ok(())
 }

@@ -162,8 +162,8 @@ fn absent(connection: &Connection, contract: ContractId, event: EventId) -> Resu
             "select exists (
                 select 1 from event e join gap g on g.contract = e.contract and g.camera = e.camera
                 where e.contract = ?1 and e.id = ?2 and g.class = 'snapshot' and g.reason = 'media_busy'
-                  and g.from_us <= e.opened_device_us + (e.last_seen_us - e.opened_us)
-                  and g.to_us >= e.opened_device_us)",
+                  and g.from_device_us <= e.opened_device_us + (e.last_seen_us - e.opened_us)
+                  and g.to_device_us >= e.opened_device_us)",
         )?
         .query_row(key, |row| row.get(0))?;
     Ok(if missed {
