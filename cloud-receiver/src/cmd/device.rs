@@ -219,7 +219,8 @@ async fn revoke(common: &Common, store: &SqliteStore, wanted: &str) -> anyhow::R
     )
 }
 
-async fn by_name(store: &SqliteStore, wanted: &str) -> anyhow::Result<DeviceListing> {
+/// The one device that is meant by an id, the beginning of one, or a site that has only one.
+pub(super) async fn by_name(store: &SqliteStore, wanted: &str) -> anyhow::Result<DeviceListing> {
     let candidates = store.devices().await?.into_iter().map(|row| Candidate {
         id: row.device.to_string(),
         names: vec![row.site.clone(), format!("{}/{}", row.contract, row.site)],

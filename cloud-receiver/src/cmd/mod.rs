@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 failed, and standard error says why and what to do; 2 the command line was wrong; 3 the
 //! device refused or failed; 4 the device has not answered in time.
 
+mod audit;
 mod contract;
 mod device;
 mod init;
@@ -60,6 +61,9 @@ enum Command {
     /// Devices: claim codes, list, revocation, commands.
     #[command(subcommand)]
     Device(device::Verb),
+    /// What is stored, for whoever adds it up.
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Customers' accounts.
     #[command(subcommand)]
     User(user::Verb),
@@ -88,6 +92,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Contract(verb) => contract::run(common, verb).await?,
         Command::Site(verb) => site::run(common, verb).await?,
         Command::Device(verb) => return device::run(common, verb).await,
+        Command::Audit(verb) => audit::run(common, verb).await?,
         Command::User(verb) => user::run(common, verb).await?,
     }
     Ok(ExitCode::SUCCESS)

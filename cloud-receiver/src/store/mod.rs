@@ -12,7 +12,7 @@ pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, Sess
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
     DeviceReport, Enrollments, EpochDeliveries, NewDevice, OperatorDesk, Place, ReportedCamera,
-    SiteRow,
+    SiteRow, StoredBatch, StoredBatches,
 };
 
 use async_trait::async_trait;

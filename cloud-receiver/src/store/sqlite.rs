@@ -8,6 +8,7 @@
 mod accept;
 mod accounts;
 mod admin;
+mod audit;
 mod blobs;
 mod changes;
 mod customer;
