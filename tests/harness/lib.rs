@@ -8,6 +8,7 @@ pub mod browser;
 pub mod camera;
 pub mod camera_process;
 pub mod customer;
+pub mod fault;
 pub mod film;
 pub mod process;
 pub mod receiver;

@@ -135,6 +135,10 @@ impl Receiver {
         format!("https://localhost:{}", self.portal_port)
     }
 
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     pub fn ca_file(&self) -> PathBuf {
         self.folder.join("keys").join("ca.pem")
     }

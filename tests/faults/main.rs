@@ -1,0 +1,6 @@
+//! Faults: each made on purpose, each with what must hold. One test binary, apart from the other whole-system tests so
+//! that it can be run by itself and at length (`make faults`, `make soak`).
+//!
+//! A test is named after its number in `docs/reliability.md`. A failure prints the seed of its choices.
+
+mod killed; // kill -9 of box and receiver

@@ -1,0 +1,60 @@
+//! Chance that can be had again: every random choice of a test comes from a seed that a failure prints.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::ops::Range;
+use std::time::Duration;
+
+/// Set to the seed of a failure to have it again.
+const VARIABLE: &str = "FAULT_SEED";
+
+#[derive(Debug)]
+pub struct Chance {
+    seed: u64,
+    generator: StdRng,
+    test: &'static str,
+}
+
+impl Chance {
+    /// From the environment's seed, or a fresh one.
+    pub fn new(test: &'static str) -> Self {
+        let given = std::env::var(VARIABLE)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or_else(rand::random);
+        Self {
+            seed,
+            generator: StdRng::seed_from_u64(seed),
+            test,
+        }
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub fn number(&mut self, range: Range<u64>) -> u64 {
+        self.generator.random_range(range)
+    }
+
+    pub fn duration(&mut self, range: Range<Duration>) -> Duration {
+        let us = |duration: Duration| u64::try_from(duration.as_micros()).expect("short");
+        Duration::from_micros(self.number(us(range.start)..us(range.end)))
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let index = self.number(0..from.len() as u64);
+        &from[usize::try_from(index).expect("an index")]
+    }
+}
+
+impl Drop for Chance {
+    fn drop(&mut self) {
+        // An error that is returned unwinds nothing: so it is said in any case, and the test runner shows it when
+        // the test failed.
+        eprintln!(
+            "{}: {VARIABLE}={} has the same choices again",
+            self.test, self.seed
+        );
+    }
+}
