@@ -8,7 +8,7 @@ RECONNECTS ?= 1000
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test lint pets latency reconnects screenshots
+.PHONY: help demo test lint pets latency reconnects screenshots bench-ingest
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ reconnects: ## Force RECONNECTS=1000 reconnects of a camera; memory and descript
 	@scripts/setup.sh test
 	cargo build --release --bins
 	target/release/reconnects --count $(RECONNECTS)
+
+bench-ingest: ## Records/s and blobs/s the receiver takes in, against the limits, mosquitto and nginx
+	@scripts/setup.sh test
+	cargo run --release -p cloud-receiver --example ingest_rate
 
 screenshots: ## Pictures of every page, phone and desktop, both languages, into target/screenshots
 	@scripts/setup.sh test

@@ -15,7 +15,8 @@ build_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav glib-networking
 )
-test_packages=(chromium chromium-driver fonts-noto-cjk chrony faketime procps)
+test_packages=(chromium chromium-driver fonts-noto-cjk chrony faketime procps
+    mosquitto nginx-light e2fsprogs mount)
 
 onnxruntime_version=1.32.0
 film_sha256=45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf

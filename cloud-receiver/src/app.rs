@@ -21,12 +21,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Folder of the listeners' certificate below the data folder.
 pub const TLS_DIR: &str = "tls";
+/// Connections that may wait to be accepted: after a restart every device comes at once. The kernel has a limit of
+/// its own, `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
 /// How long requests in flight may take to end once the receiver stops.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -58,6 +61,7 @@ pub fn database(config: &Config) -> PathBuf {
 impl App {
     /// Opens everything, then listens. Answers when all three listeners are ready.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        raise_descriptor_limit();
         let keys = Keys::load(&config.keys_at())?;
         let live = Live::default();
         let store = open_store(config, &keys, live.clone())?;
@@ -68,9 +72,9 @@ impl App {
             ServerCertificate::open(&config.data_dir.join(TLS_DIR), &config.hosts, &ca, now())?;
         let certificate = Arc::new(certificate);
 
-        let portal = bind("portal", config.listen.portal).await?;
-        let device = bind("device", config.listen.device).await?;
-        let mqtt = bind("mqtt", config.listen.mqtt).await?;
+        let portal = bind("portal", config.listen.portal)?;
+        let device = bind("device", config.listen.device)?;
+        let mqtt = bind("mqtt", config.listen.mqtt)?;
         let app = Self {
             portal: portal.local_addr()?,
             device: device.local_addr()?,
@@ -93,7 +97,10 @@ impl App {
         );
         let portal_router =
             https::enroll_router(Arc::new(enroller)).merge(portal::router(portal_state));
+        let portal_router =
+            portal_router.merge(https::health_router(store.clone(), Arc::clone(&blobs)));
         let intake = Intake::new(Arc::new(store.clone()));
+        let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
         let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), app.stop.clone());
         let endpoint = EndpointDeps {
             store: Arc::new(store.clone()),
@@ -116,6 +123,7 @@ impl App {
             .spawn(endpoint::serve(mqtt, mqtt_tls, endpoint, app.stop.clone()));
         app.tasks
             .spawn(jobs::certificate::run(certificate, ca, app.stop.clone()));
+        app.tasks.spawn(sweep);
         app.tasks
             .spawn(jobs::watchdog::run(store, app.stop.clone()));
         tracing::info!(
@@ -200,8 +208,34 @@ fn contact(config: &Config) -> Contact {
     }
 }
 
-async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+/// Every connection takes a descriptor, and the usual limit of 1,024 is one that every program raises for itself
+/// (systemd's documentation of `LimitNOFILE=` asks for it). What cannot be raised is left as it is: connections
+/// beyond the limit then wait in the kernel's queue.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // So that a port is free again at once after a restart.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| {
         format!("listening on {address}; is it in use? \"{name}\" in section [listen] sets another")
     })
 }

@@ -1,33 +1,47 @@
 //! Pictures and clips: taken in by their SHA-256, sealed from the first byte that touches the disk.
 //!
-//! An upload is sealed chunk by chunk into a file below `incoming/` while it is hashed, see [`stream`]. Each upload
-//! owns its file alone; one that is cut leaves its file behind under the blob's name, and the next upload takes
-//! that over by renaming it, so two never write the same file. A whole one whose hash fits is put into the object
-//! store (fsync of file and folder), then its row is committed, then it is answered: a row never points at
-//! nothing. One whose hash or length is wrong leaves nothing.
+//! An upload is sealed chunk by chunk while it is hashed, see [`stream`]: in memory while it is short, then in a
+//! file below `incoming/`, so that memory is bounded whatever the size. Each upload owns its file alone; one that is
+//! cut leaves its file behind under the blob's name, and the next upload takes that over by renaming it, so two
+//! never write the same file. A whole one whose hash fits is put into the object store (fsync of file and folder),
+//! then its row is committed, then it is answered: a row never points at nothing. One whose hash or length is wrong
+//! leaves nothing. What is left by crashes is swept, see [`sweep`].
 //!
-//! The only file that imports object_store. Blobs belong to a contract: the same bytes in another contract are
+//! A marker file says that the object store is there. Without it - nothing is mounted on the folder - nothing is
+//! taken in, given out or concluded, however empty or writable the folder looks.
+//!
+//! The only place that imports object_store. Blobs belong to a contract: the same bytes in another contract are
 //! another object under another key, and nothing tells one contract what another holds.
 
 mod part;
 mod stream;
+mod sweep;
 
+pub use sweep::Swept;
+
+use crate::clock::now;
+use crate::disk::Room;
 use crate::seal::{Name, Purpose, SealError};
 use crate::store::{BlobRow, BlobRows, StoreError};
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use part::PartFile;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
-/// Uploads at the same time; further ones wait. Each holds one chunk in memory.
-const UPLOADS: usize = 64;
+/// Uploads at the same time; further ones wait. Each holds [`part::IN_MEMORY`] and a chunk at most: 48 MiB for all.
+const UPLOADS: usize = 256;
+/// A device whose upload waited so long is told to come again, before it takes the line for dead.
+const WAIT_FOR_TURN: Duration = Duration::from_secs(15);
+/// Its presence says that the folder is the object store, and not the place where it should be mounted.
+pub(crate) const MARKER: &str = "this-is-the-blob-store";
 /// Put into the object store in pieces of this size.
 const PIECE: usize = 1024 * 1024;
 /// Locks among which blobs are spread; two blobs that share one only wait for each other.
@@ -43,6 +57,15 @@ pub enum BlobError {
     Store(#[from] StoreError),
     #[error("a stored blob: {0}")]
     Seal(#[from] SealError),
+    #[error(
+        "the blob store {} is not there: its marker {MARKER:?} is missing; mount it, or restore it from a copy",
+        .0.display()
+    )]
+    Away(PathBuf),
+    #[error("the disk below {} has too little room left for pictures; free some, or add to it", .0.display())]
+    NoRoom(PathBuf),
+    #[error("{UPLOADS} uploads are going on already")]
+    Busy,
     #[error("a blob of {0} bytes is larger than the {1} allowed")]
     TooLarge(u64, u64),
     /// The upload must go on from here.
@@ -54,6 +77,23 @@ pub enum BlobError {
     WrongHash,
     #[error("the announced length is another than the one of the upload that is being continued")]
     WrongLength,
+}
+
+impl BlobError {
+    /// Room on a disk cures it.
+    pub fn is_full(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                );
+            }
+            cause = error.source();
+        }
+        matches!(self, Self::NoRoom(_) | Self::Store(StoreError::NoSpace(_)))
+    }
 }
 
 /// Whose blob it is.
@@ -100,6 +140,8 @@ pub enum Ended {
 pub struct Blobs {
     rows: Arc<dyn BlobRowsDebug>,
     objects: Arc<LocalFileSystem>,
+    /// Where the objects are.
+    folder: PathBuf,
     incoming: PathBuf,
     max_bytes: u64,
     uploads: Arc<Semaphore>,
@@ -125,8 +167,20 @@ pub trait BlobRowsDebug: BlobRows + std::fmt::Debug {}
 impl<T: BlobRows + std::fmt::Debug> BlobRowsDebug for T {}
 
 impl Blobs {
-    /// `dir` holds `blobs/` and `incoming/`. What a crash left of uploads can be continued.
+    /// `dir` holds `blobs/` and `incoming/`. What a crash left of uploads can be continued. For the one process that
+    /// serves.
     pub fn open(
+        dir: &Path,
+        rows: Arc<dyn BlobRowsDebug>,
+        max_bytes: u64,
+    ) -> Result<Self, BlobError> {
+        let this = Self::beside(dir, rows, max_bytes)?;
+        part::recover(&this.incoming)?;
+        Ok(this)
+    }
+
+    /// For other processes: touches no upload of the one that serves.
+    pub fn beside(
         dir: &Path,
         rows: Arc<dyn BlobRowsDebug>,
         max_bytes: u64,
@@ -134,10 +188,10 @@ impl Blobs {
         let (blobs, incoming) = (dir.join("blobs"), dir.join("incoming"));
         std::fs::create_dir_all(&blobs)?;
         std::fs::create_dir_all(&incoming)?;
-        part::recover(&incoming)?;
         Ok(Self {
             rows,
             objects: Arc::new(LocalFileSystem::new_with_prefix(&blobs)?.with_fsync(true)),
+            folder: blobs,
             incoming,
             max_bytes,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -155,7 +209,13 @@ impl Blobs {
     ) -> Result<Option<Bytes>, BlobError> {
         let sealed = match self.objects.get(&object_path(contract, sha256)).await {
             Ok(found) => found.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(object_store::Error::NotFound { .. }) => {
+                self.present().await?;
+                if self.rows.blob(contract, sha256).await?.is_some() {
+                    self.mark_missing(contract, sha256, now()).await?;
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         let key = self.rows.contract_key(contract).await?;
@@ -186,10 +246,13 @@ impl Blobs {
         {
             return Ok(Begun::Complete);
         }
-        let permit = Arc::clone(&self.uploads)
-            .acquire_owned()
+        let turn = tokio::time::timeout(WAIT_FOR_TURN, Arc::clone(&self.uploads).acquire_owned());
+        let permit = turn
             .await
+            .map_err(|_| BlobError::Busy)?
             .expect("the semaphore is never closed");
+        self.present().await?;
+        self.room_for(announced.length - announced.offset.min(announced.length))?;
         let key = self.rows.contract_key(owner.contract).await?;
         let path = self.part_path(owner, announced.sha256);
         let own = path.with_extension(format!(
@@ -212,6 +275,43 @@ impl Blobs {
             part: Some(part),
             _permit: permit,
         })))
+    }
+
+    /// Whether the object store is there. An empty one is marked when it is first used.
+    pub async fn present(&self) -> Result<(), BlobError> {
+        let marker = self.folder.join(MARKER);
+        if marker.exists() {
+            return Ok(());
+        }
+        if self.rows.has_blobs().await? {
+            return Err(BlobError::Away(self.folder.clone()));
+        }
+        blocking(move || {
+            let file = std::fs::File::create(&marker)?;
+            file.sync_all()?;
+            let folder = marker.parent().expect("it lies in a folder");
+            Ok(std::fs::File::open(folder)?.sync_all()?)
+        })
+        .await
+    }
+
+    /// Whether a blob could be taken in now: the object store is there, takes a file, and has room.
+    pub async fn probe(&self) -> Result<(), BlobError> {
+        self.present().await?;
+        self.room_for(0)?;
+        let probe = ObjectPath::from("probe");
+        self.objects.put(&probe, PutPayload::from("probe")).await?;
+        Ok(self.objects.delete(&probe).await?)
+    }
+
+    /// Refuses while there is still room for records.
+    pub fn room_for(&self, bytes: u64) -> Result<(), BlobError> {
+        for folder in [&self.folder, &self.incoming] {
+            if !Room::at(folder)?.has_room_for(bytes) {
+                return Err(BlobError::NoRoom(folder.clone()));
+            }
+        }
+        Ok(())
     }
 
     fn part_path(&self, owner: Owner, sha256: Sha256) -> PathBuf {
@@ -255,7 +355,7 @@ impl Upload {
             self.discard();
             return Err(BlobError::WrongHash);
         }
-        let part = self.part.take().expect("only away inside on_part");
+        let mut part = self.part.take().expect("only away inside on_part");
         let turns = Arc::clone(&self.turns);
         let _turn = turns.of(self.announced.sha256).lock().await;
         let (contract, sha256) = (self.owner.contract, self.announced.sha256);
@@ -263,7 +363,10 @@ impl Upload {
             part.discard();
             return Ok(Ended::Stored(false));
         }
-        self.put(part.path()).await?;
+        match part.take_memory() {
+            Some(sealed) => self.put_short(sealed).await?,
+            None => self.put(part.path()).await?,
+        }
         let row = BlobRow {
             contract: self.owner.contract,
             sha256: self.announced.sha256,
@@ -294,6 +397,12 @@ impl Upload {
         if let Some(part) = self.part.take() {
             part.discard();
         }
+    }
+
+    async fn put_short(&self, sealed: Vec<u8>) -> Result<(), BlobError> {
+        let target = object_path(self.owner.contract, self.announced.sha256);
+        self.objects.put(&target, PutPayload::from(sealed)).await?;
+        Ok(())
     }
 
     async fn put(&self, sealed: &Path) -> Result<(), BlobError> {

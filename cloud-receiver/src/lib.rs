@@ -13,11 +13,12 @@
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
 //! | [`blob`] | pictures and clips, by hash, resumable |
+//! | [`disk`] | how full a disk is; what is kept free of blobs |
 //! | [`seal`] | encryption at rest: names, keys, AES-256-GCM |
 //! | [`live`] | news of what was committed, for open pages |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
-//! | [`jobs`] | what runs by itself: renewing the certificate, feeding the watchdog |
+//! | [`jobs`] | what runs by itself: renewing the certificate, feeding the watchdog, sweeping blobs |
 //!
 //! # Who may import what
 //!
@@ -39,6 +40,7 @@ pub mod ca;
 pub mod clock;
 pub mod cmd;
 pub mod config;
+pub mod disk;
 pub mod enroll;
 pub mod ingest;
 pub mod jobs;

@@ -187,7 +187,7 @@ impl Receiver {
         http(&self.tls(identity))
     }
 
-    /// Every file below the data folder.
+    /// Every file below the data folder but the blob store's marker.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut folders = vec![self.config.data_dir.clone()];
@@ -196,7 +196,7 @@ impl Receiver {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path)
-                } else {
+                } else if !path.ends_with(crate::blob::MARKER) {
                     files.push(path)
                 }
             }

@@ -13,6 +13,7 @@
 
 use crate::seal::{Name, SealError, SecretKey, random};
 use ring::aead::{Aad, LessSafeKey, Nonce};
+use std::io::{self, Read};
 
 pub(super) const CHUNK: usize = 64 * 1024;
 const MAGIC: &[u8; 8] = b"caasblb1";
@@ -62,59 +63,80 @@ impl Sealer {
 pub(super) struct Found {
     pub(super) sealer: Sealer,
     /// How many sealed bytes are good; what follows is torn.
-    pub(super) good_bytes: usize,
+    pub(super) good_bytes: u64,
     pub(super) ended: bool,
 }
 
-/// Opens as many chunks as are whole and genuine, giving each to `take`.
+/// Opens as many chunks as are whole and genuine, giving each to `take`; one is in memory at a time. `None`: these
+/// bytes do not begin a stream.
 pub(super) fn open_each(
     key: &SecretKey,
     name: &Name,
-    sealed: &[u8],
+    sealed: &mut impl Read,
     mut take: impl FnMut(&[u8]),
-) -> Option<Found> {
-    let body = sealed.strip_prefix(MAGIC)?;
-    let (salt, mut rest) = body.split_at_checked(SALT_LEN)?;
-    let mut sealer = Sealer {
-        key: key.stream_key(name, salt),
-        number: 0,
+) -> io::Result<Option<Found>> {
+    let mut header = [0; MAGIC.len() + SALT_LEN];
+    if !fill(sealed, &mut header)? || !header.starts_with(MAGIC) {
+        return Ok(None);
+    }
+    let mut found = Found {
+        sealer: Sealer {
+            key: key.stream_key(name, &header[MAGIC.len()..]),
+            number: 0,
+        },
+        good_bytes: header.len() as u64,
+        ended: false,
     };
-    let mut ended = false;
-    while !ended && let Some((chunk, last, after)) = next_chunk(rest) {
-        let mut chunk = chunk.to_vec();
-        let opened = sealer
+    let mut chunk = Vec::new();
+    while !found.ended
+        && let Some(last) = next_chunk(sealed, &mut chunk)?
+    {
+        let sealed_len = chunk.len();
+        let number = nonce(found.sealer.number, last);
+        let opened = found
+            .sealer
             .key
-            .open_in_place(nonce(sealer.number, last), Aad::empty(), &mut chunk);
+            .open_in_place(number, Aad::empty(), &mut chunk);
         let Ok(plain) = opened else { break };
         take(plain);
-        sealer.number += 1;
-        rest = after;
-        ended = last;
+        found.sealer.number += 1;
+        found.good_bytes += (LENGTH_LEN + sealed_len) as u64;
+        found.ended = last;
     }
-    let good_bytes = sealed.len() - rest.len();
-    Some(Found {
-        sealer,
-        good_bytes,
-        ended,
-    })
+    Ok(Some(found))
 }
 
 /// Opens a whole stream.
 pub(super) fn open(key: &SecretKey, name: &Name, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut plain = Vec::with_capacity(sealed.len());
-    let found = open_each(key, name, sealed, |chunk| plain.extend_from_slice(chunk));
-    match found {
-        Some(found) if found.ended && found.good_bytes == sealed.len() => Ok(plain),
+    let take = |chunk: &[u8]| plain.extend_from_slice(chunk);
+    match open_each(key, name, &mut &sealed[..], take) {
+        Ok(Some(found)) if found.ended && found.good_bytes == sealed.len() as u64 => Ok(plain),
         _ => Err(SealError),
     }
 }
 
-fn next_chunk(rest: &[u8]) -> Option<(&[u8], bool, &[u8])> {
-    let (length, rest) = rest.split_first_chunk::<LENGTH_LEN>()?;
-    let length = u32::from_be_bytes(*length);
-    let last = length & LAST != 0;
-    let (chunk, after) = rest.split_at_checked((length & !LAST) as usize + TAG_LEN)?;
-    Some((chunk, last, after))
+/// Reads the next chunk; answers whether it says that it is the last. `None` where no whole one follows.
+fn next_chunk(sealed: &mut impl Read, chunk: &mut Vec<u8>) -> io::Result<Option<bool>> {
+    let mut length = [0; LENGTH_LEN];
+    if !fill(sealed, &mut length)? {
+        return Ok(None);
+    }
+    let length = u32::from_be_bytes(length);
+    let plain_len = (length & !LAST) as usize;
+    if plain_len > CHUNK {
+        return Ok(None);
+    }
+    chunk.resize(plain_len + TAG_LEN, 0);
+    Ok(fill(sealed, chunk)?.then_some(length & LAST != 0))
+}
+
+/// `false`: it ended before.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match from.read_exact(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 fn nonce(number: u32, last: bool) -> Nonce {

@@ -7,7 +7,7 @@ use super::*;
 use crate::live::Live;
 use crate::seal::SecretKey;
 use crate::store::sqlite::{FILE_NAME, SqliteStore};
-use crate::store::{Administration, Enrollments, NewDevice, Result as StoreResult};
+use crate::store::{Administration, Enrollments, HeldBlob, NewDevice, Result as StoreResult};
 use async_trait::async_trait;
 use std::sync::atomic::AtomicBool;
 use uuid::Uuid;
@@ -40,6 +40,31 @@ impl BlobRows for Rows {
             return Err(StoreError::Database("disk full".into()));
         }
         self.store.blob_arrived(blob, at).await
+    }
+
+    async fn has_blobs(&self) -> StoreResult<bool> {
+        self.store.has_blobs().await
+    }
+
+    async fn names_blob(&self, contract: ContractId, sha256: Sha256) -> StoreResult<bool> {
+        self.store.names_blob(contract, sha256).await
+    }
+
+    async fn blobs_after(
+        &self,
+        after: Option<(ContractId, Sha256)>,
+        limit: u32,
+    ) -> StoreResult<Vec<HeldBlob>> {
+        self.store.blobs_after(after, limit).await
+    }
+
+    async fn blob_missing(
+        &self,
+        contract: ContractId,
+        sha256: Sha256,
+        since: Option<UtcMicros>,
+    ) -> StoreResult<()> {
+        self.store.blob_missing(contract, sha256, since).await
     }
 
     async fn contract_key(&self, contract: ContractId) -> StoreResult<SecretKey> {
@@ -132,7 +157,7 @@ impl Bench {
         progress.unwrap()
     }
 
-    /// Every file below a folder.
+    /// Every file below a folder but the marker.
     fn files(&self, below: &str) -> Vec<PathBuf> {
         let mut folders = vec![self.dir.path().join(below)];
         let mut files = Vec::new();
@@ -141,7 +166,7 @@ impl Bench {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else {
+                } else if !path.ends_with(MARKER) {
                     files.push(path);
                 }
             }
@@ -341,4 +366,80 @@ async fn an_upload_that_a_crash_cut_goes_on_after_it() {
         Ended::Stored(true)
     );
     assert_eq!(bench.read(contract, &bytes).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn fault_08_a_file_without_a_row_is_swept_and_comes_again() {
+    let bench = Bench::new();
+    let owner = bench.owner(bench.contract("Acme").await).await;
+    let bytes = picture();
+    bench.rows.refuse.store(true, Ordering::SeqCst);
+    let mut upload = bench.upload(owner, &bytes, 0).await;
+    upload.write(Bytes::copy_from_slice(&bytes)).await.unwrap();
+    upload.end(NOW).await.unwrap_err();
+    // What the object store leaves of a write that a crash cut.
+    let torn = bench.files("blobs")[0].with_extension("x#1");
+    std::fs::write(&torn, b"torn").unwrap();
+
+    let young = bench.blobs.sweep(Duration::from_secs(3600), NOW).await.unwrap();
+    assert_eq!(young, Swept::default(), "it may be on its way");
+    let swept = bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap();
+    assert_eq!((swept.orphans_removed, swept.torn_removed), (1, 1));
+    assert_eq!(bench.files("blobs"), Vec::<PathBuf>::new());
+
+    bench.rows.refuse.store(false, Ordering::SeqCst);
+    assert_eq!(bench.finish(owner, &bytes, 0).await, Ended::Stored(true));
+    assert_eq!(bench.read(owner.contract, &bytes).await.unwrap(), bytes);
+    let swept = bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap();
+    assert_eq!(swept, Swept::default(), "what has a row stays");
+}
+
+#[tokio::test]
+async fn fault_08_a_row_without_a_file_is_told_and_taken_in_again() {
+    let bench = Bench::new();
+    let owner = bench.owner(bench.contract("Acme").await).await;
+    let bytes = picture();
+    bench.finish(owner, &bytes, 0).await;
+    let file = bench.files("blobs").remove(0);
+    let aside = bench.dir.path().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+
+    let swept = bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap();
+    assert_eq!((swept.newly_missing, swept.missing), (1, 1));
+    assert_eq!(bench.progress(owner, &bytes).await, Progress::Absent);
+    let again = bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap();
+    assert_eq!((again.newly_missing, again.missing), (0, 1));
+
+    // A copy is restored: the mark goes. It is lost again: the device brings it.
+    std::fs::rename(&aside, &file).unwrap();
+    let swept = bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap();
+    assert_eq!((swept.returned, swept.missing), (1, 0));
+    assert_eq!(bench.read(owner.contract, &bytes).await.unwrap(), bytes);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(bench.read(owner.contract, &bytes).await, None);
+    assert_eq!(bench.finish(owner, &bytes, 0).await, Ended::Stored(true));
+    assert_eq!(bench.read(owner.contract, &bytes).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn fault_26_a_folder_on_which_nothing_is_mounted_is_no_proof_of_loss() {
+    let bench = Bench::new();
+    let owner = bench.owner(bench.contract("Acme").await).await;
+    let bytes = picture();
+    bench.finish(owner, &bytes, 0).await;
+    let (folder, aside) = (bench.dir.path().join("blobs"), bench.dir.path().join("aside"));
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+
+    let away = |error| matches!(error, BlobError::Away(_));
+    assert!(away(bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap_err()));
+    assert!(away(bench.begin(owner, b"another", 0).await.unwrap_err()));
+    let got = bench.blobs.get(owner.contract, owner.device, Sha256::of(&bytes)).await;
+    assert!(away(got.unwrap_err()));
+    assert_eq!(bench.files("blobs"), Vec::<PathBuf>::new(), "nothing was written beside it");
+
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    assert_eq!(bench.read(owner.contract, &bytes).await.unwrap(), bytes);
+    assert_eq!(bench.finish(owner, b"another", 0).await, Ended::Stored(true));
 }

@@ -10,6 +10,7 @@ mod init;
 mod lookup;
 mod serve;
 mod site;
+mod status;
 mod user;
 
 use crate::app::open_store;
@@ -52,6 +53,8 @@ enum Command {
     Init(init::Args),
     /// Run the receiver.
     Serve,
+    /// Whether the receiver can do its work, and what needs a hand.
+    Status,
     /// Contracts: who owns the data.
     #[command(subcommand)]
     Contract(contract::Verb),
@@ -89,6 +92,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Init(args) => init::run(common, args).await?,
         Command::Serve => serve::run(common).await?,
+        Command::Status => return status::run(common).await,
         Command::Contract(verb) => contract::run(common, verb).await?,
         Command::Site(verb) => site::run(common, verb).await?,
         Command::Device(verb) => return device::run(common, verb).await,

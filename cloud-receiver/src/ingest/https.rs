@@ -6,11 +6,13 @@ mod blobs;
 mod commands;
 mod enroll;
 mod error;
+mod health;
 mod patience;
 mod server;
 
 pub use enroll::router as enroll_router;
 pub use error::ApiError;
+pub use health::router as health_router;
 pub use server::{Peer, serve};
 
 use super::intake::{Delivered, Intake};
@@ -115,7 +117,10 @@ async fn admitted(api: &DeviceApi, device: DeviceId) -> Result<DeviceRow, ApiErr
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        ApiError::unavailable(error)
+        match error {
+            StoreError::NoSpace(_) => ApiError::no_space(error),
+            error => ApiError::unavailable(error),
+        }
     }
 }
 

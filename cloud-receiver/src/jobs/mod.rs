@@ -1,4 +1,5 @@
 //! What the receiver does by itself while it serves.
 
 pub mod certificate;
+pub mod sweep;
 pub mod watchdog;

@@ -1,4 +1,7 @@
-//! Tells systemd that we live: only while the store commits, because a receiver that cannot store is not alive.
+//! Tells systemd that we live: only while the store's writer answers, because a receiver that hangs is not alive.
+//!
+//! One that answers that it cannot commit is alive: on a full disk the portal reads on, devices keep what they have,
+//! and a new process would find the same disk.
 
 use crate::store::sqlite::SqliteStore;
 use std::time::Duration;
@@ -16,11 +19,11 @@ pub async fn run(store: SqliteStore, stop: CancellationToken) {
         .is_some()
     {
         match tokio::time::timeout(limit, store.probe()).await {
-            Ok(Ok(())) => {
+            // The writer itself tells of what it cannot commit.
+            Ok(_) => {
                 // Without systemd listening there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
-            Ok(Err(error)) => tracing::error!(%error, "the store does not commit"),
             Err(_) => tracing::error!("the store does not answer"),
         }
     }

@@ -101,6 +101,24 @@ pub struct BlobRow {
     pub content_type: String,
 }
 
+/// A blob's row, for comparing it with what is in the object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBlob {
+    pub contract: ContractId,
+    pub sha256: Sha256,
+    /// Marked as gone.
+    pub is_missing: bool,
+}
+
+/// Pictures that signed records of a device announced long ago, and that have not arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct OverdueMedia {
+    pub device: DeviceId,
+    pub count: u64,
+    /// When the oldest of these records arrived, by the receiver's clock.
+    pub oldest_us: UtcMicros,
+}
+
 /// A device that enrolls.
 #[derive(Clone, Debug)]
 pub struct NewDevice {
@@ -130,9 +148,28 @@ pub enum ClaimRefusal {
 /// Blob rows.
 #[async_trait]
 pub trait BlobRows: Send + Sync {
+    /// Not one that is marked as missing.
     async fn blob(&self, contract: ContractId, sha256: Sha256) -> Result<Option<BlobRow>>;
-    /// Called when the blob is durable; whoever reads the row afterwards finds it. `false`: it was here before.
+    /// Called when the blob is durable; whoever reads the row afterwards finds it. `false`: it was here before, and
+    /// was not missing.
     async fn blob_arrived(&self, blob: BlobRow, at: UtcMicros) -> Result<bool>;
+    /// Whether any blob was ever taken in.
+    async fn has_blobs(&self) -> Result<bool>;
+    /// Whether there is a row, marked as missing or not.
+    async fn names_blob(&self, contract: ContractId, sha256: Sha256) -> Result<bool>;
+    /// The next rows in order of contract and hash.
+    async fn blobs_after(
+        &self,
+        after: Option<(ContractId, Sha256)>,
+        limit: u32,
+    ) -> Result<Vec<HeldBlob>>;
+    /// Marks a blob as gone, since when; or takes the mark away. What is marked counts as not here.
+    async fn blob_missing(
+        &self,
+        contract: ContractId,
+        sha256: Sha256,
+        since: Option<UtcMicros>,
+    ) -> Result<()>;
     /// The contract's data key, unwrapped.
     async fn contract_key(&self, contract: ContractId) -> Result<SecretKey>;
 }
@@ -210,4 +247,8 @@ pub trait OperatorDesk: Send + Sync {
     async fn reports(&self) -> Result<Vec<DeviceReport>>;
     async fn add_command(&self, command: &Command) -> Result<()>;
     async fn command(&self, id: CommandId) -> Result<Option<CommandState>>;
+    /// By device: what was announced before `before` and has not arrived.
+    async fn overdue_media(&self, before: UtcMicros) -> Result<Vec<OverdueMedia>>;
+    /// How many blobs are marked as gone.
+    async fn missing_blobs(&self) -> Result<u64>;
 }

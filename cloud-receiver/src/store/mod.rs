@@ -11,8 +11,8 @@ pub mod sqlite;
 pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
-    DeviceReport, Enrollments, EpochDeliveries, NewDevice, OperatorDesk, Place, ReportedCamera,
-    SiteRow, StoredBatch, StoredBatches,
+    DeviceReport, Enrollments, EpochDeliveries, HeldBlob, NewDevice, OperatorDesk, OverdueMedia,
+    Place, ReportedCamera, SiteRow, StoredBatch, StoredBatches,
 };
 
 use async_trait::async_trait;
@@ -42,6 +42,9 @@ impl ContractScope {
 pub enum StoreError {
     #[error("the database: {0}")]
     Database(String),
+    /// Room on the disk cures it.
+    #[error("the disk of the database is full: {0}")]
+    NoSpace(String),
     #[error("stored data is damaged: {0}")]
     Corrupt(String),
     #[error("there is no such {0}")]
@@ -58,6 +61,18 @@ pub enum StoreError {
         found: i64,
         known: i64,
     },
+}
+
+impl StoreError {
+    /// The same once more: one failed commit is the answer to many.
+    fn again(&self) -> Self {
+        match self {
+            Self::NoSpace(what) => Self::NoSpace(what.clone()),
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+            Self::Database(what) => Self::Database(what.clone()),
+            other => Self::Database(other.to_string()),
+        }
+    }
 }
 
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -116,6 +116,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 StoreError::Corrupt(error.to_string())
             }
+            Some(rusqlite::ErrorCode::DiskFull) => StoreError::NoSpace(error.to_string()),
             _ => StoreError::Database(error.to_string()),
         }
     }

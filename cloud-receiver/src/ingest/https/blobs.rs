@@ -153,8 +153,18 @@ impl From<BlobError> for ApiError {
             BlobError::WrongLength => (StatusCode::UNPROCESSABLE_ENTITY, "wrong_length"),
             BlobError::WrongHash => (StatusCode::UNPROCESSABLE_ENTITY, "wrong_hash"),
             BlobError::WrongOffset(_) => (StatusCode::CONFLICT, "wrong_offset"),
-            BlobError::Io(_) | BlobError::Objects(_) | BlobError::Store(_) | BlobError::Seal(_) => {
-                return ApiError::unavailable(error);
+            BlobError::Io(_)
+            | BlobError::Objects(_)
+            | BlobError::Store(_)
+            | BlobError::Seal(_)
+            | BlobError::Away(_)
+            | BlobError::NoRoom(_)
+            | BlobError::Busy => {
+                return if error.is_full() {
+                    ApiError::no_space(error)
+                } else {
+                    ApiError::unavailable(error)
+                };
             }
         };
         let refused = ApiError::new(status, code, error.to_string());

@@ -1,9 +1,13 @@
 //! What a device or a browser is told when something goes wrong: a sentence for it, the cause for the log.
 
 use axum::Json;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wire::enroll::Refusal;
+
+/// When to come again. Devices spread themselves over a back-off of their own beyond it.
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// A refusal with its HTTP status. The cause is logged where the answer is made, and never sent.
 #[derive(Debug)]
@@ -34,7 +38,8 @@ impl ApiError {
         self
     }
 
-    /// Something is wrong here, not there: the same request may succeed later.
+    /// Something is wrong here, not there: the same request may succeed later. Devices keep what they have on any
+    /// status but 400, 413 and 422, which say that the bytes themselves are wrong.
     pub fn unavailable(cause: impl std::fmt::Display) -> Self {
         Self {
             cause: Some(cause.to_string()),
@@ -44,6 +49,20 @@ impl ApiError {
                 "the receiver cannot do this now; try again later",
             )
         }
+        .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.to_string())
+    }
+
+    /// As [`ApiError::unavailable`], because a disk here is full.
+    pub fn no_space(cause: impl std::fmt::Display) -> Self {
+        Self {
+            cause: Some(cause.to_string()),
+            ..Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "no_space",
+                "the receiver has no room for this now; try again later",
+            )
+        }
+        .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS.to_string())
     }
 }
 

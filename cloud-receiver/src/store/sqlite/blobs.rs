@@ -1,10 +1,10 @@
 //! Rows of blobs that have arrived, and the keys they are sealed under.
 
 use super::accept::record::tell_picture;
-use super::{SqliteStore, id16, uuid_at};
+use super::{SqliteStore, hash_at, id16, time_at, uuid_at};
 use crate::live::News;
 use crate::seal::SecretKey;
-use crate::store::{BlobRow, BlobRows, Result};
+use crate::store::{BlobRow, BlobRows, HeldBlob, OverdueMedia, Result};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use wire::{CameraId, ContractId, DeviceId, EventId, MediaClass, Sha256, UtcMicros};
@@ -15,7 +15,8 @@ impl BlobRows for SqliteStore {
         self.read(move |connection| {
             Ok(connection
                 .prepare_cached(
-                    "select device, bytes, content_type from blob where contract = ?1 and sha256 = ?2",
+                    "select device, bytes, content_type from blob
+                     where contract = ?1 and sha256 = ?2 and missing_us is null",
                 )?
                 .query_row((id16(contract.0), sha256.0), |row| {
                     Ok(BlobRow {
@@ -50,6 +51,75 @@ impl BlobRows for SqliteStore {
         Ok(new)
     }
 
+    async fn has_blobs(&self) -> Result<bool> {
+        self.read(|connection| {
+            Ok(connection
+                .prepare_cached("select exists (select 1 from blob)")?
+                .query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    async fn names_blob(&self, contract: ContractId, sha256: Sha256) -> Result<bool> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "select exists (select 1 from blob where contract = ?1 and sha256 = ?2)",
+                )?
+                .query_row((id16(contract.0), sha256.0), |row| row.get(0))?)
+        })
+        .await
+    }
+
+    async fn blobs_after(
+        &self,
+        after: Option<(ContractId, Sha256)>,
+        limit: u32,
+    ) -> Result<Vec<HeldBlob>> {
+        // Both are below every row that can be.
+        let (contract, sha256) = after.map_or(([0; 16], [0; 32]), |(contract, sha256)| {
+            (id16(contract.0), sha256.0)
+        });
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "select contract, sha256, missing_us is not null from blob
+                 where (contract, sha256) > (?1, ?2) order by contract, sha256 limit ?3",
+            )?;
+            let rows = statement.query_map((contract, sha256, limit), |row| {
+                Ok(HeldBlob {
+                    contract: ContractId(uuid_at(row, 0)?),
+                    sha256: hash_at(row, 1)?,
+                    is_missing: row.get(2)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn blob_missing(
+        &self,
+        contract: ContractId,
+        sha256: Sha256,
+        since: Option<UtcMicros>,
+    ) -> Result<()> {
+        self.write(move |connection| {
+            let (contract, sha256) = (id16(contract.0), sha256.0);
+            connection
+                .prepare_cached(
+                    "update blob set missing_us = ?3 where contract = ?1 and sha256 = ?2",
+                )?
+                .execute((contract, sha256, since.map(|since| since.0)))?;
+            connection
+                .prepare_cached(
+                    "update media set arrived = ?3 where contract = ?1 and sha256 = ?2",
+                )?
+                .execute((contract, sha256, since.is_none()))?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn contract_key(&self, contract: ContractId) -> Result<SecretKey> {
         self.key(contract).await
     }
@@ -58,8 +128,12 @@ impl BlobRows for SqliteStore {
 fn insert(connection: &Connection, blob: &BlobRow, at: UtcMicros) -> Result<bool> {
     let inserted = connection
         .prepare_cached(
-            "insert or ignore into blob (contract, sha256, device, bytes, content_type, received_us)
-             values (?1, ?2, ?3, ?4, ?5, ?6)",
+            "insert into blob (contract, sha256, device, bytes, content_type, received_us)
+             values (?1, ?2, ?3, ?4, ?5, ?6)
+             on conflict (contract, sha256) do update set
+                device = excluded.device, bytes = excluded.bytes, content_type = excluded.content_type,
+                received_us = excluded.received_us, missing_us = null
+             where blob.missing_us is not null",
         )?
         .execute((
             id16(blob.contract.0),
@@ -100,6 +174,29 @@ fn arrived(connection: &Connection, blob: &BlobRow) -> Result<Vec<News>> {
         )?;
     }
     Ok(news.into_iter().map(|(_, news)| news).collect())
+}
+
+/// What was announced before `before` and has not arrived, by device.
+pub(super) fn overdue(connection: &Connection, before: UtcMicros) -> Result<Vec<OverdueMedia>> {
+    let mut statement = connection.prepare_cached(
+        "select m.device, count(*), min(b.received_us) from media m join batch b on b.no = m.batch
+         where m.arrived = 0 and b.received_us < ?1 group by m.device order by m.device",
+    )?;
+    let rows = statement.query_map([before.0], |row| {
+        Ok(OverdueMedia {
+            device: DeviceId(uuid_at(row, 0)?),
+            count: row.get::<_, i64>(1)?.cast_unsigned(),
+            oldest_us: time_at(row, 2)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn missing(connection: &Connection) -> Result<u64> {
+    let count: i64 = connection
+        .prepare_cached("select count(*) from blob where missing_us is not null")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
 }
 
 pub(super) fn media_class(word: &str) -> MediaClass {

@@ -1,17 +1,19 @@
 //! The operator's page: how devices are, and commands to them.
 
 use super::{
-    SqliteStore, admin, changes, damaged, id16, name_of_id, optional_time_at, time_at, uuid_at,
+    SqliteStore, admin, blobs, changes, damaged, id16, name_of_id, optional_time_at, time_at,
+    uuid_at,
 };
 use crate::seal::Purpose;
 use crate::store::{
-    CommandState, DeviceReport, DeviceWrites, OperatorDesk, ReportedCamera, Result, StoreError,
+    CommandState, DeviceReport, DeviceWrites, OperatorDesk, OverdueMedia, ReportedCamera, Result,
+    StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
 use wire::command::Command;
-use wire::{CameraId, CommandId, DeviceId};
+use wire::{CameraId, CommandId, DeviceId, UtcMicros};
 
 #[async_trait]
 impl OperatorDesk for SqliteStore {
@@ -95,6 +97,15 @@ impl OperatorDesk for SqliteStore {
             state.detail = Some(String::from_utf8_lossy(&detail).into_owned());
         }
         Ok(Some(state))
+    }
+
+    async fn overdue_media(&self, before: UtcMicros) -> Result<Vec<OverdueMedia>> {
+        self.read(move |connection| blobs::overdue(connection, before))
+            .await
+    }
+
+    async fn missing_blobs(&self) -> Result<u64> {
+        self.read(blobs::missing).await
     }
 }
 

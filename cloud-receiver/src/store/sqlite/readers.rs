@@ -46,7 +46,14 @@ impl Readers {
         let done = tokio::task::spawn_blocking(move || {
             let connection = this.take()?;
             let outcome = work(&connection);
-            this.idle().push(connection);
+            // One that met a failing disk is not used again.
+            let failing = matches!(
+                outcome,
+                Err(StoreError::Database(_) | StoreError::Corrupt(_) | StoreError::NoSpace(_))
+            );
+            if !failing {
+                this.idle().push(connection);
+            }
             drop(permit);
             outcome
         });

@@ -201,6 +201,7 @@ create table media (
 create index media_by_sha256 on media (contract, sha256);                          -- serving; a blob arrives
 create index media_by_event  on media (contract, event, quality) where arrived = 1 and event is not null; -- snapshot
 create index media_by_camera on media (contract, camera, captured_us) where arrived = 1; -- latest picture
+create index media_awaited   on media (device, batch) where arrived = 0;           -- pictures that are overdue
 create index media_by_boot   on media (device, boot) where synced = 0;             -- late clock correction
 
 -- Blobs that have arrived, were hashed and are durable.
@@ -211,8 +212,10 @@ create table blob (
     bytes        integer not null,
     content_type text    not null,
     received_us  integer not null,
+    missing_us   integer,                         -- since when its file is known to be gone; then it counts as not here
     primary key (contract, sha256)
 ) strict, without rowid;
+create index blob_missing on blob (contract) where missing_us is not null; -- the operator's count
 
 -- When a boot of a device began: from the first clock record after which its clock was synchronised. Before there is
 -- one, and only for clocks that cannot be right: the latest that it can have begun, judged by when records arrived.

@@ -258,7 +258,10 @@ fn store_media(
 ) -> Result<()> {
     let contract = place.accepted.contract;
     let arrived: bool = connection
-        .prepare_cached("select exists (select 1 from blob where contract = ?1 and sha256 = ?2)")?
+        .prepare_cached(
+            "select exists (select 1 from blob
+                          where contract = ?1 and sha256 = ?2 and missing_us is null)",
+        )?
         .query_row((id16(contract.0), media.sha256.0), |row| row.get(0))?;
     connection
         .prepare_cached(

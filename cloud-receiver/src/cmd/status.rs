@@ -1,0 +1,126 @@
+//! `status`: whether the receiver can do its work, and what needs an operator's hand. Exit code 1 where something
+//! does. It looks for itself, at the same database and folders, so it also answers where the receiver does not.
+
+use super::{Common, report, setup};
+use crate::blob::Blobs;
+use crate::clock::now;
+use crate::disk::Room;
+use crate::jobs::sweep::OVERDUE_AFTER_US;
+use crate::store::{OperatorDesk, OverdueMedia};
+use anyhow::Context;
+use serde::Serialize;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Status {
+    /// Listeners that do not answer.
+    silent: Vec<String>,
+    /// Absent where records can be committed; else why not.
+    records: Option<String>,
+    /// Absent where pictures can be taken in; else why not.
+    blobs: Option<String>,
+    free_bytes: u64,
+    total_bytes: u64,
+    missing_blobs: u64,
+    overdue: Vec<OverdueMedia>,
+}
+
+pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    let setup = setup(common)?;
+    let dir = &setup.config.data_dir;
+    let blobs = Blobs::beside(
+        dir,
+        Arc::new(setup.store.clone()),
+        setup.config.limits.blob_bytes,
+    )
+    .with_context(|| format!("opening the blobs in {}", dir.display()))?;
+    let room = Room::at(dir)?;
+    let listen = setup.config.listen;
+    let listeners = [
+        ("portal", listen.portal),
+        ("device", listen.device),
+        ("mqtt", listen.mqtt),
+    ];
+    let silent = listeners.into_iter().filter(|(_, at)| !answers(*at));
+    let status = Status {
+        silent: silent.map(|(name, at)| format!("{name} {at}")).collect(),
+        records: setup
+            .store
+            .probe()
+            .await
+            .err()
+            .map(|error| error.to_string()),
+        blobs: blobs.probe().await.err().map(|error| error.to_string()),
+        free_bytes: room.free_bytes,
+        total_bytes: room.total_bytes,
+        missing_blobs: setup.store.missing_blobs().await?,
+        overdue: setup
+            .store
+            .overdue_media(now().plus_us(-OVERDUE_AFTER_US))
+            .await?,
+    };
+    report(common, &status, &status.words())?;
+    Ok(if status.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn answers(at: SocketAddr) -> bool {
+    let mut to = at;
+    if at.ip().is_unspecified() {
+        to.set_ip(match at {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok()
+}
+
+impl Status {
+    /// Pictures that are overdue are the device's matter as often as ours: told, but no failure.
+    fn is_good(&self) -> bool {
+        self.silent.is_empty()
+            && self.records.is_none()
+            && self.blobs.is_none()
+            && self.missing_blobs == 0
+    }
+
+    fn words(&self) -> String {
+        let mut lines = Vec::new();
+        lines.push(match self.silent.as_slice() {
+            [] => "listeners   all answer".to_owned(),
+            silent => format!(
+                "listeners   no answer: {}; is the receiver running?",
+                silent.join(", ")
+            ),
+        });
+        lines.push(match &self.records {
+            None => "records     are taken in".to_owned(),
+            Some(why) => format!("records     CANNOT be taken in: {why}"),
+        });
+        lines.push(match &self.blobs {
+            None => "pictures    are taken in".to_owned(),
+            Some(why) => format!("pictures    CANNOT be taken in: {why}"),
+        });
+        let mib = |bytes: u64| bytes / (1024 * 1024);
+        let (free, total) = (mib(self.free_bytes), mib(self.total_bytes));
+        lines.push(format!("disk        {free} of {total} MiB free"));
+        if self.missing_blobs > 0 {
+            let count = self.missing_blobs;
+            lines.push(format!(
+                "missing     the files of {count} stored pictures are gone; restore them from a copy of \"blobs\""
+            ));
+        }
+        for OverdueMedia { device, count, .. } in &self.overdue {
+            lines.push(format!(
+                "overdue     device {device}: {count} pictures announced more than a day ago have not arrived"
+            ));
+        }
+        lines.join("\n")
+    }
+}
