@@ -24,7 +24,6 @@ pub struct SealError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Batch,
-    Event,
     Media,
     Heartbeat,
     Command,
@@ -36,7 +35,6 @@ impl Purpose {
     fn word(self) -> &'static [u8] {
         match self {
             Purpose::Batch => b"batch",
-            Purpose::Event => b"event",
             Purpose::Media => b"media",
             Purpose::Heartbeat => b"heartbeat",
             Purpose::Command => b"command",

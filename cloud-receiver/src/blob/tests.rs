@@ -381,7 +381,11 @@ async fn fault_08_a_file_without_a_row_is_swept_and_comes_again() {
     let torn = bench.files("blobs")[0].with_extension("x#1");
     std::fs::write(&torn, b"torn").unwrap();
 
-    let young = bench.blobs.sweep(Duration::from_secs(3600), NOW).await.unwrap();
+    let young = bench
+        .blobs
+        .sweep(Duration::from_secs(3600), NOW)
+        .await
+        .unwrap();
     assert_eq!(young, Swept::default(), "it may be on its way");
     let swept = bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap();
     assert_eq!((swept.orphans_removed, swept.torn_removed), (1, 1));
@@ -427,19 +431,34 @@ async fn fault_26_a_folder_on_which_nothing_is_mounted_is_no_proof_of_loss() {
     let owner = bench.owner(bench.contract("Acme").await).await;
     let bytes = picture();
     bench.finish(owner, &bytes, 0).await;
-    let (folder, aside) = (bench.dir.path().join("blobs"), bench.dir.path().join("aside"));
+    let (folder, aside) = (
+        bench.dir.path().join("blobs"),
+        bench.dir.path().join("aside"),
+    );
     std::fs::rename(&folder, &aside).unwrap();
     std::fs::create_dir(&folder).unwrap();
 
     let away = |error| matches!(error, BlobError::Away(_));
-    assert!(away(bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap_err()));
+    assert!(away(
+        bench.blobs.sweep(Duration::ZERO, NOW).await.unwrap_err()
+    ));
     assert!(away(bench.begin(owner, b"another", 0).await.unwrap_err()));
-    let got = bench.blobs.get(owner.contract, owner.device, Sha256::of(&bytes)).await;
+    let got = bench
+        .blobs
+        .get(owner.contract, owner.device, Sha256::of(&bytes))
+        .await;
     assert!(away(got.unwrap_err()));
-    assert_eq!(bench.files("blobs"), Vec::<PathBuf>::new(), "nothing was written beside it");
+    assert_eq!(
+        bench.files("blobs"),
+        Vec::<PathBuf>::new(),
+        "nothing was written beside it"
+    );
 
     std::fs::remove_dir(&folder).unwrap();
     std::fs::rename(&aside, &folder).unwrap();
     assert_eq!(bench.read(owner.contract, &bytes).await.unwrap(), bytes);
-    assert_eq!(bench.finish(owner, b"another", 0).await, Ended::Stored(true));
+    assert_eq!(
+        bench.finish(owner, b"another", 0).await,
+        Ended::Stored(true)
+    );
 }

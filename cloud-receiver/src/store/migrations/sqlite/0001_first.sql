@@ -165,8 +165,8 @@ create table event (
     boottime_us        integer not null,          -- time since that boot: lets a later clock record correct the rest
     synced             integer not null check (synced in (0, 1)), -- 0: the clock was not to be trusted
     received_us        integer not null,          -- when its first record was stored
-    batch              integer not null references batch (no), -- holds the highest revision
-    sealed             blob    not null,          -- the record of the highest revision
+    batch              integer not null references batch (no), -- holds the highest revision,
+    seq                integer not null,          -- under this number: all that is not said above is read from there
     unique (contract, id)
 ) strict;
 create index event_by_time   on event (contract, opened_us, id);         -- timeline, neighbours

@@ -25,24 +25,25 @@ pub(super) struct Place<'a> {
 
 type Refusal = &'static str;
 
-/// What the record's index row keeps sealed: the record itself of an event or a picture, the words of an answer.
+/// What the record's index row keeps sealed: the record itself of a picture, the words of an answer. An event's is
+/// read from its batch: it is asked for one at a time, and would else double what is written.
 pub(super) fn seal(accepted: &Accepted, index: usize, key: &SecretKey) -> Option<Vec<u8>> {
     let record = accepted.records[index].as_ref().ok()?;
     let (contract, device) = (accepted.contract, accepted.device);
-    let named = |purpose, id| name_of_id(contract, device, purpose, id);
-    let bytes = &accepted.batch.records[index];
     match &record.body {
-        Body::Event(event) => Some(key.seal(&named(Purpose::Event, event.id.0), bytes)),
         Body::Media(_) => {
             let seq = accepted.batch.first_seq.advanced_by(index as u64);
             let name = name_of_record(contract, device, accepted.batch.epoch, seq);
-            Some(key.seal(&name, bytes))
+            Some(key.seal(&name, &accepted.batch.records[index]))
         }
         Body::Audit(AuditRecord {
             command: Some(id),
             detail: Some(detail),
             ..
-        }) => Some(key.seal(&named(Purpose::CommandAnswer, id.0), detail.as_bytes())),
+        }) => {
+            let name = name_of_id(contract, device, Purpose::CommandAnswer, id.0);
+            Some(key.seal(&name, detail.as_bytes()))
+        }
         _ => None,
     }
 }
@@ -64,7 +65,7 @@ pub(super) fn store(
     let sealed = || sealed.ok_or_else(|| StoreError::Database("a record was not sealed".into()));
     match &record.body {
         Body::Event(event) => {
-            if let Err(code) = store_event(connection, place, &time, event, sealed()?, news)? {
+            if let Err(code) = store_event(connection, place, &time, event, news)? {
                 return Ok(Err(code));
             }
         }
@@ -188,65 +189,64 @@ fn store_event(
     place: &Place<'_>,
     time: &Corrected,
     event: &EventRecord,
-    sealed: &[u8],
     news: &mut Told,
 ) -> Result<std::result::Result<(), Refusal>> {
     let (contract, device) = (place.accepted.contract, place.accepted.device);
-    let owner: Option<[u8; 16]> = connection
-        .prepare_cached("select device from event where contract = ?1 and id = ?2")?
-        .query_row((id16(contract.0), id16(event.id.0)), |row| row.get(0))
+    let known: Option<([u8; 16], u32)> = connection
+        .prepare_cached("select device, revision from event where contract = ?1 and id = ?2")?
+        .query_row((id16(contract.0), id16(event.id.0)), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    if owner.is_some_and(|owner| owner != id16(device.0)) {
-        return Ok(Err(code::FOREIGN_EVENT));
-    }
-    let changed = connection
-        .prepare_cached(
-            "insert into event (contract, id, device, camera, revision, class, score, opened_us,
-                                last_seen_us, closed_us, opened_device_us, captured_device_us, boot,
-                                boottime_us, synced, received_us, batch, sealed)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-             on conflict (contract, id) do update set
-                camera = excluded.camera, revision = excluded.revision, class = excluded.class,
-                score = excluded.score, opened_us = excluded.opened_us,
-                last_seen_us = excluded.last_seen_us, closed_us = excluded.closed_us,
-                opened_device_us = excluded.opened_device_us,
-                captured_device_us = excluded.captured_device_us, boot = excluded.boot,
-                boottime_us = excluded.boottime_us, synced = excluded.synced,
-                batch = excluded.batch, sealed = excluded.sealed
-             where excluded.revision > event.revision",
-        )?
-        .execute(rusqlite::params![
-            id16(contract.0),
-            id16(event.id.0),
-            id16(device.0),
-            id16(event.camera.0),
-            event.revision,
-            event.class,
-            f64::from(event.score),
-            time.correct(event.opened_at_us),
-            time.correct(event.last_seen_at_us),
-            event.closed_at_us.map(|at| time.correct(at)),
-            event.opened_at_us.0,
-            time.device_us,
-            id16(time.boot),
-            time.boottime_us,
-            time.synced,
-            place.at.0,
-            place.batch,
-            sealed,
-        ])?;
-    if changed > 0 {
-        news.push((
-            contract,
-            News::Event {
-                id: event.id,
-                camera: event.camera,
-                opened_at_us: UtcMicros(time.correct(event.opened_at_us)),
-            },
-        ));
-    }
+    // Two statements and not one that does either: SQLite then writes no journal of its own for it.
+    let sql = match known {
+        None => INSERT_EVENT,
+        Some((owner, _)) if owner != id16(device.0) => return Ok(Err(code::FOREIGN_EVENT)),
+        Some((_, revision)) if revision < event.revision => UPDATE_EVENT,
+        Some(_) => return Ok(Ok(())),
+    };
+    connection.prepare_cached(sql)?.execute(rusqlite::params![
+        id16(contract.0),
+        id16(event.id.0),
+        id16(device.0),
+        id16(event.camera.0),
+        event.revision,
+        event.class,
+        f64::from(event.score),
+        time.correct(event.opened_at_us),
+        time.correct(event.last_seen_at_us),
+        event.closed_at_us.map(|at| time.correct(at)),
+        event.opened_at_us.0,
+        time.device_us,
+        id16(time.boot),
+        time.boottime_us,
+        time.synced,
+        place.at.0,
+        place.batch,
+        seq_bits(place.seq),
+    ])?;
+    news.push((
+        contract,
+        News::Event {
+            id: event.id,
+            camera: event.camera,
+            opened_at_us: UtcMicros(time.correct(event.opened_at_us)),
+        },
+    ));
     Ok(Ok(()))
 }
+
+const INSERT_EVENT: &str = "\
+    insert into event (contract, id, device, camera, revision, class, score, opened_us, last_seen_us, closed_us,
+                       opened_device_us, captured_device_us, boot, boottime_us, synced, received_us, batch, seq)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+
+/// Takes the same values. Whose it is and when it was first received stay.
+const UPDATE_EVENT: &str = "\
+    update event set camera = ?4, revision = ?5, class = ?6, score = ?7, opened_us = ?8, last_seen_us = ?9,
+                     closed_us = ?10, opened_device_us = ?11, captured_device_us = ?12, boot = ?13,
+                     boottime_us = ?14, synced = ?15, batch = ?17, seq = ?18
+    where contract = ?1 and id = ?2 and device = ?3";
 
 fn store_media(
     connection: &Connection,

@@ -1,9 +1,7 @@
 //! The timeline and one event with its proof.
 
 use super::super::accept::link_state;
-use super::super::{
-    damaged, epoch_of, hash_at, id16, name_of_id, optional_time_at, time_at, uuid_at,
-};
+use super::super::{damaged, epoch_of, hash_at, id16, optional_time_at, seq_of, time_at, uuid_at};
 use super::{PICTURE_COLUMNS, picture_at};
 use crate::seal::{Name, Purpose, SecretKey};
 use crate::store::{
@@ -14,8 +12,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use wire::record::EventRecord;
 use wire::{
-    Body, CameraId, ContractId, DeviceId, EventId, Record, RecordTime, Sha256, SignedBatch, SiteId,
-    UtcMicros, VerifyingKey,
+    Body, CameraId, ContractId, DeviceId, EventId, Record, RecordTime, Seq, Sha256, SignedBatch,
+    SiteId, UtcMicros, VerifyingKey,
 };
 
 /// Batches that state an event or its pictures and are verified again when it is looked at.
@@ -182,14 +180,14 @@ pub(super) fn detail(
     let contract = scope.contract();
     let found = connection
         .prepare_cached(&format!(
-            "select {EVENT_COLUMNS}, e.device, e.sealed, e.batch, d.record_key
+            "select {EVENT_COLUMNS}, e.device, e.seq, e.batch, d.record_key
              from {EVENT_TABLES} where e.contract = ?1 and e.id = ?2"
         ))?
         .query_row((id16(contract.0), id16(id.0)), |row| {
             Ok(Found {
                 row: event_at(row)?,
                 device: DeviceId(uuid_at(row, 12)?),
-                sealed: row.get(13)?,
+                seq: seq_of(row.get(13)?),
                 batch: row.get(14)?,
                 record_key: VerifyingKey(row.get(15)?),
             })
@@ -199,7 +197,7 @@ pub(super) fn detail(
         return Ok(None);
     };
     let shown = snapshot(connection, contract, key, id)?;
-    let (time, event) = open_event(key, contract, &found)?;
+    let (time, event) = open_event(connection, key, contract, &found)?;
     let proof = prove(connection, contract, key, &found, shown.as_ref())?;
     let (older, newer) = neighbours(connection, contract, &found.row)?;
     found.row.snapshot = match shown {
@@ -220,27 +218,46 @@ pub(super) fn detail(
 struct Found {
     row: EventRow,
     device: DeviceId,
-    sealed: Vec<u8>,
+    seq: Seq,
     batch: i64,
     record_key: VerifyingKey,
 }
 
+/// The event's record, out of the batch that holds its highest revision.
 fn open_event(
+    connection: &Connection,
     key: &SecretKey,
     contract: ContractId,
     found: &Found,
 ) -> Result<(RecordTime, EventRecord)> {
-    let name = name_of_id(contract, found.device, Purpose::Event, found.row.id.0);
-    let json = key
-        .open(&name, &found.sealed)
-        .map_err(damaged("an event"))?;
-    let record = Record::from_json(&json)
+    let (hash, sealed): (Sha256, Vec<u8>) = connection
+        .prepare_cached("select sha256, sealed from batch where no = ?1")?
+        .query_row([found.batch], |row| Ok((hash_at(row, 0)?, row.get(1)?)))?;
+    let bytes = key
+        .open(&batch_name(contract, found.device, hash), &sealed)
+        .map_err(damaged("a batch"))?;
+    let no_batch = |error| StoreError::Corrupt(format!("a stored batch: {error}"));
+    let batch = SignedBatch::from_bytes(bytes)
+        .and_then(|signed| signed.parse())
+        .map_err(no_batch)?;
+    let index = usize::try_from(found.seq.0.saturating_sub(batch.first_seq.0));
+    let json = index.ok().and_then(|index| batch.records.get(index));
+    let record = Record::from_json(json.map_or(&[][..], Vec::as_slice))
         .map_err(|error| StoreError::Corrupt(format!("an event record: {error}")))?;
     match record.body {
         Body::Event(event) => Ok((record.time, event)),
         _ => Err(StoreError::Corrupt(
             "an event row holds another kind of record".into(),
         )),
+    }
+}
+
+fn batch_name(contract: ContractId, device: DeviceId, hash: Sha256) -> Name {
+    Name {
+        contract,
+        device,
+        purpose: Purpose::Batch,
+        hash,
     }
 }
 
@@ -292,13 +309,7 @@ fn genuine(
     hash: Sha256,
     sealed: &[u8],
 ) -> bool {
-    let name = Name {
-        contract,
-        device: found.device,
-        purpose: Purpose::Batch,
-        hash,
-    };
-    let Ok(bytes) = key.open(&name, sealed) else {
+    let Ok(bytes) = key.open(&batch_name(contract, found.device, hash), sealed) else {
         return false;
     };
     SignedBatch::from_bytes(bytes)
