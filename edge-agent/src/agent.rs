@@ -6,7 +6,9 @@
 mod cameras;
 mod commands;
 mod delivery;
+mod interrupted;
 mod roster;
+mod stages;
 mod view;
 mod watchdog;
 
@@ -26,10 +28,10 @@ use crate::uplink::TimeFloor;
 use crate::vision::{CameraInput, Outlets, Vision};
 use anyhow::{Context, bail};
 use cameras::Cameras;
+use stages::{Ending, Stage, TaskStage, blocking};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle as Thread;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle as Task;
@@ -42,10 +44,14 @@ pub use watchdog::notify_systemd;
 
 /// Changes of cameras that wait to be recorded; a camera keeps its newest one while there is no room.
 const CAMERA_CHANGES: usize = 64;
-/// How long a stopping unit is waited for; one that hangs is left behind.
+/// How long a stopping unit is waited for at most; one that hangs is left behind.
 const THREAD_PATIENCE: Duration = Duration::from_secs(3);
+/// For the last pictures of events to find room.
+const EVENTS_PATIENCE: Duration = Duration::from_secs(2);
 /// The uplink offers for five seconds what fits into them.
 const UPLINK_PATIENCE: Duration = Duration::from_secs(6);
+/// A camera that could not even be tried is tried again so often: what is missing may be put right meanwhile.
+const RETRY_CAMERAS_EVERY: Duration = Duration::from_secs(15);
 
 /// A running agent. Stop it with [`Agent::stop`]; dropping it leaves threads behind.
 pub struct Agent {
@@ -67,18 +73,6 @@ impl std::fmt::Debug for Agent {
     }
 }
 
-/// Threads that stop together.
-struct Stage {
-    stop: CancellationToken,
-    threads: Vec<Thread<()>>,
-}
-
-/// Tasks that stop together.
-struct TaskStage {
-    stop: CancellationToken,
-    tasks: Vec<Task<()>>,
-}
-
 impl Agent {
     /// Builds and starts everything. An error needs a person; what goes wrong later is in `status` and is tried again.
     pub async fn start(config: Config, config_file: &Path) -> anyhow::Result<Self> {
@@ -98,7 +92,8 @@ impl Agent {
 
         let spool = open_spool(&config, identity, &time, &health).await?;
         let sink: Arc<dyn Sink> = Arc::new(spool.clone());
-        record_device_state(&spool, &time, "started", &model).await;
+        record_device_state(&spool, &time, "started", &model, THREAD_PATIENCE).await;
+        interrupted::end_interrupted(&spool).await?;
 
         let saved_floor = SavedFloor::load(&Identity::folder(&data_dir));
         let floor = TimeFloor::new(Some(saved_floor.get()));
@@ -144,7 +139,6 @@ impl Agent {
             outlets,
             time.clone(),
         ));
-        drop(deps);
 
         let view = Arc::new(View {
             device,
@@ -174,21 +168,14 @@ impl Agent {
             ))],
             stop: uplink_stop,
         };
-        let mut tasks = vec![
+        let tasks = vec![
             start_clock(&rest, clock),
             start_control(&rest, control, view.clone()),
-            tokio::spawn(record_camera_changes(
-                change_queue,
-                spool.clone(),
-                time.clone(),
-            )),
+            tokio::spawn(record_camera_changes(change_queue, spool.clone())),
             tokio::spawn(keep_floor(saved_floor, floor, rest.stop.clone())),
+            tokio::spawn(retry_cameras(view.cameras.clone(), deps, rest.stop.clone())),
+            tokio::spawn(watchdog::run(health, rest.stop.clone())),
         ];
-        tasks.push(tokio::spawn(watchdog::run(
-            health,
-            spool.clone(),
-            rest.stop.clone(),
-        )));
         tracing::info!(
             device.id = %device,
             cameras = config.cameras.len(),
@@ -217,56 +204,39 @@ impl Agent {
         self.spool.died().await
     }
 
-    /// Stops in the order of the data's way, so that what a part still has reaches the next. About ten seconds at
-    /// most; what hangs is left behind.
-    pub async fn stop(self) {
+    /// Stops in the order of the data's way, so that what a part still has reaches the next, and within `budget`
+    /// whatever hangs: that is left behind.
+    pub async fn stop(self, budget: Duration) {
+        let ending = Ending::within(budget);
         let cameras = self.view.cameras.clone();
-        blocking("cameras", 2 * THREAD_PATIENCE, move || cameras.stop()).await;
-        self.vision.end("vision").await;
+        blocking("cameras", ending.patience(THREAD_PATIENCE), move || {
+            cameras.stop();
+        })
+        .await;
+        self.vision
+            .end("vision", ending.patience(THREAD_PATIENCE))
+            .await;
         let vision = self.view.vision.clone();
-        blocking("events", THREAD_PATIENCE, move || vision.finish()).await;
-        self.media.end("media").await;
-        record_device_state(&self.spool, &self.time, "stopping", &self.model).await;
-        self.uplink.end("uplink", UPLINK_PATIENCE).await;
-        self.rest.end("the rest", THREAD_PATIENCE).await;
-        if tokio::time::timeout(THREAD_PATIENCE, self.spool.close())
+        let patience = ending.patience(EVENTS_PATIENCE);
+        blocking("events", patience, move || vision.finish(patience)).await;
+        self.media
+            .end("media", ending.patience(THREAD_PATIENCE))
+            .await;
+        let patience = ending.patience(THREAD_PATIENCE);
+        record_device_state(&self.spool, &self.time, "stopping", &self.model, patience).await;
+        self.uplink
+            .end("uplink", ending.patience(UPLINK_PATIENCE))
+            .await;
+        self.rest
+            .end("the rest", ending.patience(THREAD_PATIENCE))
+            .await;
+        if tokio::time::timeout(ending.left(), self.spool.close())
             .await
             .is_err()
         {
             tracing::error!("the spool did not close in time; what it accepted is safe");
         }
         tracing::info!("agent stopped");
-    }
-}
-
-impl Stage {
-    async fn end(self, name: &str) {
-        self.stop.cancel();
-        let threads = self.threads;
-        blocking(name, THREAD_PATIENCE, move || {
-            for thread in threads {
-                let _ = thread.join();
-            }
-        })
-        .await;
-    }
-}
-
-impl TaskStage {
-    async fn end(self, name: &str, patience: Duration) {
-        self.stop.cancel();
-        let all = futures::future::join_all(self.tasks);
-        if tokio::time::timeout(patience, all).await.is_err() {
-            tracing::warn!("{name} did not stop in time and is left behind");
-        }
-    }
-}
-
-/// Does something that blocks, but not for longer than `patience`.
-async fn blocking(name: &str, patience: Duration, work: impl FnOnce() + Send + 'static) {
-    let done = tokio::task::spawn_blocking(work);
-    if tokio::time::timeout(patience, done).await.is_err() {
-        tracing::warn!("{name} did not stop in time and is left behind");
     }
 }
 
@@ -319,14 +289,20 @@ async fn open_spool(
     Ok(opened.await??)
 }
 
-async fn record_device_state(spool: &SpoolHandle, time: &TimeSource, state: &str, model: &str) {
+async fn record_device_state(
+    spool: &SpoolHandle,
+    time: &TimeSource,
+    state: &str,
+    model: &str,
+    patience: Duration,
+) {
     let body = Body::DeviceState(DeviceStateRecord {
         state: state.into(),
         agent_version: env!("CARGO_PKG_VERSION").into(),
         model: Some(model.into()),
     });
     let put = spool.put_durable(Record::new(time.now(), body));
-    match tokio::time::timeout(THREAD_PATIENCE, put).await {
+    match tokio::time::timeout(patience, put).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "\"{state}\" could not be recorded: {error}"),
         Err(_) => tracing::error!("\"{state}\" could not be recorded: the spool does not answer"),
@@ -406,12 +382,27 @@ fn start_control(supervisor: &Supervisor, server: ControlServer, view: Arc<View>
 async fn record_camera_changes(
     mut changes: mpsc::Receiver<crate::capture::CameraChange>,
     spool: SpoolHandle,
-    time: TimeSource,
 ) {
     while let Some(change) = changes.recv().await {
-        let record = cameras::record_of(change, &time);
+        let record = cameras::record_of(change);
         if let Err(error) = spool.put_durable(record).await {
             tracing::error!(%error, "a camera's change could not be recorded: {error}");
+        }
+    }
+}
+
+/// Tries cameras again that could not be started: a file may be there now, a package installed.
+async fn retry_cameras(cameras: Cameras, deps: CaptureDeps, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY_CAMERAS_EVERY) => {}
+        }
+        let (cameras, deps) = (cameras.clone(), deps.clone());
+        let retried = tokio::task::spawn_blocking(move || cameras.retry_failed(&deps));
+        if retried.await.is_err() {
+            tracing::error!("trying cameras again panicked");
         }
     }
 }

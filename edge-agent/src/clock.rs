@@ -2,9 +2,13 @@
 //!
 //! UTC is for records and people, never for intervals: it jumps. Intervals use `boottime`, which counts through
 //! suspend and never goes back.
+//!
+//! When something else on the machine sets UTC, every stamp from then on says so at once: the offset is reckoned anew
+//! for each, from the boot-time clock that nobody sets. A record can therefore be corrected whatever happened to the
+//! clock a moment ago.
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wire::{BootId, ClockStamp, RecordTime, UtcMicros};
 
 pub trait Clocks: Send + Sync + std::fmt::Debug {
@@ -42,8 +46,13 @@ impl Default for RealClocks {
 
 impl Clocks for RealClocks {
     fn utc(&self) -> UtcMicros {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        UtcMicros(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000)
+        // By way of libc, so that a test may set another time for one process.
+        let now = SystemTime::now();
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        UtcMicros(match now.duration_since(UNIX_EPOCH) {
+            Ok(after) => micros(after),
+            Err(before) => -micros(before.duration()),
+        })
     }
 
     fn boottime(&self) -> Duration {
@@ -80,6 +89,12 @@ impl SimClocks {
             i64::try_from(by.as_micros()).expect("tests advance by less than 292,000 years");
         *state = (state.0.plus_us(by_us), state.1 + by);
     }
+
+    /// Somebody sets the clock; the boot-time clock goes on.
+    pub fn step_us(&self, by_us: i64) {
+        let mut state = self.state.write().expect("no test panics while stepping");
+        state.0 = state.0.plus_us(by_us);
+    }
 }
 
 impl Clocks for SimClocks {
@@ -100,14 +115,31 @@ impl Clocks for SimClocks {
 #[derive(Clone, Debug)]
 pub struct TimeSource {
     clocks: Arc<dyn Clocks>,
-    stamp: Arc<RwLock<ClockStamp>>,
+    known: Arc<RwLock<Known>>,
+}
+
+/// What is known of the clock, and how the clocks stood to each other then.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    stamp: ClockStamp,
+    /// By the device's own clock.
+    utc_at_boot_us: i64,
+}
+
+/// Device time of the boot.
+fn utc_at_boot_us(utc: UtcMicros, boottime: Duration) -> i64 {
+    let boottime_us = i64::try_from(boottime.as_micros()).unwrap_or(i64::MAX);
+    utc.0.saturating_sub(boottime_us)
 }
 
 impl TimeSource {
     pub fn new(clocks: Arc<dyn Clocks>) -> Self {
         Self {
             clocks,
-            stamp: Arc::new(RwLock::new(ClockStamp::UNSYNCED)),
+            known: Arc::new(RwLock::new(Known {
+                stamp: ClockStamp::UNSYNCED,
+                utc_at_boot_us: 0,
+            })),
         }
     }
 
@@ -117,12 +149,13 @@ impl TimeSource {
 
     /// The time of something that happens now.
     pub fn now(&self) -> RecordTime {
+        let (utc, boottime) = (self.clocks.utc(), self.clocks.boottime());
         RecordTime {
-            captured_at_us: self.clocks.utc(),
+            captured_at_us: utc,
             boot_id: self.clocks.boot_id(),
-            boottime_ns: u64::try_from(self.clocks.boottime().as_nanos())
+            boottime_ns: u64::try_from(boottime.as_nanos())
                 .expect("no machine has been up for 584 years"),
-            clock: self.stamp(),
+            clock: self.known().stamp_at(utc, boottime),
         }
     }
 
@@ -139,17 +172,78 @@ impl TimeSource {
     }
 
     pub fn stamp(&self) -> ClockStamp {
-        *self
-            .stamp
-            .read()
-            .expect("stamps are copied, never computed, under the lock")
+        let (utc, boottime) = (self.clocks.utc(), self.clocks.boottime());
+        self.known().stamp_at(utc, boottime)
     }
 
-    /// Called by the clock task alone, whenever it knows better.
+    /// Called by the clock task alone, whenever it knows better: true of the clocks as they stand now.
     pub fn set_stamp(&self, stamp: ClockStamp) {
+        let (utc, boottime) = (self.clocks.utc(), self.clocks.boottime());
+        self.set_stamp_of(stamp, utc, boottime);
+    }
+
+    /// The same for clocks that were read a moment ago.
+    pub fn set_stamp_of(&self, stamp: ClockStamp, utc: UtcMicros, boottime: Duration) {
         *self
-            .stamp
+            .known
             .write()
-            .expect("stamps are copied, never computed, under the lock") = stamp;
+            .expect("what is known is copied, never computed, under the lock") = Known {
+            stamp,
+            utc_at_boot_us: utc_at_boot_us(utc, boottime),
+        };
+    }
+
+    fn known(&self) -> Known {
+        *self
+            .known
+            .read()
+            .expect("what is known is copied, never computed, under the lock")
+    }
+}
+
+impl Known {
+    /// The stamp for clocks that show this: what the device's clock was set by since is not the true time's doing.
+    fn stamp_at(self, utc: UtcMicros, boottime: Duration) -> ClockStamp {
+        if self.stamp.error_us.is_none() {
+            return self.stamp;
+        }
+        let set_by_us = utc_at_boot_us(utc, boottime).saturating_sub(self.utc_at_boot_us);
+        ClockStamp {
+            offset_us: self.stamp.offset_us.saturating_sub(set_by_us),
+            ..self.stamp
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::ClockState;
+
+    const DAY_US: i64 = 86_400_000_000;
+
+    #[test]
+    fn fault_28_a_clock_that_is_set_makes_no_record_wrong_not_even_the_next_one() {
+        let clocks = Arc::new(SimClocks::new(UtcMicros(1_000_000)));
+        let time = TimeSource::new(clocks.clone());
+        clocks.advance(Duration::from_secs(600));
+        clocks.step_us(56 * 365 * DAY_US);
+        assert_eq!(time.now().clock, ClockStamp::UNSYNCED, "nothing is known");
+
+        let offset_us = 123_000;
+        time.set_stamp(ClockStamp {
+            state: ClockState::Synced,
+            offset_us,
+            error_us: Some(1_000),
+        });
+        let truth = time.now().corrected_us();
+        for step_us in [400 * DAY_US, -800 * DAY_US, 3_600_000_000, -7_200_000_000] {
+            clocks.step_us(step_us);
+            assert_eq!(time.now().corrected_us(), truth, "set by {step_us} us");
+        }
+        clocks.advance(Duration::from_secs(5));
+        assert_eq!(time.now().corrected_us(), truth.plus_us(5_000_000));
+        let before = time.before(Duration::from_secs(5));
+        assert_eq!(before.corrected_us(), truth);
     }
 }

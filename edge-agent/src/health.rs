@@ -22,8 +22,11 @@ pub struct WorkerStatus {
     pub state: UnitState,
     /// When it entered this state.
     pub since_us: UtcMicros,
-    /// Counts up with every piece of work done: a watchdog compares two readings.
+    /// Counts up with every piece of work done.
     pub progress: u64,
+    /// Counts up whenever it comes round, with work or without, well or not: a unit in which this stands still hangs.
+    #[serde(default)]
+    pub beats: u64,
     pub queue_length: u64,
     pub consecutive_errors: u32,
     pub last_error: Option<String>,
@@ -43,6 +46,7 @@ impl Health {
             state: UnitState::Starting,
             since_us: now,
             progress: 0,
+            beats: 0,
             queue_length: 0,
             consecutive_errors: 0,
             last_error: None,
@@ -77,6 +81,7 @@ impl Reporter {
     pub fn progressed(&self, now: UtcMicros) {
         self.update(|status| {
             status.progress += 1;
+            status.beats += 1;
             enter(status, UnitState::Running, now);
             status.consecutive_errors = 0;
         });
@@ -89,10 +94,16 @@ impl Reporter {
 
     pub fn failed(&self, now: UtcMicros, error: impl std::fmt::Display) {
         self.update(|status| {
+            status.beats += 1;
             enter(status, UnitState::Retrying, now);
             status.consecutive_errors += 1;
             status.last_error = Some(error.to_string());
         });
+    }
+
+    /// It waits, and would hear if there were something to do. Says nothing of how well it is.
+    pub fn alive(&self) {
+        self.update(|status| status.beats += 1);
     }
 
     pub fn queue_length(&self, length: u64) {

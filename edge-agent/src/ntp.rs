@@ -12,7 +12,7 @@ pub use exchange::{Answer, Unusable, ask, parse_server};
 use crate::clock::TimeSource;
 use crate::config::ClockConfig;
 use crate::health::Reporter;
-use crate::sink::Sink;
+use crate::sink::{Sink, WaitingRoom};
 use discipline::{Anchored, Correction, Discipline, Instant};
 use exchange::DENIED_PAUSE;
 use select::Interval;
@@ -101,7 +101,7 @@ struct Server {
 pub struct NtpClock {
     config: ClockConfig,
     time: TimeSource,
-    sink: Arc<dyn Sink>,
+    room: WaitingRoom,
     reporter: Reporter,
     floor: UtcMicros,
     servers: Vec<Server>,
@@ -151,7 +151,7 @@ impl NtpClock {
         let clock = Self {
             config,
             time,
-            sink,
+            room: WaitingRoom::new(sink),
             reporter,
             floor,
             servers,
@@ -184,8 +184,10 @@ impl NtpClock {
                 wait = if agreed { poll } else { (wait * 2).min(poll) };
                 next_round = self.now().boottime + wait;
             }
-            let correction = self.discipline.tick(self.now());
-            self.apply(correction);
+            let now = self.now();
+            let correction = self.discipline.tick(now);
+            self.apply(correction, now);
+            self.room.flush();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -234,7 +236,7 @@ impl NtpClock {
                         stamp.error_us.unwrap_or(0).div_ceil(1000)
                     );
                 }
-                self.apply(correction);
+                self.apply(correction, now);
             }
             None => self
                 .reporter
@@ -287,11 +289,10 @@ impl NtpClock {
         agreed
     }
 
-    fn apply(&mut self, correction: Option<Correction>) {
+    /// `now` is when the discipline was last asked.
+    fn apply(&mut self, correction: Option<Correction>, now: Instant) {
         let stamp = self.discipline.stamp();
-        if self.time.stamp() != stamp {
-            self.time.set_stamp(stamp);
-        }
+        self.time.set_stamp_of(stamp, now.utc, now.boottime);
         self.publish();
         let Some(Correction { before, after }) = correction else {
             return;
@@ -304,14 +305,12 @@ impl NtpClock {
                 (after.offset_us - before.offset_us) / 1000
             );
         }
-        let record = Record::new(self.time.now(), Body::Clock(ClockRecord { before, after }));
-        let sink = self.sink.clone();
-        // The sink may wait for the disk; the clock does not.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = sink.put(record) {
-                tracing::error!(%error, "a clock correction could not be recorded: {error}");
-            }
-        });
+        // Stated of the clock as it stands in this very record, should it have been set a moment ago. Without this
+        // record nobody could read the earlier ones right, so it waits for the disk as long as the agent runs.
+        let time = self.time.now();
+        let after = time.clock;
+        let record = Record::new(time, Body::Clock(ClockRecord { before, after }));
+        self.room.put(record);
     }
 
     fn publish(&self) {

@@ -55,7 +55,7 @@ impl Supervisor {
             .name(name.chars().take(15).collect())
             .spawn(move || {
                 let reporter = supervisor.reporter(&unit);
-                let mut wait = supervisor.first_wait;
+                let mut waits = supervisor.waits();
                 while !supervisor.stop.is_cancelled() {
                     let started = supervisor.time.clocks().boottime();
                     reporter.running(supervisor.time.clocks().utc());
@@ -63,14 +63,11 @@ impl Supervisor {
                     let Some(failure) = failure(outcome) else {
                         break;
                     };
-                    if supervisor.time.clocks().boottime() - started > HEALTHY_AFTER {
-                        wait = supervisor.first_wait;
-                    }
+                    let wait = waits.after(supervisor.time.clocks().boottime() - started);
                     supervisor.failed(&unit, &reporter, &failure, wait);
-                    if wait_or_stop(&supervisor.stop, wait) {
+                    if wait_or_stop(&supervisor.stop, &reporter, wait) {
                         break;
                     }
-                    wait = (wait * 2).min(LONGEST_WAIT);
                 }
                 reporter.stopped(supervisor.time.clocks().utc());
             })
@@ -90,24 +87,37 @@ impl Supervisor {
         let unit = name.to_owned();
         tokio::spawn(async move {
             let reporter = supervisor.reporter(&unit);
-            let mut wait = supervisor.first_wait;
+            let mut waits = supervisor.waits();
             while !supervisor.stop.is_cancelled() {
+                let started = supervisor.time.clocks().boottime();
                 reporter.running(supervisor.time.clocks().utc());
-                let outcome = tokio::spawn(body(reporter.clone()))
-                    .await
-                    .map_err(tokio::task::JoinError::into_panic);
+                let outcome = match tokio::spawn(body(reporter.clone())).await {
+                    Ok(outcome) => Ok(outcome),
+                    // Only the end of the runtime cancels it.
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => Err(panic),
+                        Err(_) => break,
+                    },
+                };
                 let Some(failure) = failure(outcome) else {
                     break;
                 };
+                let wait = waits.after(supervisor.time.clocks().boottime() - started);
                 supervisor.failed(&unit, &reporter, &failure, wait);
                 tokio::select! {
                     () = supervisor.stop.cancelled() => break,
                     () = tokio::time::sleep(wait) => {}
                 }
-                wait = (wait * 2).min(LONGEST_WAIT);
             }
             reporter.stopped(supervisor.time.clocks().utc());
         })
+    }
+
+    fn waits(&self) -> Waits {
+        Waits {
+            first: self.first_wait,
+            next: self.first_wait,
+        }
     }
 
     fn failed(&self, unit: &str, reporter: &Reporter, failure: &str, wait: Duration) {
@@ -117,6 +127,25 @@ impl Supervisor {
             "{unit} failed and starts again in {} s: {failure}",
             wait.as_secs()
         );
+    }
+}
+
+/// How long a unit that failed is kept from running again.
+#[derive(Debug)]
+struct Waits {
+    first: Duration,
+    next: Duration,
+}
+
+impl Waits {
+    /// After a run of this length.
+    fn after(&mut self, ran: Duration) -> Duration {
+        if ran > HEALTHY_AFTER {
+            self.next = self.first;
+        }
+        let wait = self.next;
+        self.next = (wait * 2).min(LONGEST_WAIT);
+        wait
     }
 }
 
@@ -137,13 +166,14 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".into())
 }
 
-/// Waits on a thread; true if stop was asked for.
-fn wait_or_stop(stop: &CancellationToken, wait: Duration) -> bool {
+/// Waits on a thread, alive all the while; true if stop was asked for.
+fn wait_or_stop(stop: &CancellationToken, reporter: &Reporter, wait: Duration) -> bool {
     const STEP: Duration = Duration::from_millis(100);
     let mut left = wait;
     while !left.is_zero() && !stop.is_cancelled() {
         let step = left.min(STEP);
         std::thread::sleep(step);
+        reporter.alive();
         left -= step;
     }
     stop.is_cancelled()
@@ -183,6 +213,18 @@ mod tests {
         let status = &supervisor.health.snapshot()["unit"];
         assert_eq!(status.state, UnitState::Stopped);
         assert_eq!(status.last_error.as_deref(), Some("panicked: first time"));
+    }
+
+    #[test]
+    fn a_unit_that_ran_well_starts_its_back_off_anew() {
+        let mut waits = Waits {
+            first: FIRST_WAIT,
+            next: FIRST_WAIT,
+        };
+        let mut after = |seconds| waits.after(Duration::from_secs(seconds)).as_secs();
+        let soon: Vec<u64> = (0..6).map(|_| after(2)).collect();
+        assert_eq!(soon, [1, 2, 4, 8, 15, 15]);
+        assert_eq!((after(61), after(2)), (1, 2));
     }
 
     #[tokio::test]

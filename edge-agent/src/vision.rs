@@ -5,9 +5,9 @@
 //! share nothing but the workers: a camera whose frame cannot be analysed is counted and goes on with its next one, and
 //! one whose analysis panicked starts afresh while the others keep their tracks. Nothing queues up here: a frame that
 //! is not taken in time is overwritten in its slot (loss door 1), a picture the media worker has no room for to the end
-//! is counted and recorded (loss door 2), and when the spool is full the worker waits and the slots absorb it.
+//! is counted and recorded (loss door 2), and records that the spool has no room for wait in a bounded room: frames are
+//! looked at whatever the disk does.
 
-mod losses;
 mod stats;
 pub mod watch;
 
@@ -21,12 +21,11 @@ use crate::frame::Frame;
 use crate::health::Reporter;
 use crate::media::snapshot::Mask;
 use crate::media::{Done, MediaJob, MediaQueue};
-use crate::sink::Sink;
-use losses::Losses;
+use crate::sink::{Losses, Sink, WaitingRoom};
 use stats::Tally;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use watch::{Findings, Picture, Wanted, Watch};
@@ -65,7 +64,9 @@ pub struct Vision {
     cameras: Vec<Camera>,
     turns: Mutex<Vec<Turn>>,
     wakeup: Arc<Wakeup>,
-    outlets: Outlets,
+    room: WaitingRoom,
+    media: MediaQueue,
+    losses: Mutex<Losses>,
     time: TimeSource,
     /// Shortest time between two looks at one camera.
     look_every: Duration,
@@ -80,7 +81,6 @@ struct Camera {
     masks: Arc<[Mask]>,
     watch: Mutex<Watch>,
     tally: Mutex<Tally>,
-    losses: Mutex<Losses>,
     requests: Mutex<Vec<PictureRequest>>,
 }
 
@@ -144,7 +144,6 @@ impl Vision {
                 masks: input.masks,
                 watch: Mutex::new(Watch::new(input.id, thresholds, input.periodic)),
                 tally: Mutex::default(),
-                losses: Mutex::default(),
                 requests: Mutex::default(),
             })
             .collect();
@@ -152,7 +151,9 @@ impl Vision {
             turns: Mutex::new(vec![Turn::default(); cameras.len()]),
             cameras,
             wakeup,
-            outlets,
+            room: WaitingRoom::new(outlets.sink),
+            media: outlets.media,
+            losses: Mutex::default(),
             time,
             look_every: Duration::from_secs_f64(
                 1.0 / f64::from(frames_per_second).clamp(0.01, 1000.0),
@@ -184,17 +185,25 @@ impl Vision {
         reporter.stopped(self.time.now().captured_at_us);
     }
 
-    /// After the last worker has stopped: ends all events and tells what was lost.
-    pub fn finish(&self) {
+    /// After the last worker has stopped: ends all events, gives their pictures their last chance for up to `patience`,
+    /// and tells what was lost.
+    pub fn finish(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         let now = self.time.now();
         self.is_finished.store(true, Ordering::SeqCst);
         for camera in &self.cameras {
             let findings = camera.watch().finish(&now);
-            self.deliver(camera, findings);
-            self.put_all(lock(&camera.losses).drain(&now, camera.id));
+            self.deliver(camera, findings, deadline);
             for request in std::mem::take(&mut *lock(&camera.requests)) {
                 (request.done)(Err(STOPPING.into()));
             }
+        }
+        self.put_all(lock(&self.losses).drain(&now));
+        let left = self
+            .room
+            .drain(deadline.saturating_duration_since(Instant::now()));
+        if left > 0 {
+            tracing::error!("{left} records are lost: the spool took none to the end");
         }
     }
 
@@ -301,13 +310,13 @@ impl Vision {
         lock(&camera.tally).looked(now, &look, &findings, &watch);
         drop(watch);
         let boxes = findings.boxes.clone();
-        self.deliver(camera, findings);
+        self.deliver(camera, findings, Instant::now());
         self.answer_requests(camera, frame, boxes);
         reporter.progressed(self.time.now().captured_at_us);
     }
 
-    /// Records first: an event is safe before its picture is thought of.
-    fn deliver(&self, camera: &Camera, findings: Findings) {
+    /// Records first: an event is safe before its picture is thought of. Pictures wait for room until `deadline`.
+    fn deliver(&self, camera: &Camera, findings: Findings, deadline: Instant) {
         self.put_all(findings.records);
         for wanted in findings.wanted {
             let class = wanted.class;
@@ -321,7 +330,8 @@ impl Vision {
                 masks: camera.masks.clone(),
                 done: None,
             };
-            match self.outlets.media.offer(job) {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            match self.media.offer_within(job, patience) {
                 Ok(()) => camera.watch().taken(class),
                 Err(job) => self.refused(camera, *job),
             }
@@ -349,7 +359,8 @@ impl Vision {
     }
 
     fn missed(&self, camera: &Camera, class: MediaClass, at_us: UtcMicros) {
-        lock(&camera.losses).add(class, at_us, self.now());
+        let (camera_id, class) = (Some(camera.id), class.as_str());
+        lock(&self.losses).add(camera_id, class, "media_busy", at_us, self.now());
         lock(&camera.tally).missed_picture();
     }
 
@@ -366,7 +377,7 @@ impl Vision {
                 done: Some(request.done),
             };
             // Without room it waits for the next frame, and is given up when its time is over.
-            if let Err(refused) = self.outlets.media.offer(job)
+            if let Err(refused) = self.media.offer(job)
                 && let Some(done) = refused.done
             {
                 lock(&camera.requests).push(PictureRequest { done, ..request });
@@ -376,9 +387,7 @@ impl Vision {
 
     fn put_all(&self, records: impl IntoIterator<Item = Record>) {
         for record in records {
-            if let Err(error) = self.outlets.sink.put(record) {
-                tracing::error!("a record was not kept: {error}");
-            }
+            self.room.put(record);
         }
     }
 
@@ -400,11 +409,12 @@ impl Vision {
                 let findings = watch.without_frame(&time);
                 lock(&camera.tally).events(&watch);
                 drop(watch);
-                self.deliver(camera, findings);
+                self.deliver(camera, findings, Instant::now());
             }
-            self.put_all(lock(&camera.losses).due(&time, now, camera.id));
             camera.give_up_requests(now);
         }
+        self.put_all(lock(&self.losses).due(&time, now));
+        self.room.flush();
     }
 
     fn now(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! The configured cameras: started independently, read together, stopped side by side.
 
 use crate::capture::latest::LatestSlot;
-use crate::capture::{self, CameraChange, CaptureDeps, CaptureHandle};
+use crate::capture::{self, CameraChange, CaptureDeps, CaptureError, CaptureHandle};
 use crate::clock::TimeSource;
 use crate::config::CameraConfig;
 use crate::control::report::CameraLine;
@@ -29,6 +29,8 @@ enum Started {
 #[derive(Debug)]
 struct Camera {
     config: CameraConfig,
+    /// Where its newest frame is left, however late it can be started.
+    slot: Arc<LatestSlot<Frame>>,
     started: Started,
     started_at: UtcMicros,
 }
@@ -44,10 +46,14 @@ impl Cameras {
         let now = deps.time.clocks().utc();
         let all = configs
             .iter()
-            .map(|config| Camera {
-                config: config.clone(),
-                started: start_one(config, deps),
-                started_at: now,
+            .map(|config| {
+                let slot = Arc::new(LatestSlot::new(deps.wakeup.clone()));
+                Camera {
+                    config: config.clone(),
+                    started: start_one(config, deps, &slot),
+                    slot,
+                    started_at: now,
+                }
             })
             .collect();
         Self {
@@ -55,14 +61,28 @@ impl Cameras {
         }
     }
 
-    /// Cameras that are watched, with the place where each leaves its newest frame.
+    /// Tries again what could not be started. Blocks for a moment.
+    pub(super) fn retry_failed(&self, deps: &CaptureDeps) {
+        for camera in self.lock().iter_mut() {
+            if let Started::Failed(before) = &camera.started {
+                match capture::start_into(&camera.config, deps.clone(), camera.slot.clone()) {
+                    Ok(handle) => {
+                        tracing::info!(camera.id = %camera.config.id, "camera \"{}\" can be watched now", camera.config.name);
+                        camera.started = Started::Watched(handle);
+                    }
+                    Err(error) if *before == failure_words(&error) => {}
+                    Err(error) => camera.started = failed(&camera.config, &error),
+                }
+            }
+        }
+    }
+
+    /// Cameras that are watched or will be, with the place where each leaves its newest frame.
     pub(super) fn slots(&self) -> Vec<(CameraConfig, Arc<LatestSlot<Frame>>)> {
         self.lock()
             .iter()
-            .filter_map(|camera| match &camera.started {
-                Started::Watched(handle) => Some((camera.config.clone(), handle.slot.clone())),
-                Started::Disabled | Started::Failed(_) => None,
-            })
+            .filter(|camera| !matches!(camera.started, Started::Disabled))
+            .map(|camera| (camera.config.clone(), camera.slot.clone()))
             .collect()
     }
 
@@ -109,22 +129,28 @@ impl Cameras {
     }
 }
 
-fn start_one(config: &CameraConfig, deps: &CaptureDeps) -> Started {
+fn start_one(config: &CameraConfig, deps: &CaptureDeps, slot: &Arc<LatestSlot<Frame>>) -> Started {
     if !config.enabled {
         return Started::Disabled;
     }
-    match capture::start(config, deps.clone()) {
+    match capture::start_into(config, deps.clone(), slot.clone()) {
         Ok(handle) => Started::Watched(handle),
-        Err(error) => {
-            tracing::error!(camera.id = %config.id, "camera \"{}\" is not watched: {error}", config.name);
-            let state = if error.kind() == ErrorKind::Config {
-                "put this right and restart the agent"
-            } else {
-                "restart the agent to try again"
-            };
-            Started::Failed(format!("{error}; {state}"))
-        }
+        Err(error) => failed(config, &error),
     }
+}
+
+fn failed(config: &CameraConfig, error: &CaptureError) -> Started {
+    tracing::error!(camera.id = %config.id, "camera \"{}\" is not watched: {error}", config.name);
+    Started::Failed(failure_words(error))
+}
+
+fn failure_words(error: &CaptureError) -> String {
+    let state = if error.kind() == ErrorKind::Config {
+        "put this right; it is tried again every 15 s"
+    } else {
+        "it is tried again every 15 s"
+    };
+    format!("{error}; {state}")
 }
 
 fn line(camera: &Camera) -> CameraLine {
@@ -199,10 +225,7 @@ pub(super) fn report(line: &CameraLine) -> CameraReport {
 }
 
 /// The record of a change, stamped with when it happened and not with when it is written.
-pub(super) fn record_of(change: CameraChange, time: &TimeSource) -> Record {
-    let now = time.now();
-    let age_us = now.captured_at_us.since_us(change.at_us);
-    let age = std::time::Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
+pub(super) fn record_of(change: CameraChange) -> Record {
     let body = Body::CameraState(CameraStateRecord {
         camera: change.camera,
         name: change.name,
@@ -212,5 +235,5 @@ pub(super) fn record_of(change: CameraChange, time: &TimeSource) -> Record {
         height: change.height,
         codec: change.codec.map(|codec| codec.as_str().into()),
     });
-    Record::new(time.before(age), body)
+    Record::new(change.at, body)
 }

@@ -1,60 +1,76 @@
-//! Tells systemd that we live, but only while the two threads that must not hang make progress: vision and spool.
+//! Tells systemd that we live, but only while every unit that handles data comes round: vision, media, spool, and each
+//! camera's own thread.
 //!
-//! A call that never returns from a foreign library cannot be restarted from inside. Then no word goes to the
-//! watchdog, systemd ends the process and starts it again, and the spool has lost nothing.
+//! A call that never returns, from a foreign library or from a disk, cannot be restarted from inside. Then no word goes
+//! to the watchdog, systemd ends the process and starts it again, and the spool has lost nothing. A unit that fails and
+//! tries again is alive: a disk that refuses every write is no reason to stop watching.
 
 use crate::health::{Health, UnitState, WorkerStatus};
-use crate::spool::SpoolHandle;
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Units whose threads look at frames. They say that they are alive a few times a second, frames or not.
-const VISION: &str = "vision-";
-/// A spool that does not answer a question for this long hangs.
-const SPOOL_PATIENCE: Duration = Duration::from_secs(10);
+/// Names of the units that are watched begin so. Each comes round at least once a second, with work or without; while
+/// it works, at every piece.
+const WATCHED: [&str; 4] = ["vision-", "media", "spool", "cap-"];
+/// No piece of work is judged sooner, however short systemd's patience: the slowest unit comes round once a second.
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);
+/// How often is looked, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type Units = BTreeMap<String, WorkerStatus>;
 
-/// The vision unit, if any, that has done nothing between two looks. One that waits for its restart is its
-/// supervisor's business.
-fn hanging(before: &Units, now: &Units) -> Option<String> {
-    now.iter()
-        .filter(|(name, unit)| name.starts_with(VISION) && unit.state == UnitState::Running)
-        .find(|(name, unit)| {
-            before
-                .get(*name)
-                .is_some_and(|earlier| earlier.progress == unit.progress)
-        })
-        .map(|(name, _)| name.clone())
+/// Since when each unit has stood still.
+#[derive(Debug, Default)]
+struct Pulse {
+    seen: BTreeMap<String, (u64, Instant)>,
+}
+
+impl Pulse {
+    /// The units that have not come round for longer than `patience`.
+    fn still(&mut self, units: &Units, now: Instant, patience: Duration) -> Vec<String> {
+        let watched = |name: &str| WATCHED.iter().any(|prefix| name.starts_with(prefix));
+        let mut still = Vec::new();
+        for (name, unit) in units.iter().filter(|(name, _)| watched(name)) {
+            let (beats, since) = self.seen.entry(name.clone()).or_insert((unit.beats, now));
+            if *beats != unit.beats || unit.state == UnitState::Stopped {
+                (*beats, *since) = (unit.beats, now);
+            } else if now.saturating_duration_since(*since) > patience {
+                still.push(name.clone());
+            }
+        }
+        still
+    }
 }
 
 /// Until told to stop. Returns at once where systemd asked for no watchdog.
-pub(super) async fn run(health: Health, spool: SpoolHandle, stop: CancellationToken) {
+pub(super) async fn run(health: Health, stop: CancellationToken) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
     };
-    // Three looks within the limit, so that one late look is not the end.
-    let interval = limit / 3;
-    let mut before = health.snapshot();
+    // Well before systemd's patience ends, so that a unit that is merely slow is not the end.
+    let patience = (limit / 3).max(LEAST_PATIENCE);
+    let look_every = (limit / 3).min(LOOK_EVERY);
+    let mut pulse = Pulse::default();
+    let mut complained = Vec::new();
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
-        }
-        let now = health.snapshot();
-        let spool_hangs = tokio::time::timeout(SPOOL_PATIENCE, spool.balance())
-            .await
-            .is_err();
-        if let Some(unit) = hanging(&before, &now) {
-            tracing::error!(unit, "{unit} hangs: not telling systemd that all is well");
-        } else if spool_hangs {
-            tracing::error!("the spool does not answer: not telling systemd that all is well");
-        } else {
+        let still = pulse.still(&health.snapshot(), Instant::now(), patience);
+        if still.is_empty() {
             notify_systemd(&[NotifyState::Watchdog]);
         }
-        before = now;
+        for unit in still.iter().filter(|unit| !complained.contains(*unit)) {
+            tracing::error!(
+                unit,
+                "{unit} has not come round for {} s: not telling systemd that all is well",
+                patience.as_secs()
+            );
+        }
+        complained = still;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(look_every) => {}
+        }
     }
 }
 
@@ -70,26 +86,34 @@ mod tests {
     use super::*;
     use wire::UtcMicros;
 
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     #[test]
-    fn a_unit_that_does_nothing_is_named() {
+    fn a_unit_that_stands_still_is_named_and_one_that_fails_and_tries_again_is_not() {
         let health = Health::default();
-        let first = health.unit("vision-0", UtcMicros(0));
-        let second = health.unit("vision-1", UtcMicros(0));
-        first.progressed(UtcMicros(1));
-        second.progressed(UtcMicros(1));
-        let before = health.snapshot();
-        first.progressed(UtcMicros(2));
-        assert_eq!(
-            hanging(&before, &health.snapshot()).as_deref(),
-            Some("vision-1")
-        );
-        second.failed(UtcMicros(3), "panicked");
-        assert_eq!(
-            hanging(&before, &health.snapshot()),
-            None,
-            "it waits for its restart"
-        );
-        second.progressed(UtcMicros(4));
-        assert_eq!(hanging(&before, &health.snapshot()), None);
+        let names = ["vision-0", "media", "spool", "cap-gate", "uplink"];
+        let [vision, media, spool, camera, _uplink] =
+            names.map(|name| health.unit(name, UtcMicros(0)));
+        let mut pulse = Pulse::default();
+        let began = Instant::now();
+        let mut still_at = |seconds| {
+            let now = began + Duration::from_secs(seconds);
+            pulse.still(&health.snapshot(), now, PATIENCE)
+        };
+        assert_eq!(still_at(0), [""; 0]);
+        vision.progressed(UtcMicros(1));
+        media.alive();
+        spool.failed(UtcMicros(1), "the disk refuses");
+        camera.failed(UtcMicros(1), "no route");
+        assert_eq!(still_at(20), [""; 0]);
+        media.alive();
+        spool.failed(UtcMicros(2), "the disk refuses");
+        assert_eq!(still_at(40), [""; 0]);
+        assert_eq!(still_at(41), ["cap-gate", "vision-0"]);
+        // The uplink waits for the network as long as it likes.
+        assert_eq!(still_at(61), ["cap-gate", "media", "spool", "vision-0"]);
+        vision.progressed(UtcMicros(3));
+        camera.stopped(UtcMicros(3));
+        assert_eq!(still_at(62), ["media", "spool"]);
     }
 }

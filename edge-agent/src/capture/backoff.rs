@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct RetryPolicy {
     /// Shortest wait.
     pub first: Duration,
-    /// Longest wait.
+    /// Longest wait: so late at most a camera that works again is noticed.
     pub most: Duration,
     /// A stream that ran this long was well: the next wait is a short one again.
     pub well_after: Duration,
@@ -23,7 +23,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             first: Duration::from_secs(1),
-            most: Duration::from_secs(30),
+            most: Duration::from_secs(15),
             well_after: Duration::from_secs(30),
             silence: Duration::from_secs(5),
             connect: Duration::from_secs(10),
@@ -84,8 +84,8 @@ mod tests {
         let mut high = low.clone();
         let lows: Vec<f64> = (0..7).map(|_| seconds(&mut low, 0, 0.0)).collect();
         let highs: Vec<f64> = (0..7).map(|_| seconds(&mut high, 0, 1.0)).collect();
-        assert_eq!(lows, [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]);
-        assert_eq!(highs, [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
+        assert_eq!(lows, [1.0, 2.0, 4.0, 7.5, 7.5, 7.5, 7.5]);
+        assert_eq!(highs, [2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]);
     }
 
     #[test]
@@ -104,8 +104,8 @@ mod tests {
             policy: RetryPolicy::default(),
             attempt: u32::MAX,
         };
-        assert_eq!(seconds(&mut backoff, 0, 1.0), 30.0);
-        assert_eq!(seconds(&mut backoff, 0, 0.0), 15.0);
+        assert_eq!(seconds(&mut backoff, 0, 1.0), 15.0);
+        assert_eq!(seconds(&mut backoff, 0, 0.0), 7.5);
     }
 
     proptest::proptest! {

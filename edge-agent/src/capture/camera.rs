@@ -24,6 +24,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 /// A camera that stays away is complained about once, and then this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Waiting, it says so often that it is alive.
+const ALIVE_EVERY: Duration = Duration::from_millis(500);
 
 /// What lives as long as the camera is configured.
 pub(super) struct CameraThread {
@@ -83,13 +85,27 @@ impl CameraThread {
             };
             let wait = backoff.next_wait(ran, rand::random());
             self.report(&failure, wait);
-            if self.intake.wait_for_stop(wait) {
+            if self.pause(wait) {
                 break;
             }
             self.board.reconnecting();
         }
         self.reporter.stopped(self.deps.time.now().captured_at_us);
         self.intake.done();
+    }
+
+    /// Sleeps for `wait`; `true` if it is told to stop meanwhile.
+    fn pause(&self, wait: Duration) -> bool {
+        let mut left = wait;
+        while !left.is_zero() {
+            let step = left.min(ALIVE_EVERY);
+            if self.intake.wait_for_stop(step) {
+                return true;
+            }
+            self.reporter.alive();
+            left -= step;
+        }
+        self.intake.wait_for_stop(Duration::ZERO)
     }
 
     /// One connection from beginning to end: why it ended and how long data came. `None` when told to stop.
@@ -109,9 +125,11 @@ impl CameraThread {
         let failure = loop {
             self.tell();
             let deadline = self.deadline(&run);
+            let look_again = deadline.min(Instant::now() + ALIVE_EVERY);
             let next = self
                 .intake
-                .wait(run.cursor, run.demand, deadline, || run.has_room());
+                .wait(run.cursor, run.demand, look_again, || run.has_room());
+            self.reporter.alive();
             run.return_used_still();
             let outcome = match next {
                 Next::Stop => return None,
@@ -207,7 +225,7 @@ impl CameraThread {
         }
         run.first_unit.get_or_insert_with(Instant::now);
         run.format = Some(format);
-        let now = self.deps.time.now().captured_at_us;
+        let now = self.deps.time.now();
         if let Some(change) = self.board.running(format, now) {
             let (name, codec) = (&self.config.name, format.codec.as_str());
             let (width, height) = (format.width, format.height);
@@ -287,8 +305,8 @@ impl CameraThread {
     }
 
     fn report(&mut self, failure: &Failure, wait: Duration) {
-        let now = self.deps.time.now().captured_at_us;
-        self.reporter.failed(now, failure);
+        let now = self.deps.time.now();
+        self.reporter.failed(now.captured_at_us, failure);
         if let Some(change) = self.board.failed(failure, now) {
             self.untold = Some(change);
         }

@@ -70,15 +70,26 @@ pub fn check() -> Result<(), CaptureError> {
 
 /// Starts a camera. An error here needs a person; whatever goes wrong later is in `status` and is tried again.
 pub fn start(config: &CameraConfig, deps: CaptureDeps) -> Result<CaptureHandle, CaptureError> {
+    let slot = Arc::new(LatestSlot::new(Arc::clone(&deps.wakeup)));
+    start_into(config, deps, slot)
+}
+
+/// The same, with frames left in `slot`, which rings `deps.wakeup`.
+pub fn start_into(
+    config: &CameraConfig,
+    deps: CaptureDeps,
+    slot: Arc<LatestSlot<Frame>>,
+) -> Result<CaptureHandle, CaptureError> {
     check()?;
     let address = Address::of(config)?;
     gst::receive::check_trust(config, &address)?;
-    let now = deps.time.now().captured_at_us;
+    let now = deps.time.now();
     let intake = Arc::new(Intake::new(deps.ring_bytes));
     let board = Arc::new(StatusBoard::new(config.id, config.name.clone(), now));
-    let slot = Arc::new(LatestSlot::new(Arc::clone(&deps.wakeup)));
     let time = deps.time.clone();
-    let reporter = deps.health.unit(format!("cap-{}", config.name), now);
+    let reporter = deps
+        .health
+        .unit(format!("cap-{}", config.name), now.captured_at_us);
     let camera = CameraThread {
         config: config.clone(),
         address,
@@ -121,8 +132,7 @@ pub struct CaptureHandle {
 
 impl CaptureHandle {
     pub fn status(&self) -> CameraStatus {
-        self.board
-            .read(self.time.clocks().boottime(), self.intake.ring_bytes())
+        self.board.read(&self.time.now(), self.intake.ring_bytes())
     }
 
     /// What is to be decoded from now on; a camera begins with everything. From nothing to everything it catches

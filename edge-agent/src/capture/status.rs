@@ -5,7 +5,7 @@ use super::gop::{Codec, StreamFormat};
 use serde::Serialize;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
-use wire::{CameraId, UtcMicros};
+use wire::{CameraId, RecordTime, UtcMicros};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,7 +61,7 @@ pub struct CameraStatus {
 pub struct CameraChange {
     pub camera: CameraId,
     pub name: String,
-    pub at_us: UtcMicros,
+    pub at: RecordTime,
     pub state: CameraState,
     pub reason: Option<Reason>,
     pub width: Option<u32>,
@@ -78,12 +78,14 @@ pub(super) struct StatusBoard {
 #[derive(Debug)]
 struct Inner {
     status: CameraStatus,
+    /// Boot time of `since_us`, which is told anew at every reading: the clock may be set meanwhile.
+    since: Duration,
     rate_in: Rate,
     rate_decoded: Rate,
 }
 
 impl StatusBoard {
-    pub(super) fn new(camera: CameraId, name: String, now: UtcMicros) -> Self {
+    pub(super) fn new(camera: CameraId, name: String, now: RecordTime) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 status: CameraStatus {
@@ -91,7 +93,7 @@ impl StatusBoard {
                     name,
                     state: CameraState::Starting,
                     reason: None,
-                    since_us: now,
+                    since_us: now.captured_at_us,
                     width: None,
                     height: None,
                     codec: None,
@@ -104,16 +106,21 @@ impl StatusBoard {
                     ring_bytes: 0,
                     last_error: None,
                 },
+                since: uptime(&now),
                 rate_in: Rate::default(),
                 rate_decoded: Rate::default(),
             }),
         }
     }
 
-    /// The status, with rates as of `uptime`, on the clock that the counts were given on.
-    pub(super) fn read(&self, uptime: Duration, ring_bytes: usize) -> CameraStatus {
+    /// The status, with times and rates as of `now`.
+    pub(super) fn read(&self, now: &RecordTime, ring_bytes: usize) -> CameraStatus {
         let inner = self.lock();
+        let uptime = uptime(now);
+        let age_us = uptime.saturating_sub(inner.since).as_micros();
+        let age_us = i64::try_from(age_us).unwrap_or(i64::MAX);
         CameraStatus {
+            since_us: now.captured_at_us.plus_us(-age_us),
             fps_in: inner.rate_in.per_second(uptime),
             fps_decoded: inner.rate_decoded.per_second(uptime),
             ring_bytes: ring_bytes as u64,
@@ -146,7 +153,7 @@ impl StatusBoard {
     }
 
     /// Data comes, of this format; tells the change if it is one.
-    pub(super) fn running(&self, format: StreamFormat, now: UtcMicros) -> Option<CameraChange> {
+    pub(super) fn running(&self, format: StreamFormat, now: RecordTime) -> Option<CameraChange> {
         let size = |pixels: u32| (pixels > 0).then_some(pixels);
         self.enter(now, |status| {
             status.state = CameraState::Running;
@@ -157,7 +164,7 @@ impl StatusBoard {
         })
     }
 
-    pub(super) fn failed(&self, failure: &Failure, now: UtcMicros) -> Option<CameraChange> {
+    pub(super) fn failed(&self, failure: &Failure, now: RecordTime) -> Option<CameraChange> {
         self.enter(now, |status| {
             status.state = CameraState::Retrying;
             status.reason = Some(failure.reason);
@@ -167,7 +174,7 @@ impl StatusBoard {
 
     fn enter(
         &self,
-        now: UtcMicros,
+        now: RecordTime,
         change: impl FnOnce(&mut CameraStatus),
     ) -> Option<CameraChange> {
         let mut inner = self.lock();
@@ -175,19 +182,21 @@ impl StatusBoard {
         let before = what_matters(status);
         let state_before = status.state;
         change(status);
-        if status.state != state_before {
-            status.since_us = now;
-        }
-        (what_matters(status) != before).then(|| CameraChange {
+        let told = (status.state != state_before).then(|| uptime(&now));
+        let change = (what_matters(status) != before).then(|| CameraChange {
             camera: status.camera,
             name: status.name.clone(),
-            at_us: now,
+            at: now,
             state: status.state,
             reason: status.reason,
             width: status.width,
             height: status.height,
             codec: status.codec,
-        })
+        });
+        if let Some(since) = told {
+            inner.since = since;
+        }
+        change
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -216,6 +225,10 @@ fn what_matters(status: &CameraStatus) -> WhatMatters {
         ..
     } = status;
     (*state, *reason, *width, *height, *codec)
+}
+
+fn uptime(time: &RecordTime) -> Duration {
+    Duration::from_nanos(time.boottime_ns)
 }
 
 /// Things per second over the last few seconds.
@@ -264,38 +277,59 @@ mod tests {
         height: 1080,
     };
 
+    /// Boot and 1970 began together.
+    fn at(us: i64) -> RecordTime {
+        RecordTime {
+            captured_at_us: UtcMicros(us),
+            boot_id: wire::BootId(uuid::Uuid::nil()),
+            boottime_ns: us.cast_unsigned() * 1000,
+            clock: wire::ClockStamp::UNSYNCED,
+        }
+    }
+
     fn board() -> StatusBoard {
-        StatusBoard::new(CameraId(uuid::Uuid::nil()), "gate".into(), UtcMicros(1))
+        StatusBoard::new(CameraId(uuid::Uuid::nil()), "gate".into(), at(1))
+    }
+
+    #[test]
+    fn since_when_follows_a_clock_that_is_set() {
+        let board = board();
+        board.running(HD, at(2_000_000));
+        let set_us = 1_700_000_000_000_000;
+        let mut now = at(5_000_000);
+        now.captured_at_us = now.captured_at_us.plus_us(set_us);
+        let since = board.read(&now, 0).since_us;
+        assert_eq!(since, UtcMicros(set_us + 2_000_000));
     }
 
     #[test]
     fn only_what_changed_is_told() {
         let board = board();
-        let change = board.running(HD, UtcMicros(2)).unwrap();
+        let change = board.running(HD, at(2)).unwrap();
         assert_eq!(
             (change.state, change.width),
             (CameraState::Running, Some(1920))
         );
-        assert_eq!(board.running(HD, UtcMicros(3)), None);
+        assert_eq!(board.running(HD, at(3)), None);
 
         let small = StreamFormat {
             width: 640,
             height: 360,
             ..HD
         };
-        assert_eq!(board.running(small, UtcMicros(4)).unwrap().width, Some(640));
-        let status = board.read(Duration::ZERO, 5);
+        assert_eq!(board.running(small, at(4)).unwrap().width, Some(640));
+        let status = board.read(&at(9), 5);
         assert_eq!((status.since_us, status.ring_bytes), (UtcMicros(2), 5));
 
         let silent = Failure::new(Reason::Timeout, "");
-        assert!(board.failed(&silent, UtcMicros(5)).is_some());
-        assert!(board.failed(&silent, UtcMicros(6)).is_none());
+        assert!(board.failed(&silent, at(5)).is_some());
+        assert!(board.failed(&silent, at(6)).is_none());
         let refused = Failure::new(Reason::Auth, "");
         assert_eq!(
-            board.failed(&refused, UtcMicros(7)).unwrap().reason,
+            board.failed(&refused, at(7)).unwrap().reason,
             Some(Reason::Auth)
         );
-        assert_eq!(board.read(Duration::ZERO, 0).since_us, UtcMicros(5));
+        assert_eq!(board.read(&at(9), 0).since_us, UtcMicros(5));
     }
 
     #[test]
@@ -304,8 +338,8 @@ mod tests {
         for n in 0..100 {
             board.received(Duration::from_secs(100) + Duration::from_millis(100) * n);
         }
-        let at = |seconds| board.read(Duration::from_secs(seconds), 0).fps_in;
-        assert!((at(110) - 10.0).abs() < 0.6, "{}", at(110));
-        assert_eq!(at(120), 0.0);
+        let fps = |seconds: i64| board.read(&at(seconds * 1_000_000), 0).fps_in;
+        assert!((fps(110) - 10.0).abs() < 0.6, "{}", fps(110));
+        assert_eq!(fps(120), 0.0);
     }
 }

@@ -69,6 +69,8 @@ struct OpenEvent {
     path: Path,
     opened_at_us: UtcMicros,
     last_seen_at_us: UtcMicros,
+    /// When this boot began, by the clock that the times above were told in.
+    utc_at_boot_us: i64,
     last_seen: Duration,
     last_told: Duration,
     /// Where it stands, and since when.
@@ -171,6 +173,7 @@ impl Rules {
             path: Path::default(),
             opened_at_us: time.captured_at_us,
             last_seen_at_us: time.captured_at_us,
+            utc_at_boot_us: utc_at_boot_us(time),
             last_seen: now,
             last_told: now,
             place: track.rect,
@@ -204,6 +207,7 @@ impl std::fmt::Debug for Rules {
 
 impl OpenEvent {
     fn seen(&mut self, track: &TrackState, time: &RecordTime, config: &RulesConfig) {
+        self.follow_clock(time);
         let now = monotonic(time);
         self.track = track.id;
         self.class = track.class.clone();
@@ -217,6 +221,19 @@ impl OpenEvent {
         }
         let (x, y) = geometry::bottom_center(&track.rect);
         self.path.push(time.captured_at_us, x, y);
+    }
+
+    /// All times of a record are on the clock of that record. So when the clock was set since the last one, as by the
+    /// first sync after a boot in 1970, the event's earlier times go with it.
+    fn follow_clock(&mut self, time: &RecordTime) {
+        let set_by_us = utc_at_boot_us(time).saturating_sub(self.utc_at_boot_us);
+        if set_by_us.abs() < CLOCK_SET_US {
+            return;
+        }
+        self.utc_at_boot_us += set_by_us;
+        self.opened_at_us = self.opened_at_us.plus_us(set_by_us);
+        self.last_seen_at_us = self.last_seen_at_us.plus_us(set_by_us);
+        self.path.shift_us(set_by_us);
     }
 
     /// How long it had stood when it was last seen.
@@ -233,6 +250,7 @@ impl OpenEvent {
     }
 
     fn tell(&mut self, state: EventState, time: &RecordTime, camera: CameraId) -> EventRecord {
+        self.follow_clock(time);
         self.revision += 1;
         self.last_told = monotonic(time);
         EventRecord {
@@ -252,6 +270,14 @@ impl OpenEvent {
             media: Vec::new(),
         }
     }
+}
+
+/// Less than this is the clock's ordinary steering, or the moment between reading two clocks.
+const CLOCK_SET_US: i64 = 100_000;
+
+fn utc_at_boot_us(time: &RecordTime) -> i64 {
+    let boottime_us = i64::try_from(time.boottime_ns / 1000).unwrap_or(i64::MAX);
+    time.captured_at_us.0.saturating_sub(boottime_us)
 }
 
 /// Intervals are taken from the clock that never jumps.

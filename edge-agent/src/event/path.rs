@@ -48,6 +48,13 @@ impl Path {
         self.kept.push(point);
     }
 
+    /// The clock was set: what was is told in its new time.
+    pub(super) fn shift_us(&mut self, by_us: i64) {
+        for point in self.kept.iter_mut().chain(&mut self.newest) {
+            point.at_us = point.at_us.plus_us(by_us);
+        }
+    }
+
     pub(super) fn points(&self) -> Vec<PathPoint> {
         let mut points = self.kept.clone();
         if let Some(newest) = self.newest

@@ -166,3 +166,50 @@ fn stopping_closes_everything() {
     assert_eq!(rules.close_all(&time(2.0)).len(), 2);
     assert_eq!(rules.open_count(), 0);
 }
+
+/// The clock of an earlier time, and of one by which it was set since.
+fn set_clock(time: RecordTime, by_us: i64) -> RecordTime {
+    RecordTime {
+        captured_at_us: time.captured_at_us.plus_us(by_us),
+        ..time
+    }
+}
+
+#[test]
+fn fault_27_an_event_during_which_the_clock_is_set_tells_all_its_times_by_the_new_clock() {
+    let mut rules = rules();
+    // It is 1970 until four seconds into the event.
+    let by_us = -1_700_000_000_000_000;
+    let clock = |at: f64| match at {
+        ..4.0 => set_clock(time(at), by_us),
+        _ => time(at),
+    };
+    let mut records = Vec::new();
+    for look in 0..60 {
+        let at = f64::from(look) / 5.0;
+        let tracks = match at {
+            ..6.0 => vec![track(1, "person", 0.05 * at as f32)],
+            _ => vec![],
+        };
+        records.extend(rules.update(&clock(at), &tracks));
+    }
+    assert_eq!(
+        words(&records),
+        [(1, Opened, 1), (1, Updated, 2), (1, Closed, 3)]
+    );
+    assert_eq!(records[0].opened_at_us, UtcMicros(0));
+    for record in &records[1..] {
+        assert_eq!(record.opened_at_us, time(0.0).captured_at_us);
+        assert_eq!(record.path[0].at_us, time(0.0).captured_at_us);
+    }
+    assert_eq!(records[2].last_seen_at_us, time(5.8).captured_at_us);
+}
+
+#[test]
+fn the_ordinary_steering_of_a_clock_changes_no_times() {
+    let mut rules = rules();
+    let opened = rules.update(&time(0.0), &[track(1, "person", 0.1)]);
+    let later = set_clock(time(6.0), 40_000);
+    let updated = rules.update(&later, &[track(1, "person", 0.3)]);
+    assert_eq!(updated[0].opened_at_us, opened[0].opened_at_us);
+}

@@ -10,7 +10,7 @@ pub mod snapshot;
 use crate::error::{ErrorKind, Kind};
 use crate::frame::Frame;
 use crate::health::Reporter;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Sink, SinkError, WaitingRoom};
 use snapshot::{Mask, SnapshotError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -86,6 +86,20 @@ impl MediaQueue {
         })
     }
 
+    /// Waits for room up to `patience`. For the end, when a picture has no later chance.
+    pub fn offer_within(&self, mut job: MediaJob, patience: Duration) -> Result<(), Box<MediaJob>> {
+        // The worker says nothing when it takes a job; so rarely is this asked that looking now and then will do.
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.offer(job) {
+                Err(refused) if Instant::now() < deadline => job = *refused,
+                outcome => return outcome,
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     pub fn stats(&self) -> MediaStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let made = read(&self.counters.made);
@@ -104,6 +118,7 @@ pub struct MediaWorker {
     jobs: Mutex<Receiver<MediaJob>>,
     counters: Arc<Counters>,
     sink: Arc<dyn Sink>,
+    room: WaitingRoom,
 }
 
 impl std::fmt::Debug for MediaWorker {
@@ -141,16 +156,20 @@ pub fn queue(sink: Arc<dyn Sink>) -> (MediaQueue, MediaWorker) {
         MediaWorker {
             jobs: Mutex::new(receiver),
             counters,
+            room: WaitingRoom::new(sink.clone()),
             sink,
         },
     )
 }
 
+/// So often a worker that waits looks whether to stop, and says that it is alive.
+const IDLE: Duration = Duration::from_millis(250);
+/// A disk that has written nothing for so long gets no picture: it is counted as lost.
+const ROOM_PATIENCE: Duration = Duration::from_secs(30);
+
 impl MediaWorker {
     /// Works until `stop`, then finishes what is waiting. Blocks: give it an OS thread.
     pub fn run(&self, stop: &CancellationToken, reporter: &Reporter, now: impl Fn() -> UtcMicros) {
-        // So often it looks whether to stop, and says that it is alive.
-        const IDLE: Duration = Duration::from_millis(250);
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let wait = if stop.is_cancelled() {
@@ -165,6 +184,7 @@ impl MediaWorker {
                 }
                 Err(_) => break,
             }
+            self.room.flush();
             let waiting = self.counters.waiting.load(Ordering::Relaxed);
             reporter.queue_length(waiting);
         }
@@ -177,7 +197,7 @@ impl MediaWorker {
         let done = job.done.take();
         let (camera, class) = (job.frame.camera, job.class);
         let time = job.frame.time;
-        let outcome = self.keep(job);
+        let outcome = self.keep(job, reporter);
         match &outcome {
             Ok(_) => {
                 let busy_us = started.elapsed().as_micros() as u64;
@@ -192,16 +212,17 @@ impl MediaWorker {
                     media.class = class.as_str(),
                     "a picture of camera {camera} was lost: {error}"
                 );
-                let gap = GapRecord {
-                    from_us: time.captured_at_us,
-                    to_us: time.captured_at_us,
-                    camera: Some(camera),
-                    class: class.as_str().to_owned(),
-                    count: 1,
-                    reason: "media_failed".to_owned(),
-                };
-                if let Err(error) = self.sink.put(Record::new(time, Body::Gap(gap))) {
-                    tracing::warn!("nor could its loss be recorded: {error}");
+                // What the sink did not take it has counted itself.
+                if let MediaError::Snapshot(_) = error {
+                    let gap = GapRecord {
+                        from_us: time.captured_at_us,
+                        to_us: time.captured_at_us,
+                        camera: Some(camera),
+                        class: class.as_str().to_owned(),
+                        count: 1,
+                        reason: "media_failed".to_owned(),
+                    };
+                    self.room.put(Record::new(time, Body::Gap(gap)));
                 }
                 reporter.failed(now(), error);
             }
@@ -211,7 +232,8 @@ impl MediaWorker {
         }
     }
 
-    fn keep(&self, job: MediaJob) -> Result<Sha256, MediaError> {
+    /// Alive while it waits for the spool; not while the disk is busy with the picture itself.
+    fn keep(&self, job: MediaJob, reporter: &Reporter) -> Result<Sha256, MediaError> {
         let bytes = snapshot::jpeg(&job.frame, &job.masks)?;
         let sha256 = Sha256::of(&bytes);
         let media = MediaRecord {
@@ -231,7 +253,17 @@ impl MediaWorker {
         self.counters
             .bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.sink.put_media(job.frame.time, media, bytes)?;
+        let give_up_at = Instant::now() + ROOM_PATIENCE;
+        while !self.sink.wait_for_room(IDLE) && Instant::now() < give_up_at {
+            reporter.alive();
+        }
+        let keeping = self.sink.begin_media(job.frame.time, media, bytes)?;
+        loop {
+            match keeping.wait(IDLE) {
+                Some(outcome) => break outcome?,
+                None => reporter.alive(),
+            }
+        }
         Ok(sha256)
     }
 }

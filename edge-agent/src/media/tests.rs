@@ -105,8 +105,9 @@ fn the_ninth_job_is_given_back() {
     assert!(queue.offer(job(None)).is_ok());
 }
 
+/// The spool counts what it does not take, so a word from here would count it twice.
 #[test]
-fn a_picture_the_spool_refuses_leaves_a_gap_record() {
+fn a_picture_the_spool_refuses_is_not_reported_twice() {
     let sink = Arc::new(List {
         refuse_media: true,
         ..List::default()
@@ -118,10 +119,6 @@ fn a_picture_the_spool_refuses_leaves_a_gap_record() {
     run(&worker);
 
     assert!(told.recv().unwrap().unwrap_err().contains("disk full"));
-    let records = sink.records.lock().unwrap();
-    let Body::Gap(gap) = &records[0].body else {
-        panic!("{records:?}");
-    };
-    assert_eq!((gap.reason.as_str(), gap.count), ("media_failed", 1));
+    assert!(sink.records.lock().unwrap().is_empty());
     assert_eq!(queue.stats().failed, 1);
 }

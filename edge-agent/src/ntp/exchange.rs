@@ -16,6 +16,10 @@ const NTP_PORT: u16 = 123;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer that may be off by more than this is no answer (RFC 5905: MAXDIST and a margin).
 const MAX_ERROR_US: u64 = 1_500_000;
+/// NTP counts seconds in 32 bits (RFC 5905 section 6): which era is meant has to be known.
+const ERA_US: i64 = 1_000_000 << 32;
+/// An answer so long after the floor is none: no box is in use for so long.
+const LONGEST_LIFE_US: i64 = 40 * 365 * 86_400_000_000;
 /// What reading two clocks and truncating to microseconds may add.
 const READING_ERROR_US: u64 = 50;
 /// How long a server that says DENY or RSTR is left alone.
@@ -98,18 +102,34 @@ fn plausible(answer: Answer, floor: UtcMicros) -> Result<Answer, Unusable> {
             format!("may be off by {} ms", answer.interval.error_us / 1000),
         ));
     }
+    let answer = in_era_after(answer, floor);
+    let stated = answer.at.utc.plus_us(answer.interval.offset_us);
+    if stated.since_us(floor) > LONGEST_LIFE_US {
+        return Err(Unusable::new(
+            Verdict::Implausible,
+            "states a time that is certainly past, or decades ahead",
+        ));
+    }
+    Ok(answer)
+}
+
+/// The same answer in the era in which what it states is not past: the box may believe it is 1970, and from 2036 on
+/// the seconds of NTP begin anew.
+fn in_era_after(answer: Answer, floor: UtcMicros) -> Answer {
+    let error_us = i64::try_from(answer.interval.error_us).unwrap_or(i64::MAX);
     let latest = answer
         .at
         .utc
         .plus_us(answer.interval.offset_us)
-        .plus_us(i64::try_from(answer.interval.error_us).unwrap_or(i64::MAX));
-    if latest < floor {
-        return Err(Unusable::new(
-            Verdict::Implausible,
-            "states a time that is certainly past",
-        ));
+        .plus_us(error_us);
+    let eras = latest.since_us(floor).div_euclid(ERA_US);
+    Answer {
+        interval: Interval {
+            offset_us: answer.interval.offset_us - eras * ERA_US,
+            ..answer.interval
+        },
+        ..answer
     }
-    Ok(answer)
 }
 
 async fn exchange(address: SocketAddr, clocks: &dyn Clocks) -> Result<Answer, Unusable> {
@@ -266,9 +286,37 @@ mod tests {
         };
         let floor = UtcMicros(900_000_000);
         assert!(plausible(answer(0, 10), floor).is_ok());
-        for wrong in [answer(-200_000_000, 10), answer(0, 2_000_000)] {
+        let decades = LONGEST_LIFE_US + 1;
+        for wrong in [
+            answer(-200_000_000, 10),
+            answer(0, 2_000_000),
+            answer(decades, 10),
+        ] {
             let found = plausible(wrong, floor).expect_err("implausible");
             assert_eq!(found.verdict, Verdict::Implausible);
+        }
+    }
+
+    #[test]
+    fn fault_29_the_era_is_the_one_in_which_the_answer_is_not_past() {
+        let floor = UtcMicros(1_800_000_000_000_000);
+        let truth = floor.plus_us(20 * 365 * 86_400_000_000);
+        // What 32 bits of seconds leave of the distance, for a box that believes it is 1970, right, or decades ahead.
+        for clock in [UtcMicros(0), truth, truth.plus_us(3_000_000_000_000_000)] {
+            for eras in -2..=2 {
+                let answer = Answer {
+                    interval: Interval {
+                        offset_us: truth.since_us(clock) + eras * ERA_US,
+                        error_us: 10,
+                    },
+                    at: Instant {
+                        utc: clock,
+                        boottime: Duration::ZERO,
+                    },
+                };
+                let found = plausible(answer, floor).expect("usable");
+                assert_eq!(clock.plus_us(found.interval.offset_us), truth);
+            }
         }
     }
 

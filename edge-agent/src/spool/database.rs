@@ -83,7 +83,15 @@ fn check(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
 
 /// Every table of this version is there: a database can be sound and yet not ours.
 fn check_schema(connection: &Connection) -> Result<(), rusqlite::Error> {
-    for table in ["meta", "epoch", "batch", "blob", "parked", "balance"] {
+    for table in [
+        "meta",
+        "epoch",
+        "batch",
+        "blob",
+        "parked",
+        "balance",
+        "open_event",
+    ] {
         connection.prepare(&format!("select * from {table} limit 0"))?;
     }
     Ok(())

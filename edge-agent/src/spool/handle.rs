@@ -1,10 +1,11 @@
 //! What the rest of the agent may ask of the spool: put, lease, settle, look.
 
 use crate::error::ErrorKind;
-use crate::sink::{Sink, SinkError};
+use crate::sink::{Keeping, Refusal, Sink, SinkError};
 use crate::spool::blob::BlobDir;
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Refused};
+use crate::spool::open_events::Told;
 use crate::spool::outbox::{Author, entry_line};
 use crate::spool::reads::BalanceLine;
 use crate::spool::shared::{Shared, SpoolStats};
@@ -30,6 +31,7 @@ pub struct SpoolHandle {
     pub(super) author: Arc<Author>,
     pub(super) blobs: BlobDir,
     pub(super) epoch: Epoch,
+    pub(super) interrupted: Arc<[Record]>,
 }
 
 /// A batch taken for sending.
@@ -87,12 +89,34 @@ impl Sink for SpoolHandle {
         self.enqueue(self.entry(&record)?)
     }
 
+    fn try_put(&self, record: Record) -> Result<(), Refusal> {
+        let entry = self.entry(&record).map_err(Refusal::Lost)?;
+        match self.inbox.put(entry, Duration::ZERO) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(_)) => Err(Refusal::NoRoom(Box::new(record))),
+            Err(Refused::Stopped) => Err(Refusal::Lost(SpoolError::Stopped.into())),
+        }
+    }
+
+    fn wait_for_room(&self, at_most: Duration) -> bool {
+        self.inbox.wait_for_room(at_most)
+    }
+
     fn put_media(
         &self,
         time: RecordTime,
         media: MediaRecord,
         bytes: Vec<u8>,
     ) -> Result<(), SinkError> {
+        self.begin_media(time, media, bytes)?.wait_for_ever()
+    }
+
+    fn begin_media(
+        &self,
+        time: RecordTime,
+        media: MediaRecord,
+        bytes: Vec<u8>,
+    ) -> Result<Keeping, SinkError> {
         let mut entry = self.entry(&Record::new(time, Body::Media(media.clone())))?;
         let file = self
             .blobs
@@ -116,7 +140,7 @@ impl Sink for SpoolHandle {
         let (sender, committed) = std::sync::mpsc::sync_channel(1);
         entry.done = Some(Done::Thread(sender));
         self.enqueue(entry)?;
-        committed.recv().map_err(|_| SpoolError::Stopped.into())
+        Ok(Keeping::until(committed))
     }
 }
 
@@ -138,6 +162,12 @@ impl SpoolHandle {
     /// This start's epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The newest record of each event that was open when the agent was last cut off. Whoever records their end does it
+    /// once: what was recorded is not told at the next start.
+    pub fn interrupted_events(&self) -> &[Record] {
+        &self.interrupted
     }
 
     pub fn stats(&self) -> SpoolStats {
@@ -265,6 +295,7 @@ impl SpoolHandle {
             line: entry_line(record),
             at: record.time.captured_at_us,
             blob: None,
+            told: Told::by(record),
             done: None,
         };
         let bytes = entry.json.len();

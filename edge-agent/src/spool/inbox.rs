@@ -85,6 +85,17 @@ impl Inbox {
         Ok(())
     }
 
+    /// Waits until a record would be taken at once; `false` if it would not be by then.
+    pub(super) fn wait_for_room(&self, at_most: Duration) -> bool {
+        let (state, _) = self
+            .emptied
+            .wait_timeout_while(self.lock(), at_most, |state| {
+                state.entries.len() >= MAX_ENTRIES && !state.stopped
+            })
+            .expect(NO_PANIC_UNDER_LOCK);
+        state.entries.len() < MAX_ENTRIES
+    }
+
     pub(super) fn request(&self, request: Request) -> Result<(), SpoolError> {
         let mut state = self.lock();
         if state.stopped || state.requests.len() >= MAX_REQUESTS {

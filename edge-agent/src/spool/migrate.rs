@@ -6,7 +6,10 @@ use std::path::Path;
 use wire::UtcMicros;
 
 /// Each step's SQL; its number is its place, from 1.
-const STEPS: &[&str] = &[include_str!("migrations/0001_outbox.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_outbox.sql"),
+    include_str!("migrations/0002_open_events.sql"),
+];
 
 /// Brings the database to the newest version; refuses one that is newer than this program.
 pub(super) fn migrate(
@@ -91,6 +94,6 @@ mod tests {
         for _ in 0..2 {
             migrate(&mut connection, Path::new("memory"), UtcMicros(1)).unwrap();
         }
-        assert_eq!(version(&connection).unwrap(), 1);
+        assert_eq!(version(&connection).unwrap(), STEPS.len() as u32);
     }
 }

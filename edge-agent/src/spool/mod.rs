@@ -18,6 +18,7 @@ mod error;
 mod handle;
 mod inbox;
 mod migrate;
+mod open_events;
 mod outbox;
 pub mod quota;
 mod reads;
@@ -102,6 +103,8 @@ impl Spool {
         let epoch = Epoch(rand::random());
         let chain = reads::begin_epoch(&connection, epoch, now)
             .map_err(SpoolError::database("begin an epoch"))?;
+        let interrupted = open_events::all(&connection, &author.vault)
+            .map_err(SpoolError::database("read the open events"))?;
         let usage = reads::usage(&connection).map_err(SpoolError::database("sum up"))?;
 
         let inbox = Inbox::new();
@@ -112,6 +115,7 @@ impl Spool {
             author: author.clone(),
             blobs: blobs.clone(),
             epoch,
+            interrupted: interrupted.into(),
         };
         for sha256 in missing {
             // Reported as unreadable, like a damaged one.

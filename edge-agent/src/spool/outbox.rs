@@ -124,6 +124,7 @@ impl<'a> Application<'a> {
             self.keep_blob(entry)?;
         }
         self.append(turn.entries.iter().map(Piece::of_entry).collect())?;
+        self.follow_events(&turn.entries)?;
         self.shed(excess(self.applied.usage.bytes()))?;
         self.report_losses()?;
         self.transaction

@@ -8,7 +8,7 @@ use crate::spool::error::SpoolError;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
-use wire::{DeviceId, Epoch, Seq, Sha256};
+use wire::{DeviceId, Epoch, EventId, Seq, Sha256};
 
 /// Bytes that sealing adds: nonce and tag.
 pub(super) const OVERHEAD: usize = NONCE_LEN + 16;
@@ -19,6 +19,7 @@ pub(super) enum Item {
     Batch { epoch: Epoch, first_seq: Seq },
     Parked { epoch: Epoch, seq: Seq },
     Blob(Sha256),
+    OpenEvent(EventId),
 }
 
 impl Item {
@@ -27,6 +28,7 @@ impl Item {
             Item::Batch { epoch, first_seq } => (b"caas/v1/spool/batch\0", key(epoch, first_seq)),
             Item::Parked { epoch, seq } => (b"caas/v1/spool/parked\0", key(epoch, seq)),
             Item::Blob(sha256) => (b"caas/v1/spool/blob\0", sha256.0.to_vec()),
+            Item::OpenEvent(id) => (b"caas/v1/spool/open-event\0", id.0.as_bytes().to_vec()),
         };
         [word, device.0.as_bytes(), &rest].concat()
     }
@@ -42,6 +44,7 @@ impl fmt::Display for Item {
             Item::Batch { epoch, first_seq } => write!(f, "batch {epoch}/{first_seq}"),
             Item::Parked { epoch, seq } => write!(f, "parked record {epoch}/{seq}"),
             Item::Blob(sha256) => write!(f, "blob {sha256}"),
+            Item::OpenEvent(id) => write!(f, "open event {id}"),
         }
     }
 }

@@ -879,3 +879,63 @@ async fn a_database_that_breaks_in_mid_run_is_set_aside_and_the_record_kept() {
     assert_eq!(leased[0].first_seq, Seq(4), "the epoch goes on");
     assert_eq!(gaps(&leased)[0].reason, "quarantine");
 }
+
+fn with_state(mut record: Record, revision: u32, state: EventState) -> Record {
+    let Body::Event(event) = &mut record.body else {
+        panic!("an event");
+    };
+    event.revision = revision;
+    event.state = state;
+    record
+}
+
+fn interrupted(spool: &SpoolHandle) -> Vec<(u128, u32)> {
+    let told = spool.interrupted_events().iter().map(|record| {
+        let Body::Event(event) = &record.body else {
+            panic!("an event: {record:?}");
+        };
+        (event.id.0.as_u128(), event.revision)
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn fault_39_events_that_were_open_are_known_at_the_next_start_until_they_are_ended() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    assert_eq!(interrupted(&spool), []);
+    put_events(&bench, &spool, 1..4).await;
+    for record in [
+        with_state(bench.event(2), 2, EventState::Updated),
+        with_state(bench.event(3), 2, EventState::Closed),
+    ] {
+        spool.put_durable(record).await.unwrap();
+    }
+    // Delivered and settled: that an event is open must not hang on its batches.
+    for leased in lease_all(&spool).await {
+        spool.settle(receipt(leased.epoch, leased.last_seq.0, &[]));
+    }
+    while spool.stats().pending_records > 0 {
+        spool.balance().await.unwrap();
+    }
+    spool.close().await;
+
+    let spool = bench.open();
+    assert_eq!(interrupted(&spool), [(1, 1), (2, 2)]);
+    let end = with_state(bench.event(1), 2, EventState::Closed);
+    spool.put_durable(end).await.unwrap();
+    spool.close().await;
+    assert_eq!(interrupted(&bench.open()), [(2, 2)]);
+}
+
+#[tokio::test]
+async fn of_more_open_events_than_a_box_can_have_the_newest_are_known() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    for number in 1..=1100 {
+        spool.put(bench.event(number)).unwrap();
+    }
+    spool.close().await;
+    let known = interrupted(&bench.open());
+    assert_eq!((known.len(), known[0]), (1024, (77, 1)));
+}

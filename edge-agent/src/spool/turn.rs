@@ -2,6 +2,7 @@
 
 use crate::spool::blob::StoredFile;
 use crate::spool::error::SpoolError;
+use crate::spool::open_events::Told;
 use crate::spool::reads::BalanceLine;
 use crate::spool::tally::{Line, Losses};
 use crate::spool::{Lane, LeasedBatch, LeasedBlob};
@@ -14,6 +15,8 @@ pub(super) struct Entry {
     pub(super) line: Line,
     pub(super) at: UtcMicros,
     pub(super) blob: Option<NewBlob>,
+    /// What it says of an event.
+    pub(super) told: Option<Told>,
     /// Hears of the commit; dropped unheard if the spool stops first.
     pub(super) done: Option<Done>,
 }
