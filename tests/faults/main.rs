@@ -4,3 +4,4 @@
 //! A test is named after its number in `docs/reliability.md`. A failure prints the seed of its choices.
 
 mod killed; // kill -9 of box and receiver
+mod network; // the line between box and receiver

@@ -67,6 +67,13 @@ impl Customer {
         Ok(request.header(COOKIE, &self.cookies).send().await?)
     }
 
+    /// Like [`Customer::get`], for an answer that does not end by itself.
+    pub async fn stream(&self, path: &str) -> Result<Response> {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = request.timeout(Duration::from_secs(24 * 3600));
+        Ok(request.header(COOKIE, &self.cookies).send().await?)
+    }
+
     /// The text of a page that must be there.
     pub async fn page(&self, path: &str) -> Result<String> {
         let response = self.get(path).await?;

@@ -3,8 +3,10 @@
 //! - [`feeder`]: the agent's real spool and uplink in a process of their own, fed with made-up events.
 //! - [`oracle`]: an id is an obligation once the spool has accepted it; the oracle says what became of each.
 //! - [`proxy`]: a line between box and receiver that delays, cuts, stalls and resets.
+//! - [`net`]: a network of its own that is slow or loses packets.
 //! - [`disk`]: a file system of its own that loses power, fills up or turns read-only.
 //! - [`strace`]: system calls that fail, are delayed, or at which the program is killed.
+//! - [`watcher`]: a signed-in browser that hears of events, and when.
 //! - [`site`]: receiver, customer and enrolled box in one folder.
 //! - [`chance`], [`size`]: seeded choices that a failure can be replayed from, and how much of them.
 
@@ -12,11 +14,13 @@ pub mod chance;
 pub mod disk;
 pub mod feeder;
 pub mod feeding;
+pub mod net;
 pub mod oracle;
 pub mod proxy;
 pub mod site;
 pub mod size;
 pub mod strace;
+pub mod watcher;
 
 pub use chance::Chance;
 pub use feeder::Feeder;
@@ -24,6 +28,7 @@ pub use oracle::Oracle;
 pub use proxy::Proxy;
 pub use site::Site;
 pub use size::Size;
+pub use watcher::Watcher;
 
 use edge_agent::spool::BalanceLine;
 use feeding::Feed;
