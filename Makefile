@@ -5,10 +5,11 @@ SHELL := /bin/bash
 
 DEMO_CAMERAS ?= 1
 RECONNECTS ?= 1000
+DURATION ?= 1h
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test lint pets latency reconnects screenshots bench-ingest
+.PHONY: help demo test faults soak lint pets latency drain bench-ingest reconnects screenshots
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +25,16 @@ test: ## Install what tests need, and run them all
 	cargo build --workspace --bins
 	cargo test --workspace
 
+faults: ## Every fault test at full length, as root; most of an hour
+	@scripts/setup.sh test
+	cargo build --workspace --bins
+	FAULTS=long cargo test --workspace fault_ -- --test-threads=2
+
+soak: ## A seeded mix of all faults for DURATION=1h (also 90m, 600s); FAULT_SEED=n has the same choices again
+	@scripts/setup.sh test
+	cargo build --workspace --bins
+	SOAK_SECONDS=$$(scripts/seconds.sh $(DURATION)) cargo test -p e2e --test faults fault_41 -- --nocapture
+
 lint: ## Formatting, clippy, and the rules on dependencies
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -38,13 +49,18 @@ latency: ## From camera to browser, over 100 events; and what the programs use m
 	cargo build --release --bins
 	target/release/latency
 
+drain: ## How a backlog drains over a link of 20 Mbit/s, and live latency meanwhile; as root
+	@scripts/setup.sh test
+	cargo build --release --bins
+	target/release/drain
+
 reconnects: ## Force RECONNECTS=1000 reconnects of a camera; memory and descriptors must stay flat
 	@scripts/setup.sh test
 	cargo build --release --bins
 	target/release/reconnects --count $(RECONNECTS)
 
 bench-ingest: ## Records/s and blobs/s the receiver takes in, against the limits, mosquitto and nginx
-	@scripts/setup.sh test
+	@scripts/setup.sh bench
 	cargo run --release -p cloud-receiver --example ingest_rate
 
 screenshots: ## Pictures of every page, phone and desktop, both languages, into target/screenshots

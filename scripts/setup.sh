@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh demo    what building and the demo need
 #   scripts/setup.sh test    the same, and what the tests need (browser, NTP server, ...)
+#   scripts/setup.sh bench   the same as demo, and what the receiver is measured against
 #
 # Says what it installs before it does. Running it again does nothing. What it fetches besides Debian's packages
 # lies in .cache/ and is checked against the SHA-256 below.
@@ -15,8 +16,13 @@ build_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav glib-networking
 )
-test_packages=(chromium chromium-driver fonts-noto-cjk chrony faketime procps
-    mosquitto nginx-light e2fsprogs mount)
+test_packages=(
+    chromium chromium-driver fonts-noto-cjk chrony faketime procps
+    # What faults are made with: file systems, packets, system calls.
+    e2fsprogs mount iproute2 nftables strace
+)
+# What the receiver is compared with.
+bench_packages=(mosquitto nginx-light)
 
 onnxruntime_version=1.32.0
 film_sha256=45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf
@@ -87,7 +93,8 @@ command -v cargo >/dev/null || die "there is no Rust toolchain: install one with
 case "${1:-demo}" in
     demo) install_packages "${build_packages[@]}" ;;
     test) install_packages "${build_packages[@]}" "${test_packages[@]}" ;;
-    *) die "say 'demo' or 'test'" ;;
+    bench) install_packages "${build_packages[@]}" "${bench_packages[@]}" ;;
+    *) die "say 'demo', 'test' or 'bench'" ;;
 esac
 fetch_onnxruntime
 fetch_film

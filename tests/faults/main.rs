@@ -5,3 +5,4 @@
 
 mod killed; // kill -9 of box and receiver
 mod network; // the line between box and receiver
+mod soak; // a seeded mix of everything

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use wire::record::GapRecord;
 use wire::{Epoch, Seq, Sha256};
 
+/// Reasons of losses before the spool had accepted anything: they excuse no missing obligation.
+const NEVER_ACCEPTED: [&str; 4] = ["outage", "oversized", "media_busy", "media_failed"];
+
 /// One line of `cloud-receiver audit records`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StoredRecord {
@@ -128,9 +131,9 @@ impl Oracle {
         let blobs_missing = self.kept_blobs.difference(&here).count() as u64;
         let is_media = |class: &str| ["clip", "periodic", "requested", "snapshot"].contains(&class);
         let named = |media: bool| -> u64 {
-            let lines = gaps
-                .iter()
-                .filter(|((class, _), _)| is_media(class) == media);
+            let lines = gaps.iter().filter(|((class, reason), _)| {
+                is_media(class) == media && !NEVER_ACCEPTED.contains(&reason.as_str())
+            });
             lines.map(|(_, count)| count).sum()
         };
         ensure!(
