@@ -15,8 +15,8 @@ use uuid::Uuid;
 use wire::record::{ObjectBox, PathPoint};
 use wire::{CameraId, ClockStamp, ClockState, Sha256, UtcMicros};
 use world::{
-    MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, heartbeat, now, object,
-    periodic_record,
+    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, device_state, gap, heartbeat,
+    now, object, periodic_record,
 };
 
 const SIZE: (u32, u32) = (768, 576);
@@ -131,6 +131,7 @@ async fn main() {
         )
         .await;
 
+    stop(&world, &mut office, at).await;
     let scenes = [
         (gate, "person", 0),
         (parking, "person", 3),
@@ -177,7 +178,8 @@ async fn main() {
             scene.snapshot_record(&frame.jpeg, SIZE),
         ];
         world.deliver(&mut warehouse, records).await;
-        if number != 1 {
+        // One is on its way, one was dropped on the device.
+        if number != 1 && number != 7 {
             world.blob(&warehouse, &frame.jpeg).await;
         }
     }
@@ -191,6 +193,20 @@ async fn main() {
     let record = periodic_record(entrance, &jpeg, SIZE, at.plus_us(-30 * SECOND_US));
     world.deliver(&mut office, vec![record]).await;
     world.blob(&office, &jpeg).await;
+
+    gaps(&world, &mut warehouse, [gate, parking, dock], at).await;
+    let mut silent = world.device(contract, "川崎倉庫").await;
+    let yard = camera();
+    let record = camera_state(yard, "ヤード", "running", None, early);
+    world
+        .deliver_at(&mut silent, vec![record], at.plus_us(-90 * MINUTE_US))
+        .await;
+    let mut last_words = heartbeat(SYNCED, 214, 0);
+    last_words.spool.oldest_pending_us = Some(now().plus_us(-96 * MINUTE_US));
+    last_words.sent_at_us = at.plus_us(-83 * MINUTE_US);
+    world
+        .heartbeat_at(&silent, &last_words, last_words.sent_at_us)
+        .await;
 
     println!("{}", world.url("/"));
     println!(
@@ -206,7 +222,8 @@ async fn main() {
     ));
     loop {
         tick.tick().await;
-        let unsynced = heartbeat(ClockStamp::UNSYNCED, 1_482, 2);
+        let mut unsynced = heartbeat(ClockStamp::UNSYNCED, 1_482, 2);
+        unsynced.spool.oldest_pending_us = Some(at.plus_us(-19 * MINUTE_US));
         world.heartbeat(&warehouse, &unsynced).await;
         world.heartbeat(&office, &heartbeat(SYNCED, 0, 0)).await;
         for (camera, device) in [(gate, &mut warehouse), (entrance, &mut office)] {
@@ -230,6 +247,54 @@ async fn main() {
         }
         number += 1;
     }
+}
+
+/// Something of everything that can be missing.
+async fn gaps(world: &World, device: &mut Device, cameras: [CameraId; 3], at: UtcMicros) {
+    let [gate, parking, dock] = cameras;
+    let ago = |minutes: i64| at.plus_us(-minutes * MINUTE_US);
+    let mut records = vec![
+        gap(Some(gate), "periodic", "quota", 58, ago(190), ago(131)),
+        gap(Some(gate), "periodic", "quota", 60, ago(130), ago(71)),
+        gap(Some(gate), "snapshot", "quota", 12, ago(128), ago(73)),
+        gap(Some(parking), "snapshot", "media_busy", 1, ago(24), ago(24)),
+        gap(Some(parking), "event", "disk_full", 3, ago(322), ago(318)),
+        gap(
+            Some(parking),
+            "periodic",
+            "disk_full",
+            5,
+            ago(322),
+            ago(318),
+        ),
+        gap(None, "records", "quarantine", 0, ago(1_530), ago(1_512)),
+    ];
+    for minutes in [150, 149, 148] {
+        let down = ago(minutes);
+        let up = down.plus_us(41 * SECOND_US);
+        records.push(camera_state(
+            dock,
+            "搬入口",
+            "retrying",
+            Some("timeout"),
+            down,
+        ));
+        records.push(camera_state(dock, "搬入口", "running", None, up));
+    }
+    world.deliver(device, records).await;
+}
+
+/// The box of the office was switched off for half an hour.
+async fn stop(world: &World, device: &mut Device, at: UtcMicros) {
+    let ago = |minutes: i64| at.plus_us(-minutes * MINUTE_US);
+    let first = vec![
+        device_state("started", ago(400)),
+        device_state("stopping", ago(243)),
+    ];
+    world.deliver(device, first).await;
+    device.restart();
+    let then = vec![device_state("started", ago(211))];
+    world.deliver(device, then).await;
 }
 
 /// The same picture as another camera's blob: bytes after the end of a JPEG are ignored.

@@ -8,7 +8,7 @@ use crate::enroll::{Directions, Enroller};
 use crate::ingest::endpoint::{self, EndpointDeps, Limits};
 use crate::ingest::https::{self, DeviceApi};
 use crate::ingest::intake::Intake;
-use crate::ingest::listener;
+use crate::ingest::listener::{self, Bounds};
 use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
@@ -30,6 +30,8 @@ pub const TLS_DIR: &str = "tls";
 /// Connections that may wait to be accepted: after a restart every device comes at once. The kernel has a limit of
 /// its own, `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+/// One address may hold this part of the portal's connections: an office is many browsers behind one.
+const PORTAL_SHARE: usize = 4;
 /// How long requests in flight may take to end once the receiver stops.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -95,10 +97,9 @@ impl App {
             contact(config),
             app.stop.clone(),
         );
-        let portal_router =
-            https::enroll_router(Arc::new(enroller)).merge(portal::router(portal_state));
-        let portal_router =
-            portal_router.merge(https::health_router(store.clone(), Arc::clone(&blobs)));
+        let others = https::enroll_router(Arc::new(enroller))
+            .merge(https::health_router(store.clone(), Arc::clone(&blobs)));
+        let portal_router = portal::with_headers(others).merge(portal::router(portal_state));
         let intake = Intake::new(Arc::new(store.clone()));
         let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
         let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), app.stop.clone());
@@ -117,8 +118,17 @@ impl App {
         let device_tls = tls::devices(Arc::clone(&certificate), &ca, &alpn)?;
         let mqtt_tls = tls::devices(Arc::clone(&certificate), &ca, &[b"mqtt"])?;
         let connections = config.limits.connections;
-        app.serve_http(portal, portal_tls, connections, portal_router);
-        app.serve_http(device, device_tls, connections, https::router(api));
+        let of_browsers = Bounds {
+            connections,
+            per_address: connections / PORTAL_SHARE,
+        };
+        // All devices of a customer may stand behind one address.
+        let of_devices = Bounds {
+            connections,
+            per_address: connections,
+        };
+        app.serve_http(portal, portal_tls, of_browsers, portal_router);
+        app.serve_http(device, device_tls, of_devices, https::router(api));
         app.tasks
             .spawn(endpoint::serve(mqtt, mqtt_tls, endpoint, app.stop.clone()));
         app.tasks
@@ -172,7 +182,7 @@ impl App {
         &self,
         listener: TcpListener,
         tls: Arc<rustls::ServerConfig>,
-        connections: usize,
+        bounds: Bounds,
         router: Router,
     ) {
         let stop = self.stop.clone();
@@ -180,7 +190,7 @@ impl App {
         self.tasks.spawn(listener::run(
             listener,
             tls,
-            connections,
+            bounds,
             self.tasks.clone(),
             self.stop.clone(),
             serve,

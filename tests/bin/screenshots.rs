@@ -26,6 +26,9 @@ struct Args {
     events: usize,
 }
 
+/// Long enough to be told of.
+const OUTAGE: Duration = Duration::from_secs(60);
+
 const VIEWERS: [(&str, Viewer); 5] = [
     ("desktop-ja", Viewer::DESKTOP_JA),
     ("desktop-en", Viewer::DESKTOP_EN),
@@ -50,6 +53,11 @@ async fn main() -> Result<()> {
         ..CameraOptions::new(FilmOptions::new(film()))
     };
     let world = tokio::task::block_in_place(|| World::start_in(folder.path(), options, 15))?;
+    // A real outage, so that the timeline has a gap to show.
+    tokio::time::sleep(OUTAGE).await;
+    world.cameras.stall();
+    tokio::time::sleep(OUTAGE).await;
+    world.cameras.resume();
     let issued = world.receiver.operator["operator_password"].as_str();
     let mut operator_password = issued.context("what init printed")?.to_owned();
     for (name, viewer) in VIEWERS {

@@ -9,6 +9,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand::RngExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 const MEMORY_KIB: u32 = 19_456;
@@ -169,6 +170,7 @@ fn is_run(text: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct Hashing {
     turns: Arc<Semaphore>,
+    computed: Arc<AtomicU64>,
     /// Verified against when there is no such user, so that both answers cost the same.
     nobody: Arc<str>,
 }
@@ -177,8 +179,14 @@ impl Hashing {
     pub fn new() -> Result<Self, HashError> {
         Ok(Self {
             turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            computed: Arc::default(),
             nobody: hash(&generate())?.into(),
         })
+    }
+
+    /// Hashes computed so far: the cost of sign-ins. It must not tell which login IDs exist.
+    pub fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
     }
 
     pub async fn hash(&self, password: &str) -> Result<String, HashError> {
@@ -202,6 +210,7 @@ impl Hashing {
             .acquire_owned()
             .await
             .map_err(|error| HashError(error.to_string()))?;
+        self.computed.fetch_add(1, Ordering::Relaxed);
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()

@@ -7,7 +7,7 @@ use super::visit::Visit;
 use super::words::{Words, thousands};
 use super::{PortalState, timeline};
 use crate::auth::session::Session;
-use crate::store::{EventDetail, LinkState, PictureRef, Proof};
+use crate::store::{EventDetail, LinkState, PictureRef, Proof, TimeKnown};
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 use wire::record::{ObjectBox, PathPoint};
@@ -36,13 +36,16 @@ pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
                 p.event-when {
                     time.tabular datetime=(visit.machine(row.opened_at_us)) { (visit.full(row.opened_at_us)) }
                     " " span.age { "(" (layout::age(visit, row.opened_at_us)) ")" }
+                    @if let TimeKnown::AsSaid | TimeKnown::ByArrival = row.time_known {
+                        " " span.mark-wait { (layout::icon_pending()) (words.time_uncertain) }
+                    }
                 }
             }
             div.event-body {
                 div.event-picture {
                     @match row.snapshot.picture() {
                         Some(picture) => (evidence(visit, event, picture)),
-                        None => div.no-evidence { p { (Absence::of(row, visit.now).words(words)) } },
+                        None => div.no-evidence { p { (Absence::of(row, visit.now).sentence(visit.lang)) } },
                     }
                     (neighbours(words, event))
                 }
@@ -215,8 +218,8 @@ fn clock(visit: &Visit, event: &EventDetail) -> Markup {
     let stamp = event.clock;
     let offset_ms = stamp.offset_us / 1000;
     html! {
-        @match stamp.state {
-            ClockState::Synced | ClockState::Holdover => {
+        @match event.row.time_known {
+            TimeKnown::Synced => {
                 span.mark-good {
                     (layout::icon_good())
                     (if stamp.state == ClockState::Synced { words.clock_synced } else { words.clock_held })
@@ -226,7 +229,15 @@ fn clock(visit: &Visit, event: &EventDetail) -> Markup {
                 }
                 @if offset_ms != 0 { " " span.tabular.whole { (visit.lang.corrected_by(offset_ms)) } }
             }
-            ClockState::Unsynced | ClockState::Unknown => {
+            TimeKnown::Corrected => {
+                span.mark-good { (layout::icon_good()) (words.corrected) }
+                p.hint { (words.clock_corrected_later) }
+            }
+            TimeKnown::ByArrival => {
+                span.mark-bad { (layout::icon_bad()) (words.clock_unsynced) }
+                p.hint { (words.clock_by_arrival_hint) }
+            }
+            TimeKnown::AsSaid => {
                 span.mark-bad { (layout::icon_bad()) (words.clock_unsynced) }
                 p.hint { (words.clock_unsynced_hint) }
             }

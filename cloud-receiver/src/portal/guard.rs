@@ -134,6 +134,12 @@ fn set_headers(headers: &mut HeaderMap) {
     );
 }
 
+/// For answers that are not pages of the portal.
+pub async fn with_headers(mut response: Response) -> Response {
+    set_headers(response.headers_mut());
+    response
+}
+
 /// Lets in who may come, and gives the handler the session.
 pub async fn admit(
     State((state, access)): State<(PortalState, Access)>,

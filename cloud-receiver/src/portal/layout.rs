@@ -188,6 +188,11 @@ pub fn icon_pending() -> Markup {
     icon("M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 7v5l3 2")
 }
 
+/// A ring with two bars: at rest.
+pub fn icon_stopped() -> Markup {
+    icon("M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM10 9v6M14 9v6")
+}
+
 pub fn icon_offline() -> Markup {
     icon(
         "M3 3l18 18M8.500 16.500a5 5 0 0 1 7 0M5 13a10 10 0 0 1 5-2.700M14 10.300A10 10 0 0 1 19 13M12 20h.01",

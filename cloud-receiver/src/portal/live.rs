@@ -9,7 +9,7 @@ use crate::auth::session::{self, Session, Use};
 use crate::live::{Heard, Listener};
 use crate::store::AccountKind;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
@@ -28,12 +28,12 @@ pub async fn stream(State(state): State<PortalState>, session: Session) -> Respo
     let listener = state.live.subscribe(session.scope);
     let sse = Sse::new(events(state, session, listener))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY));
-    // Some reverse proxies collect answers before they pass them on.
-    let unbuffered = [(
-        HeaderName::from_static("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    )];
-    (unbuffered, sse).into_response()
+    let headers = [
+        // Some reverse proxies collect answers before they pass them on.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, sse).into_response()
 }
 
 fn events(

@@ -14,6 +14,7 @@ mod condition;
 mod cookies;
 mod door;
 mod event;
+mod gaps;
 mod guard;
 mod layout;
 mod live;
@@ -160,6 +161,7 @@ pub fn routes() -> Vec<Route> {
         route("/assets/{name}", &["GET"], Public, get(assets::asset)),
         route("/", &["GET"], Page, get(overview::show)),
         route("/events", &["GET"], Page, get(timeline::show)),
+        route("/events/strip", &["GET"], Part, get(timeline::strip)),
         route("/events/{id}", &["GET"], Page, get(event::show)),
         route("/account", &["GET"], Page, get(account::show)),
         route(
@@ -205,6 +207,11 @@ pub fn routes() -> Vec<Route> {
             post(sign_in::sign_out),
         ),
     ]
+}
+
+/// Gives the answers of others that share the portal's listener the headers of its own.
+pub fn with_headers(router: Router) -> Router {
+    router.layer(axum::middleware::map_response(guard::with_headers))
 }
 
 /// The portal as a service. The listener puts `axum::extract::ConnectInfo<SocketAddr>` into each request.

@@ -66,7 +66,7 @@ pub(super) fn page(visit: &Visit, sites: &[SiteOverview], events: &[EventRow]) -
                     h2 { (words.recent_events) }
                     a.more href="/events" { (words.see_all_events) }
                 }
-                (timeline::list(visit, events, "", Some(RECENT_EVENTS as usize)))
+                (timeline::list(visit, events, RECENT_EVENTS as usize))
             }
         }
     };

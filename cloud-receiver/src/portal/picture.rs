@@ -2,7 +2,7 @@
 //!
 //! "Waiting for the picture" is a promise: said of a picture that will never come, it is a lie that lasts for ever.
 
-use super::words::Words;
+use super::words::{Lang, Words};
 use crate::store::{EventRow, Snapshot};
 use wire::UtcMicros;
 
@@ -17,19 +17,22 @@ const OPEN_UNSEEN_AFTER_US: i64 = 600 * SECOND_US;
 const ANNOUNCED_AFTER_US: i64 = 24 * 3600 * SECOND_US;
 
 /// What to say in the place of the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absence {
     Coming,
     None,
+    /// By this reason of a gap record.
+    Lost(String),
 }
 
 impl Absence {
     pub fn of(row: &EventRow, now: UtcMicros) -> Self {
         let quiet_us = |at: UtcMicros| now.since_us(at.max(row.received_at_us));
-        let over = match row.snapshot {
-            Snapshot::Here(_) | Snapshot::Missed => true,
+        let over = match &row.snapshot {
+            Snapshot::Here(_) => true,
+            Snapshot::Lost { reason } => return Self::Lost(reason.clone()),
             Snapshot::Announced { received_at_us } => {
-                now.since_us(received_at_us) > ANNOUNCED_AFTER_US
+                now.since_us(*received_at_us) > ANNOUNCED_AFTER_US
             }
             Snapshot::Unheard => match row.closed_at_us {
                 Some(closed) => quiet_us(closed) > UNHEARD_AFTER_US,
@@ -39,10 +42,20 @@ impl Absence {
         if over { Self::None } else { Self::Coming }
     }
 
-    pub fn words(self, words: &Words) -> &'static str {
+    /// Where there is little room.
+    pub fn short(&self, words: &Words) -> &'static str {
         match self {
             Self::Coming => words.picture_coming,
             Self::None => words.no_picture,
+            Self::Lost(_) => words.picture_lost,
+        }
+    }
+
+    /// With the reason, and what it means.
+    pub fn sentence(&self, lang: Lang) -> String {
+        match self {
+            Self::Lost(reason) => lang.picture_lost_because(reason),
+            other => other.short(lang.words()).to_owned(),
         }
     }
 }
@@ -50,6 +63,7 @@ impl Absence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::TimeKnown;
     use uuid::Uuid;
     use wire::{CameraId, EventId, SiteId};
 
@@ -74,12 +88,13 @@ mod tests {
             revision: 1,
             received_at_us: ago(received),
             snapshot,
+            time_known: TimeKnown::Synced,
         }
     }
 
     #[test]
     fn nobody_waits_for_a_picture_that_will_not_come() {
-        use Absence::{Coming, None as Gone};
+        use Absence::{Coming, Lost, None as Gone};
         let check = |closed, seen, received, snapshot: Snapshot, expected| {
             let row = row(closed, seen, received, snapshot);
             assert_eq!(Absence::of(&row, ago(0)), expected, "{row:?}");
@@ -95,6 +110,9 @@ mod tests {
         };
         check(Some(50_000), 50_000, 10, announced(3600), Coming);
         check(Some(90_000), 90_000, 90_000, announced(86_401), Gone);
-        check(None, 1, 1, Snapshot::Missed, Gone);
+        let lost = Snapshot::Lost {
+            reason: "quota".into(),
+        };
+        check(None, 1, 1, lost, Lost("quota".into()));
     }
 }

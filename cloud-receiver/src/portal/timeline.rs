@@ -1,120 +1,36 @@
-//! The timeline: events from new to old, grouped by hour, filtered by a form whose result is a link.
+//! The timeline: events from new to old, grouped by hour, with what is missing in its place between them, and above
+//! them the whole day in one strip.
 
-use super::guard::form_query;
+mod asked;
+mod filter;
+mod gap;
+mod strip;
+
+use super::PortalState;
+use super::gaps::{self, Gap};
 use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
 use super::thumbnail;
 use super::visit::Visit;
-use super::{PortalState, when::When};
 use crate::auth::session::Session;
-use crate::store::{EventCursor, EventFilter, EventRow, SiteOverview};
+use crate::store::{ContractScope, EventFilter, EventRow, StoreError, TimeKnown, Window};
+pub(super) use asked::Asked;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+pub(super) use filter::Choices;
 use jiff::ToSpan;
-use jiff::civil::{Date, Time};
 use maud::{Markup, html};
-use serde::Deserialize;
+use strip::Strip;
 use wire::{EventId, UtcMicros};
 
 /// Events on one page.
 const PAGE_EVENTS: u32 = 48;
-
-/// The filter as the form and the links write it. A value that cannot be read counts as not given: an old
-/// bookmark should show too much rather than an error.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Asked {
-    #[serde(default)]
-    site: String,
-    #[serde(default)]
-    camera: String,
-    #[serde(default)]
-    class: String,
-    /// `2026-11-22`
-    #[serde(default)]
-    day: String,
-    /// `14:00`; of the day, or of today.
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    to: String,
-    /// Keyset: `<opened_at_us>_<event id>` of the last event of the page before.
-    #[serde(default)]
-    before: String,
-}
-
-impl Asked {
-    fn day(&self) -> Option<Date> {
-        self.day.parse().ok()
-    }
-
-    fn filter(&self, when: &When) -> EventFilter {
-        let time = |text: &str| text.parse::<Time>().ok();
-        let (from, to) = (time(&self.from), time(&self.to));
-        let day = self
-            .day()
-            .or((from.is_some() || to.is_some()).then(|| when.today()));
-        let instant = |time: Option<Time>, otherwise: fn(&When, Date) -> UtcMicros| {
-            day.map(|day| time.map_or_else(|| otherwise(when, day), |time| when.instant(day, time)))
-        };
-        EventFilter {
-            site: self.site.parse().ok(),
-            camera: self.camera.parse().ok(),
-            class: Some(self.class.clone()).filter(|class| !class.is_empty()),
-            from_us: instant(from, When::start_of),
-            to_us: instant(to, When::end_of),
-        }
-    }
-
-    fn cursor(&self) -> Option<EventCursor> {
-        let (opened_at_us, id) = self.before.split_once('_')?;
-        Some(EventCursor {
-            opened_at_us: UtcMicros(opened_at_us.parse().ok()?),
-            id: id.parse().ok()?,
-        })
-    }
-
-    fn is_narrowed(&self) -> bool {
-        let conditions = [
-            &self.site,
-            &self.camera,
-            &self.class,
-            &self.day,
-            &self.from,
-            &self.to,
-        ];
-        conditions.iter().any(|text| !text.is_empty())
-    }
-
-    /// The link to the same filter with one thing changed.
-    fn link(&self, change: impl FnOnce(&mut Asked)) -> String {
-        let mut asked = self.clone();
-        change(&mut asked);
-        let query = asked.query();
-        if query.is_empty() {
-            "/events".to_owned()
-        } else {
-            format!("/events?{query}")
-        }
-    }
-
-    fn query(&self) -> String {
-        let pairs: Vec<(&str, &str)> = [
-            ("site", self.site.as_str()),
-            ("camera", &self.camera),
-            ("class", &self.class),
-            ("day", &self.day),
-            ("from", &self.from),
-            ("to", &self.to),
-            ("before", &self.before),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-        form_query(&pairs)
-    }
-}
+/// Gaps on one page. A camera that flaps for weeks must not push everything else away.
+const PAGE_GAPS: usize = 60;
+/// How far back gaps are looked for where no older event follows.
+const GAPS_WITHOUT_EVENTS_DAYS: i32 = 31;
 
 pub async fn show(
     State(state): State<PortalState>,
@@ -131,8 +47,23 @@ pub async fn show(
     )?;
     let is_more = events.len() > PAGE_EVENTS as usize;
     events.truncate(PAGE_EVENTS as usize);
+    let reach = Reach::of(&visit, &asked, &filter, &events, is_more);
+    let (gaps, strip) = tokio::try_join!(
+        gaps_of(&state, session.scope, &visit, &filter, reach.window()),
+        Strip::read(&state, session.scope, &visit, &filter),
+    )?;
+    let mut gaps: Vec<Gap> = gaps.into_iter().filter(|gap| reach.holds(gap)).collect();
+    let hidden_gaps = gaps.len().saturating_sub(PAGE_GAPS);
+    gaps.truncate(PAGE_GAPS);
+    let found = Found {
+        events,
+        is_more,
+        gaps,
+        hidden_gaps,
+        strip,
+    };
     let choices = Choices { sites, classes };
-    Ok(page(&visit, &asked, &choices, &events, is_more))
+    Ok(page(&visit, &asked, &choices, &found))
 }
 
 /// One event as a list shows it, in its hour; nothing if it is not what the page asks for.
@@ -149,7 +80,111 @@ pub async fn card(
     if !is_wanted(&asked.filter(&visit), &row) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(hour_group(&visit, &[&row]).into_response())
+    Ok(hour_group(&visit, &[Item::Event(&row)]).into_response())
+}
+
+/// The strip alone, for a page that updates itself.
+pub async fn strip(
+    State(state): State<PortalState>,
+    visit: Visit,
+    session: Session,
+    Query(asked): Query<Asked>,
+) -> Result<Markup, Problem> {
+    let filter = asked.filter(&visit);
+    let strip = Strip::read(&state, session.scope, &visit, &filter).await?;
+    Ok(strip.draw(&visit, &asked))
+}
+
+/// The gaps that touch a window. Read by whole days, because within a day they are merged.
+async fn gaps_of(
+    state: &PortalState,
+    scope: ContractScope,
+    visit: &Visit,
+    filter: &EventFilter,
+    window: Window,
+) -> Result<Vec<Gap>, StoreError> {
+    let days = Window {
+        from_us: visit.start_of(visit.date_of(window.from_us)),
+        to_us: visit.end_of(visit.date_of(window.to_us)),
+    };
+    let missing = state.store.missing(scope, filter, days).await?;
+    let touches = |gap: &Gap| gap.from_us < window.to_us && gap.to_us >= window.from_us;
+    let mut gaps = gaps::tell(&missing, visit);
+    gaps.retain(touches);
+    Ok(gaps)
+}
+
+/// Which stretch of time the list of one page tells of: so that a gap stands on one page, once.
+struct Reach {
+    from_us: UtcMicros,
+    /// The next page begins with this very moment.
+    is_more: bool,
+    to_us: UtcMicros,
+    /// There is a page before.
+    is_continued: bool,
+}
+
+impl Reach {
+    fn of(
+        visit: &Visit,
+        asked: &Asked,
+        filter: &EventFilter,
+        events: &[EventRow],
+        is_more: bool,
+    ) -> Self {
+        let last = events.last().map(|event| event.opened_at_us);
+        let to_us = match asked.cursor() {
+            Some(cursor) => cursor.opened_at_us.plus_us(1),
+            None => filter.to_us.unwrap_or(visit.now.plus_us(1)),
+        };
+        let long_before = visit
+            .date_of(to_us)
+            .saturating_sub(GAPS_WITHOUT_EVENTS_DAYS.days());
+        let from_us = match (last, filter.from_us) {
+            (Some(last), _) if is_more => last,
+            (_, Some(from)) => from,
+            (last, None) => {
+                let before = visit.start_of(long_before);
+                last.map_or(before, |last| last.min(before))
+            }
+        };
+        Self {
+            from_us,
+            is_more,
+            to_us,
+            is_continued: asked.cursor().is_some(),
+        }
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            from_us: self.from_us,
+            to_us: self.to_us,
+        }
+    }
+
+    /// One that ends after the filter's time stands at the top; after the page's, on the page before.
+    fn holds(&self, gap: &Gap) -> bool {
+        let at = gap.at();
+        if self.is_continued && at >= self.to_us {
+            false
+        } else if self.is_more {
+            at > self.from_us
+        } else {
+            at >= self.from_us
+        }
+    }
+}
+
+/// What one page shows.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub events: Vec<EventRow>,
+    pub is_more: bool,
+    pub gaps: Vec<Gap>,
+    /// Gaps that found no place on the page.
+    pub hidden_gaps: usize,
+    pub strip: Strip,
 }
 
 /// What the store would say of the filter and this event.
@@ -164,43 +199,32 @@ fn is_wanted(filter: &EventFilter, row: &EventRow) -> bool {
         && filter.to_us.is_none_or(|to| row.opened_at_us < to)
 }
 
-/// What the filter offers.
-#[derive(Debug)]
-pub(super) struct Choices {
-    pub sites: Vec<SiteOverview>,
-    pub classes: Vec<String>,
-}
-
-pub(super) fn page(
-    visit: &Visit,
-    asked: &Asked,
-    choices: &Choices,
-    events: &[EventRow],
-    is_more: bool,
-) -> Markup {
+pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Found) -> Markup {
     let words = visit.words();
     // New events belong at the top of the first page only.
     let is_live = asked.before.is_empty() && asked.day().is_none_or(|day| day == visit.today());
+    let is_empty = found.events.is_empty() && found.gaps.is_empty();
+    let items = items(&found.events, &found.gaps);
     let body = html! {
         div.section-head {
             h1 { (words.events) }
             @if is_live { p.live { span.live-dot {} (words.live) } }
         }
-        (filter_form(visit, asked, choices))
-        (day_navigation(visit, asked))
-        @if events.is_empty() && !is_live {
-            (nothing_found(visit, asked))
-        } @else if is_live {
-            (list(visit, events, &asked.query(), None))
-            @if events.is_empty() { (nothing_found(visit, asked)) }
-        } @else {
-            (groups(visit, events))
+        (filter::form(visit, asked, choices))
+        (filter::days(visit, asked))
+        @if asked.before.is_empty() {
+            div.strip data-part="strip" data-strip[is_live] data-query=(asked.query()) {
+                (found.strip.draw(visit, asked))
+            }
         }
+        @if is_live { (live_list(visit, &items, &asked.query(), None)) } @else { (groups(visit, &items)) }
+        @if is_empty { (nothing_found(visit, asked)) }
+        @if found.hidden_gaps > 0 { p.hint { (visit.lang.more_gaps(found.hidden_gaps)) } }
         nav.pages {
             @if !asked.before.is_empty() {
                 a.button href=(asked.link(|a| a.before.clear())) { (words.newest) }
             }
-            @if let (true, Some(last)) = (is_more, events.last()) {
+            @if let (true, Some(last)) = (found.is_more, found.events.last()) {
                 a.button rel="next" href=(asked.link(|a| a.before = format!("{}_{}", last.opened_at_us, last.id))) {
                     (words.older)
                 }
@@ -210,36 +234,64 @@ pub(super) fn page(
     layout::page(visit, Tab::Events, words.events, &body)
 }
 
-/// A list that new events slide into. `query` says which belong; `most` how many may stand in it.
-pub(super) fn list(visit: &Visit, events: &[EventRow], query: &str, most: Option<usize>) -> Markup {
+/// A list of events that new ones slide into. `most` says how many may stand in it.
+pub(super) fn list(visit: &Visit, events: &[EventRow], most: usize) -> Markup {
+    live_list(visit, &items(events, &[]), "", Some(most))
+}
+
+/// `query` says which events belong into it.
+fn live_list(visit: &Visit, items: &[Item<'_>], query: &str, most: Option<usize>) -> Markup {
     html! {
         div.timeline data-part="events" data-events data-query=(query) data-most=[most] {
-            @if events.is_empty() && most.is_some() {
+            @if items.is_empty() && most.is_some() {
                 div.empty data-empty {
                     h3 { (visit.words().no_events_ever) }
                     p { (visit.words().no_events_ever_hint) }
                 }
             }
-            (groups(visit, events))
+            (groups(visit, items))
         }
     }
 }
 
-fn groups(visit: &Visit, events: &[EventRow]) -> Markup {
-    let rows: Vec<&EventRow> = events.iter().collect();
-    html! {
-        @for group in rows.chunk_by(|one, other| {
-            visit.hour_key(one.opened_at_us) == visit.hour_key(other.opened_at_us)
-        }) { (hour_group(visit, group)) }
+/// What stands in the list.
+enum Item<'a> {
+    Event(&'a EventRow),
+    Gap(&'a Gap),
+}
+
+impl Item<'_> {
+    fn at(&self) -> UtcMicros {
+        match self {
+            Item::Event(event) => event.opened_at_us,
+            Item::Gap(gap) => gap.at(),
+        }
     }
 }
 
-/// The events of one hour. Never empty.
-fn hour_group(visit: &Visit, rows: &[&EventRow]) -> Markup {
-    let Some(first) = rows.first() else {
+/// Events and gaps, from new to old.
+fn items<'a>(events: &'a [EventRow], gaps: &'a [Gap]) -> Vec<Item<'a>> {
+    let events = events.iter().map(Item::Event);
+    let mut items: Vec<Item<'a>> = gaps.iter().map(Item::Gap).chain(events).collect();
+    // Stable: events stay in the store's order.
+    items.sort_by_key(|item| std::cmp::Reverse(item.at()));
+    items
+}
+
+fn groups(visit: &Visit, items: &[Item<'_>]) -> Markup {
+    html! {
+        @for group in items.chunk_by(|one, other| visit.hour_key(one.at()) == visit.hour_key(other.at())) {
+            (hour_group(visit, group))
+        }
+    }
+}
+
+/// What happened in one hour. Never empty.
+fn hour_group(visit: &Visit, items: &[Item<'_>]) -> Markup {
+    let Some(first) = items.first() else {
         return Markup::default();
     };
-    let at = first.opened_at_us;
+    let at = first.at();
     let day = visit.date_of(at);
     html! {
         section.hour data-hour=(visit.hour_key(at)) {
@@ -247,7 +299,14 @@ fn hour_group(visit: &Visit, rows: &[&EventRow]) -> Markup {
                 @if day == visit.today() { (visit.words().today) } @else { (visit.short_date(day)) }
                 " " span.tabular { (visit.hour(at)) }
             }
-            ol.cards { @for row in rows { (event_card(visit, row)) } }
+            ol.cards {
+                @for item in items {
+                    @match item {
+                        Item::Event(row) => (event_card(visit, row)),
+                        Item::Gap(gap) => (gap::card(visit, gap)),
+                    }
+                }
+            }
         }
     }
 }
@@ -261,7 +320,7 @@ fn event_card(visit: &Visit, row: &EventRow) -> Markup {
             a href={ "/events/" (row.id) } {
                 @match row.snapshot.picture() {
                     Some(picture) => (thumbnail::around_object(picture, row.id, &title)),
-                    None => span.thumbnail.waiting { (Absence::of(row, visit.now).words(words)) },
+                    None => span.thumbnail.waiting { (Absence::of(row, visit.now).short(words)) },
                 }
                 span.card-text {
                     span.card-class { (class) }
@@ -276,6 +335,9 @@ fn event_card(visit: &Visit, row: &EventRow) -> Markup {
                             Some(closed) => (visit.lang.duration(seconds_between(row.opened_at_us, closed))),
                             None => span.ongoing { (words.ongoing) },
                         }
+                        @if let TimeKnown::AsSaid | TimeKnown::ByArrival = row.time_known {
+                            " · " span.mark-wait { (layout::icon_pending()) (words.time_uncertain) }
+                        }
                     }
                 }
             }
@@ -288,125 +350,6 @@ pub(super) fn seconds_between(from: UtcMicros, to: UtcMicros) -> i64 {
     (to.since_us(from) / 1_000_000).max(1)
 }
 
-fn filter_form(visit: &Visit, asked: &Asked, choices: &Choices) -> Markup {
-    let words = visit.words();
-    let many_sites = choices.sites.len() > 1;
-    let chosen = chosen_words(visit, asked, choices);
-    html! {
-        details.filter {
-            summary { (words.filter) @if !chosen.is_empty() { span.chosen { (chosen) } } }
-            form method="get" action="/events" {
-                div.field {
-                    label for="site" { (words.site) }
-                    select #site name="site" {
-                        option value="" { (words.all) }
-                        @for site in &choices.sites {
-                            option value=(site.site) selected[asked.site == site.site.to_string()] { (site.name) }
-                        }
-                    }
-                }
-                div.field {
-                    label for="camera" { (words.camera) }
-                    select #camera name="camera" {
-                        option value="" { (words.all) }
-                        @for (site, camera) in choices.sites.iter().flat_map(|s| s.cameras.iter().map(move |c| (s, c))) {
-                            option value=(camera.camera) selected[asked.camera == camera.camera.to_string()] {
-                                (camera.name) @if many_sites { " (" (site.name) ")" }
-                            }
-                        }
-                    }
-                }
-                div.field {
-                    label for="class" { (words.class) }
-                    select #class name="class" {
-                        option value="" { (words.all) }
-                        @for class in &choices.classes {
-                            option value=(class) selected[asked.class == *class] { (words.class_name(class)) }
-                        }
-                    }
-                }
-                div.field {
-                    label for="day" { (words.day) }
-                    input #day type="date" name="day" value=(asked.day);
-                }
-                div.field {
-                    label for="from" { (words.from) }
-                    input #from type="time" name="from" value=(asked.from);
-                }
-                div.field {
-                    label for="to" { (words.to) }
-                    input #to type="time" name="to" value=(asked.to);
-                }
-                div.actions {
-                    button.primary type="submit" { (words.filter_apply) }
-                    @if asked.is_narrowed() { a.button href="/events" { (words.filter_clear) } }
-                }
-            }
-        }
-    }
-}
-
-/// What is filtered by, in words: 「正門 · 人物 · 09:00〜」.
-fn chosen_words(visit: &Visit, asked: &Asked, choices: &Choices) -> String {
-    let site = choices
-        .sites
-        .iter()
-        .find(|site| asked.site == site.site.to_string());
-    let camera = choices
-        .sites
-        .iter()
-        .flat_map(|site| &site.cameras)
-        .find(|camera| asked.camera == camera.camera.to_string());
-    let class = Some(asked.class.as_str()).filter(|class| !class.is_empty());
-    let times = Some(format!("{}〜{}", asked.from, asked.to)).filter(|times| times != "〜");
-    [
-        site.map(|site| site.name.clone()),
-        camera.map(|camera| camera.name.clone()),
-        class.map(|class| visit.words().class_name(class).to_owned()),
-        asked.day().map(|day| visit.short_date(day)),
-        times,
-    ]
-    .into_iter()
-    .flatten()
-    .collect::<Vec<_>>()
-    .join(" · ")
-}
-
-fn day_navigation(visit: &Visit, asked: &Asked) -> Markup {
-    let words = visit.words();
-    let chosen = asked.day();
-    let shown = chosen.unwrap_or_else(|| visit.today());
-    let to_day = |day: Option<Date>| {
-        asked.link(|a| {
-            a.before.clear();
-            a.day = day.map(|day| day.to_string()).unwrap_or_default();
-        })
-    };
-    let previous = shown.saturating_sub(1.day());
-    let next = shown.saturating_add(1.day());
-    html! {
-        nav.days aria-label=(words.day) {
-            a.button href=(to_day(Some(previous))) title=(words.previous_day) {
-                (layout::icon_older()) span { (visit.short_date(previous)) }
-            }
-            @match chosen {
-                Some(day) => {
-                    strong { (visit.short_date(day)) }
-                    a.button href=(to_day(None)) { (words.all_days) }
-                }
-                None => strong { (words.all_days) },
-            }
-            @if chosen.is_some() && next <= visit.today() {
-                a.button href=(to_day(Some(next))) title=(words.next_day) {
-                    span { (visit.short_date(next)) } (layout::icon_newer())
-                }
-            } @else if chosen.is_none() {
-                a.button href=(to_day(Some(shown))) { (words.today) }
-            }
-        }
-    }
-}
-
 fn nothing_found(visit: &Visit, asked: &Asked) -> Markup {
     let words = visit.words();
     let (title, hint) = if asked.is_narrowed() || !asked.before.is_empty() {
@@ -415,76 +358,4 @@ fn nothing_found(visit: &Visit, asked: &Asked) -> Markup {
         (words.no_events_ever, words.no_events_ever_hint)
     };
     html! { div.empty data-empty { h2 { (title) } p { (hint) } } }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::portal::when::DEFAULT_ZONE;
-    use crate::portal::words::Lang;
-    use jiff::tz::TimeZone;
-
-    fn when() -> When {
-        let now: jiff::Timestamp = "2026-11-22T05:00:00Z".parse().expect("timestamp");
-        When {
-            lang: Lang::Ja,
-            zone: TimeZone::get(DEFAULT_ZONE).expect("bundled"),
-            now: UtcMicros(now.as_microsecond()),
-        }
-    }
-
-    fn micros(text: &str) -> Option<UtcMicros> {
-        let at: jiff::Timestamp = text.parse().expect("timestamp");
-        Some(UtcMicros(at.as_microsecond()))
-    }
-
-    #[test]
-    fn a_day_is_a_day_in_japan() {
-        let asked = Asked {
-            day: "2026-11-21".into(),
-            ..Asked::default()
-        };
-        let filter = asked.filter(&when());
-        assert_eq!(filter.from_us, micros("2026-11-20T15:00:00Z"));
-        assert_eq!(filter.to_us, micros("2026-11-21T15:00:00Z"));
-    }
-
-    #[test]
-    fn times_alone_are_of_today() {
-        let asked = Asked {
-            from: "09:30".into(),
-            ..Asked::default()
-        };
-        let filter = asked.filter(&when());
-        assert_eq!(filter.from_us, micros("2026-11-22T00:30:00Z"));
-        assert_eq!(filter.to_us, micros("2026-11-22T15:00:00Z"));
-    }
-
-    #[test]
-    fn nonsense_filters_nothing() {
-        let asked = Asked {
-            site: "x".into(),
-            camera: "../..".into(),
-            day: "tomorrow".into(),
-            from: "25:99".into(),
-            before: "1_2_3".into(),
-            ..Asked::default()
-        };
-        assert_eq!(asked.filter(&when()), EventFilter::default());
-        assert_eq!(asked.cursor(), None);
-    }
-
-    #[test]
-    fn a_link_keeps_the_rest_of_the_filter() {
-        let asked = Asked {
-            class: "人 & 車".into(),
-            day: "2026-11-21".into(),
-            ..Asked::default()
-        };
-        assert_eq!(
-            asked.link(|a| a.day.clear()),
-            "/events?class=%E4%BA%BA%20%26%20%E8%BB%8A"
-        );
-        assert_eq!(Asked::default().link(|_| {}), "/events");
-    }
 }

@@ -66,6 +66,16 @@ impl When {
         self.zoned(at).strftime("%H:%M:%S").to_string()
     }
 
+    /// 9:05, where there is little room.
+    pub fn short_minute(&self, at: UtcMicros) -> String {
+        self.zoned(at).strftime("%-H:%M").to_string()
+    }
+
+    /// 14:05
+    pub fn minute(&self, at: UtcMicros) -> String {
+        self.zoned(at).strftime("%H:%M").to_string()
+    }
+
     /// 10:42 for today, 11月21日(土) 10:42 for another day.
     pub fn short(&self, at: UtcMicros) -> String {
         let at = self.zoned(at);

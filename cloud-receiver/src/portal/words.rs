@@ -3,6 +3,7 @@
 //! The catalogue is one struct filled twice by one macro, so a language cannot lack an entry. Sentences with
 //! something put into them are functions of [`Lang`]: word order differs too much for templates.
 
+mod missing;
 mod sentences;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,24 @@ catalogue! {
     ongoing: "継続中" | "Ongoing";
     picture_coming: "画像を待っています" | "Waiting for the picture";
     no_picture: "画像はありません" | "There is no picture";
+    picture_lost: "画像は失われました" | "The picture is lost";
+
+    gap_lost: "欠落" | "Lost";
+    gap_dropped: "容量不足による削除" | "Dropped: storage full";
+    gap_stopped: "停止" | "Stopped";
+    gap_silent: "通信断" | "No connection";
+    gap_on_its_way: "未着" | "Not yet delivered";
+    gap_unexplained: "行方不明" | "Missing";
+    gap_awaited: "通信断・未着" | "No connection, not yet delivered";
+    gap_when_unknown: "装置の時計が合っていなかったため、起きた時刻は分かりません。知らせが届いた時刻に表示しています。" | "The device's clock was not set, so nobody knows when. It is shown where the device told of it.";
+    strip: "1日の様子" | "The day";
+    strip_zoom: "時間帯をタップすると拡大します" | "Tap a part to zoom in";
+    strip_whole_day: "1日全体を表示" | "Show the whole day";
+    strip_table: "表で見る" | "As a table";
+    strip_hours: "時間帯" | "Hours";
+    strip_missing: "欠けているもの" | "What is missing";
+    nothing: "なし" | "Nothing";
+    whole_device: "装置全体" | "Whole device";
 
     score: "確度" | "Score";
     opened_at: "検知時刻" | "Detected at";
@@ -148,6 +167,8 @@ catalogue! {
     clock_unsynced: "未同期" | "Not synchronised";
     clock_unsynced_hint: "装置の時計が合っていない間に記録されました。時刻は目安としてご覧ください。" | "Recorded while the device's clock was not set. Take the time as approximate.";
     corrected: "補正済み" | "Corrected";
+    clock_by_arrival_hint: "装置の時計が正しくない間に記録されました。時刻は、記録が届いた時刻から求めた目安です。" | "Recorded while the device's clock was wrong. The time is an estimate from when the record arrived.";
+    time_uncertain: "時刻は目安" | "Time approximate";
     clock_corrected_later: "装置の時計は記録時に合っていませんでしたが、後から正しい時刻に直しています。" | "The device's clock was not set at that moment; the time was put right afterwards.";
     show_boxes: "枠を表示" | "Show boxes";
     show_path: "軌跡を表示" | "Show path";

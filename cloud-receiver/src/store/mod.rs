@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admin;
+mod missing;
 pub mod sqlite;
 
 pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
@@ -14,6 +15,8 @@ pub use admin::{
     DeviceReport, Enrollments, EpochDeliveries, HeldBlob, NewDevice, OperatorDesk, OverdueMedia,
     Place, ReportedCamera, SiteRow, StoredBatch, StoredBatches,
 };
+
+pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -148,6 +151,7 @@ pub struct EventRow {
     /// When its first record was stored, by the receiver's clock.
     pub received_at_us: UtcMicros,
     pub snapshot: Snapshot,
+    pub time_known: TimeKnown,
 }
 
 /// The picture of an event, or what is known of its absence.
@@ -157,10 +161,24 @@ pub enum Snapshot {
     Here(PictureRef),
     /// A signed record says that there is one; it has not arrived. When that record did, by the receiver's clock.
     Announced { received_at_us: UtcMicros },
-    /// The device says that it missed pictures of the camera meanwhile (a gap record).
-    Missed,
+    /// The device says that it lost pictures of the camera meanwhile, and why (a gap record).
+    Lost { reason: String },
     /// Nothing was said of one.
     Unheard,
+}
+
+/// What the times of an event rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeKnown {
+    /// The device's clock was right.
+    Synced,
+    /// It was not, and was put right later.
+    Corrected,
+    /// It was not, and could not be: the times are estimated from when the records arrived.
+    ByArrival,
+    /// It was not known to be right. The times are as the device said.
+    AsSaid,
 }
 
 impl Snapshot {
@@ -252,6 +270,21 @@ pub trait CustomerReads: Send + Sync {
     async fn event(&self, scope: ContractScope, id: EventId) -> Result<Option<EventDetail>>;
     /// Only a blob that has arrived and that a signed record of this contract names.
     async fn media(&self, scope: ContractScope, sha256: Sha256) -> Result<Option<MediaRow>>;
+    /// What is missing from a window of time, for the filter's site and camera. Its other conditions do not count.
+    async fn missing(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        window: Window,
+    ) -> Result<Missing>;
+    /// How many events of the filter opened in each of the `steps` equal parts of the window.
+    async fn density(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        window: Window,
+        steps: u32,
+    ) -> Result<Vec<u64>>;
     /// Classes seen so far, for the filter.
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>>;
 }

@@ -81,6 +81,10 @@ function tell(news) {
     for (const list of document.querySelectorAll("[data-events]")) once(`event ${news.id}`, () => updateEvent(list, news.id));
     const page = document.querySelector(`[data-event-page="${CSS.escape(news.id)}"]`);
     if (page) once("event page", () => updateEventPage());
+    if (document.querySelector("[data-strip]")) once("strip", updateStrip);
+  } else if (news.type === "gap") {
+    // Gaps are merged with their neighbours, so the page asks for all of them.
+    if (document.querySelector("[data-strip]")) reloadParts();
   } else if (news.type === "camera") {
     const card = document.querySelector(`[data-camera="${CSS.escape(news.camera)}"]`);
     if (card) once(`camera ${news.camera}`, () => updateCamera(news.camera));
@@ -144,8 +148,19 @@ async function updateEvent(list, id) {
   if (full && last) {
     const emptied = last.closest("[data-hour]");
     last.remove();
-    if (!emptied.querySelector("[data-event]")) emptied.remove();
+    if (!emptied.querySelector("[data-event], [data-gap]")) emptied.remove();
   }
+}
+
+// The strip of the day. What the reader has opened stays open.
+async function updateStrip() {
+  const strip = document.querySelector("[data-strip]");
+  const query = strip?.dataset.query;
+  const next = strip && (await fragment(`/events/strip${query ? `?${query}` : ""}`));
+  if (!next) return;
+  const opened = strip.querySelector("details")?.open;
+  if (opened && next.querySelector("details")) next.querySelector("details").open = true;
+  strip.replaceChildren(next);
 }
 
 async function updateCamera(id) {

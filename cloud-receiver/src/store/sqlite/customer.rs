@@ -1,14 +1,15 @@
 //! What customers see. Every statement here is bound to the contract of the scope.
 
 mod events;
+mod missing;
 mod overview;
 
 use super::blobs::media_class;
 use super::{SqliteStore, damaged, epoch_of, id16, name_of_record, seq_of, time_at, uuid_at};
 use crate::seal::SecretKey;
 use crate::store::{
-    ContractScope, CustomerReads, EventCursor, EventDetail, EventFilter, EventRow, MediaRow,
-    PictureRef, Result, SiteOverview, StoreError,
+    ContractScope, CustomerReads, DeviceWrites, EventCursor, EventDetail, EventFilter, EventRow,
+    MediaRow, Missing, PictureRef, Result, SiteOverview, StoreError, Window,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row};
@@ -69,6 +70,35 @@ impl CustomerReads for SqliteStore {
                 .optional()?)
         })
         .await
+    }
+
+    async fn missing(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        window: Window,
+    ) -> Result<Missing> {
+        let filter = filter.clone();
+        let mut missing = self
+            .read(move |connection| missing::read(connection, scope, &filter, window))
+            .await?;
+        for awaited in &mut missing.awaited {
+            let row = self.device(awaited.spot.device).await?;
+            awaited.heartbeat = row.and_then(|row| row.heartbeat);
+        }
+        Ok(missing)
+    }
+
+    async fn density(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        window: Window,
+        steps: u32,
+    ) -> Result<Vec<u64>> {
+        let filter = filter.clone();
+        self.read(move |connection| events::density(connection, scope, &filter, window, steps))
+            .await
     }
 
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>> {

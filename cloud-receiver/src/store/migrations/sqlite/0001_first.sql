@@ -239,6 +239,7 @@ create table gap (
     reason      text    not null,
     from_us     integer not null,
     to_us       integer not null,
+    when_known  integer not null check (when_known in (0, 1)), -- 0: its times cannot be right; it was told then
     from_device_us     integer not null,
     to_device_us       integer not null,
     captured_device_us integer not null,          -- when it was told, device clock

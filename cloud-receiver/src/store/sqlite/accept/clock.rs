@@ -58,9 +58,28 @@ impl Corrected {
         device_time.plus_us(self.delta_us).0
     }
 
-    /// Corrects the time of something earlier, if the clock that is known of now had told it: one of the time before
-    /// this boot, or before the clock was set anew, stays as the device said.
-    pub(super) fn correct_past(&self, device_time: UtcMicros) -> i64 {
+    /// Corrects the times of something earlier. Where they cannot be right, it is when this was told, and false.
+    pub(super) fn span(
+        &self,
+        connection: &Connection,
+        place: &Place<'_>,
+        from: UtcMicros,
+        to: UtcMicros,
+    ) -> Result<(i64, i64, bool)> {
+        let (from, to) = (self.correct_past(from), self.correct_past(to));
+        let when_known = from <= to
+            && is_plausible(connection, place, from)?
+            && is_plausible(connection, place, to)?;
+        let told = self.captured_us();
+        Ok(match when_known {
+            true => (from, to, true),
+            false => (told, told, false),
+        })
+    }
+
+    /// Corrects an earlier time, if the clock that is known of now had told it: one of the time before this boot, or
+    /// before the clock was set anew, stays as the device said.
+    fn correct_past(&self, device_time: UtcMicros) -> i64 {
         let of_this_clock = self.device_us.saturating_sub(self.boottime_us)..=self.device_us;
         if of_this_clock.contains(&device_time.0) {
             self.correct(device_time)
@@ -85,7 +104,7 @@ impl Corrected {
         let guessed = match known {
             Some((began, Some(_))) => return Ok(Some(began)),
             Some((began, None)) => Some(began),
-            None if self.is_plausible(connection, place)? => return Ok(None),
+            None if is_plausible(connection, place, self.device_us)? => return Ok(None),
             None => None,
         };
         let latest = place.at.0.saturating_sub(self.boottime_us);
@@ -103,17 +122,18 @@ impl Corrected {
             }
         }
     }
+}
 
-    fn is_plausible(&self, connection: &Connection, place: &Place<'_>) -> Result<bool> {
-        if self.device_us.saturating_sub(place.at.0) > FUTURE_US {
-            return Ok(false);
-        }
-        let enrolled: Option<i64> = connection
-            .prepare_cached("select enrolled_us from device where id = ?1")?
-            .query_row([id16(place.accepted.device.0)], |row| row.get(0))
-            .optional()?;
-        Ok(enrolled.is_none_or(|at| self.device_us >= at.saturating_sub(BEFORE_ENROLLMENT_US)))
+/// Whether a device can have seen something then: neither long before it was enrolled, nor after it told of it.
+fn is_plausible(connection: &Connection, place: &Place<'_>, at_us: i64) -> Result<bool> {
+    if at_us.saturating_sub(place.at.0) > FUTURE_US {
+        return Ok(false);
     }
+    let enrolled: Option<i64> = connection
+        .prepare_cached("select enrolled_us from device where id = ?1")?
+        .query_row([id16(place.accepted.device.0)], |row| row.get(0))
+        .optional()?;
+    Ok(enrolled.is_none_or(|at| at_us >= at.saturating_sub(BEFORE_ENROLLMENT_US)))
 }
 
 /// The clock became right: says when this boot began, and corrects what was recorded before it was right.
@@ -164,12 +184,12 @@ fn move_to(connection: &Connection, device: DeviceId, boot: Uuid, began_us: i64)
          where device = ?1 and boot = ?2 and synced = 0",
         "update state_change set at_us = ?3 + boottime_us
          where device = ?1 and boot = ?2 and synced = 0",
-        // As `Corrected::correct_past` does.
+        // As `Corrected::span` does.
         "update gap set
-            from_us = from_device_us + iif(
+            from_us = iif(when_known, from_device_us, ?3 + boottime_us) + iif(when_known and
                 from_device_us between captured_device_us - boottime_us and captured_device_us,
                 ?3 + boottime_us - captured_device_us, 0),
-            to_us = to_device_us + iif(
+            to_us = iif(when_known, to_device_us, ?3 + boottime_us) + iif(when_known and
                 to_device_us between captured_device_us - boottime_us and captured_device_us,
                 ?3 + boottime_us - captured_device_us, 0)
          where device = ?1 and boot = ?2 and synced = 0",

@@ -344,12 +344,13 @@ fn store_gap(
     news: &mut Told,
 ) -> Result<()> {
     let contract = place.accepted.contract;
+    let (from_us, to_us, when_known) = time.span(connection, place, gap.from_us, gap.to_us)?;
     connection
         .prepare_cached(
             "insert or ignore into gap
                 (device, epoch, seq, contract, camera, class, count, reason, from_us, to_us,
-                 from_device_us, to_device_us, captured_device_us, boot, boottime_us, synced)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 when_known, from_device_us, to_device_us, captured_device_us, boot, boottime_us, synced)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(rusqlite::params![
             id16(place.accepted.device.0),
@@ -360,8 +361,9 @@ fn store_gap(
             gap.class,
             i64::try_from(gap.count).unwrap_or(i64::MAX),
             gap.reason,
-            time.correct_past(gap.from_us),
-            time.correct_past(gap.to_us),
+            from_us,
+            to_us,
+            when_known,
             gap.from_us.0,
             gap.to_us.0,
             time.device_us,

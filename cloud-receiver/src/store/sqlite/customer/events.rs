@@ -6,9 +6,9 @@ use super::{PICTURE_COLUMNS, picture_at};
 use crate::seal::{Name, Purpose, SecretKey};
 use crate::store::{
     ContractScope, EventCursor, EventDetail, EventFilter, EventRow, PictureRef, Proof, Result,
-    Snapshot, StoreError,
+    Snapshot, StoreError, TimeKnown, Window,
 };
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use wire::record::EventRecord;
 use wire::{
@@ -20,9 +20,10 @@ use wire::{
 const BATCHES_VERIFIED: i64 = 64;
 
 const EVENT_COLUMNS: &str = "e.id, e.camera, k.name, s.id, s.name, e.class, e.score, e.opened_us,
-    e.last_seen_us, e.closed_us, e.revision, e.received_us";
+    e.last_seen_us, e.closed_us, e.revision, e.received_us, e.synced, b.learned_at_boottime_us is not null, b.boot";
 const EVENT_TABLES: &str = "event e join camera_now k on k.id = e.camera
-    join device d on d.id = e.device join site s on s.id = d.site";
+    join device d on d.id = e.device join site s on s.id = d.site
+    left join boot b on b.device = e.device and b.boot = e.boot";
 
 pub(super) fn list(
     connection: &Connection,
@@ -105,6 +106,12 @@ fn event_at(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         revision: row.get(10)?,
         received_at_us: time_at(row, 11)?,
         snapshot: Snapshot::Unheard,
+        time_known: match (row.get(12)?, row.get(13)?, row.get_ref(14)?) {
+            (true, _, _) => TimeKnown::Synced,
+            (false, true, _) => TimeKnown::Corrected,
+            (false, false, ValueRef::Null) => TimeKnown::AsSaid,
+            (false, false, _) => TimeKnown::ByArrival,
+        },
     })
 }
 
@@ -138,37 +145,75 @@ fn snapshot(
     Ok(Some(Shown { picture, as_stated }))
 }
 
-/// What is known of a picture that is not here. Gaps are told in the device's own time.
+/// What is known of a picture that is not here. Losses are told in the device's own time. What was lost before it
+/// was ever kept was never announced; what was announced, and is told to be shed, will not come.
 fn absent(connection: &Connection, contract: ContractId, event: EventId) -> Result<Snapshot> {
     let key = (id16(contract.0), id16(event.0));
-    let announced: Option<i64> = connection
+    let announced: Option<(i64, i64)> = connection
         .prepare_cached(
-            "select max(b.received_us) from record r join media m
+            "select b.received_us, m.captured_device_us from record r join media m
                     on m.device = r.device and m.epoch = r.epoch and m.seq = r.seq
                  join batch b on b.no = m.batch
              where r.device = (select device from event where contract = ?1 and id = ?2)
-               and r.event = ?2 and m.contract = ?1 and m.class <> 'clip'",
+               and r.event = ?2 and m.contract = ?1 and m.class <> 'clip'
+             order by b.received_us desc limit 1",
         )?
-        .query_row(key, |row| row.get(0))?;
-    if let Some(received) = announced {
-        return Ok(Snapshot::Announced {
-            received_at_us: UtcMicros(received),
-        });
-    }
-    let missed: bool = connection
+        .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let lost: Option<String> = connection
         .prepare_cached(
-            "select exists (
-                select 1 from event e join gap g on g.contract = e.contract and g.camera = e.camera
-                where e.contract = ?1 and e.id = ?2 and g.class = 'snapshot' and g.reason = 'media_busy'
-                  and g.from_device_us <= e.opened_device_us + (e.last_seen_us - e.opened_us)
-                  and g.to_device_us >= e.opened_device_us)",
+            "select g.reason from event e join gap g on g.contract = e.contract and g.device = e.device
+             where e.contract = ?1 and e.id = ?2 and (g.camera = e.camera or g.camera is null)
+               and g.class in ('snapshot', 'media')
+               and g.from_device_us <= coalesce(?3, e.opened_device_us + (e.last_seen_us - e.opened_us))
+               and g.to_device_us >= coalesce(?3, e.opened_device_us)
+               and (?3 is null or g.reason not in ('media_busy', 'media_failed'))
+             order by g.to_device_us desc limit 1",
         )?
-        .query_row(key, |row| row.get(0))?;
-    Ok(if missed {
-        Snapshot::Missed
-    } else {
-        Snapshot::Unheard
+        .query_row((key.0, key.1, announced.map(|(_, captured)| captured)), |row| row.get(0))
+        .optional()?;
+    Ok(match (lost, announced) {
+        (Some(reason), _) => Snapshot::Lost { reason },
+        (None, Some((received, _))) => Snapshot::Announced {
+            received_at_us: UtcMicros(received),
+        },
+        (None, None) => Snapshot::Unheard,
     })
+}
+
+/// How many events opened in each part of the window.
+pub(super) fn density(
+    connection: &Connection,
+    scope: ContractScope,
+    filter: &EventFilter,
+    window: Window,
+    steps: u32,
+) -> Result<Vec<u64>> {
+    let step_us = (window.to_us.since_us(window.from_us) / i64::from(steps.max(1))).max(1);
+    let filter = EventFilter {
+        from_us: Some(window.from_us),
+        to_us: Some(window.to_us),
+        ..filter.clone()
+    };
+    let (conditions, mut values) = conditions(scope, &filter, None);
+    values.insert(0, Value::Integer(step_us));
+    values.insert(0, Value::Integer(window.from_us.0));
+    let mut statement = connection.prepare_cached(&format!(
+        "select (e.opened_us - ?) / ? as step, count(*) from event e join device d on d.id = e.device
+         where {conditions} group by step"
+    ))?;
+    let mut counts = vec![0; steps as usize];
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        let step: i64 = row.get(0)?;
+        if let Some(count) = usize::try_from(step)
+            .ok()
+            .and_then(|step| counts.get_mut(step))
+        {
+            *count = row.get::<_, i64>(1)?.cast_unsigned();
+        }
+    }
+    Ok(counts)
 }
 
 pub(super) fn detail(
@@ -186,10 +231,10 @@ pub(super) fn detail(
         .query_row((id16(contract.0), id16(id.0)), |row| {
             Ok(Found {
                 row: event_at(row)?,
-                device: DeviceId(uuid_at(row, 12)?),
-                seq: seq_of(row.get(13)?),
-                batch: row.get(14)?,
-                record_key: VerifyingKey(row.get(15)?),
+                device: DeviceId(uuid_at(row, 15)?),
+                seq: seq_of(row.get(16)?),
+                batch: row.get(17)?,
+                record_key: VerifyingKey(row.get(18)?),
             })
         })
         .optional()?;
