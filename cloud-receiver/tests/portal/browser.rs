@@ -156,7 +156,22 @@ pub fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-fn check_headers(what: &str, headers: &HeaderMap) {
+/// Over TLS only, out of reach of scripts, not sent along from elsewhere; and what opens anything is of this very host.
+fn check_cookie(what: &str, cookie: &str) {
+    for part in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite="] {
+        assert!(cookie.contains(part), "{what}: {cookie} lacks {part}");
+    }
+    for part in ["Domain=", "SameSite=None"] {
+        assert!(!cookie.contains(part), "{what}: {cookie}");
+    }
+    let is_choice_of_language = cookie.starts_with("lang=");
+    assert!(
+        is_choice_of_language || cookie.starts_with("__Host-"),
+        "{what}: {cookie}"
+    );
+}
+
+pub fn check_headers(what: &str, headers: &HeaderMap) {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                   connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     let expected = [
@@ -174,4 +189,7 @@ fn check_headers(what: &str, headers: &HeaderMap) {
     }
     assert!(headers.contains_key("cache-control"), "{what}");
     assert!(headers.contains_key("permissions-policy"), "{what}");
+    for cookie in headers.get_all("set-cookie") {
+        check_cookie(what, cookie.to_str().unwrap());
+    }
 }

@@ -15,7 +15,7 @@ use wire::{Body, CameraId, Record};
 const CUSTOMERS: &str = "__Host-session";
 const OPERATORS: &str = "__Host-operator-session";
 
-async fn operator(world: &World) -> Browser {
+pub async fn operator(world: &World) -> Browser {
     world.operator("operator", PASSWORD, false).await;
     let mut browser = Browser::new(world);
     let answer = browser.sign_in_as_operator("operator", PASSWORD).await;

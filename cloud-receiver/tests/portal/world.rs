@@ -25,7 +25,8 @@ use tower::ServiceExt;
 use uuid::Uuid;
 use wire::heartbeat::{Heartbeat, SpoolReport};
 use wire::record::{
-    CameraStateRecord, EventRecord, EventState, MediaRecord, NormBox, ObjectBox, PathPoint,
+    CameraStateRecord, DeviceStateRecord, EventRecord, EventState, GapRecord, MediaRecord, NormBox,
+    ObjectBox, PathPoint,
 };
 use wire::{
     Batch, Body, BootId, CameraId, ClockStamp, ClockState, ContractId, DeviceId, Epoch, EventId,
@@ -48,6 +49,7 @@ pub struct World {
     pub address: SocketAddr,
     /// The portal's own certificate, DER.
     pub certificate: Vec<u8>,
+    pub hashing: Hashing,
     blobs: Arc<Blobs>,
     stop: CancellationToken,
 }
@@ -73,11 +75,12 @@ impl World {
             mail: Some("support@example.jp".into()),
             phone: Some("03-0000-0000".into()),
         };
+        let hashing = Hashing::new().unwrap();
         let state = PortalState::new(
             store.clone(),
             blobs.clone(),
             live.clone(),
-            Hashing::new().unwrap(),
+            hashing.clone(),
             contact,
             stop.clone(),
         );
@@ -88,6 +91,7 @@ impl World {
             live,
             address,
             certificate,
+            hashing,
             blobs,
             stop,
         }
@@ -154,9 +158,19 @@ impl World {
 
     /// Delivers records as one signed batch.
     pub async fn deliver(&self, device: &mut Device, records: Vec<Record>) {
+        self.deliver_at(device, records, now()).await;
+    }
+
+    /// They arrive then.
+    pub async fn deliver_at(&self, device: &mut Device, records: Vec<Record>, at: UtcMicros) {
         let signed = device.batch(records);
+        self.take_in(device, signed, at).await;
+    }
+
+    /// A batch comes in, perhaps not for the first time.
+    pub async fn take_in(&self, device: &Device, signed: Vec<u8>, at: UtcMicros) {
         let accepted = judge(&device.row, signed).expect("a good batch");
-        let receipts = self.store.accept(vec![accepted], now()).await.unwrap();
+        let receipts = self.store.accept(vec![accepted], at).await.unwrap();
         assert!(
             receipts
                 .iter()
@@ -171,8 +185,12 @@ impl World {
 
     /// What a device says of itself every minute.
     pub async fn heartbeat(&self, device: &Device, heartbeat: &Heartbeat) {
+        self.heartbeat_at(device, heartbeat, now()).await;
+    }
+
+    pub async fn heartbeat_at(&self, device: &Device, heartbeat: &Heartbeat, at: UtcMicros) {
         self.store
-            .heard(device.row.device, Some(heartbeat), now())
+            .heard(device.row.device, Some(heartbeat), at)
             .await
             .unwrap();
     }
@@ -208,7 +226,8 @@ pub struct Device {
 }
 
 impl Device {
-    fn batch(&mut self, records: Vec<Record>) -> Vec<u8> {
+    /// The next batch, signed.
+    pub fn batch(&mut self, records: Vec<Record>) -> Vec<u8> {
         let batch = Batch {
             device_id: self.row.device,
             epoch: self.epoch,
@@ -220,6 +239,12 @@ impl Device {
         let signed = batch.sign(&self.key);
         self.prev = signed.hash();
         signed.into_bytes()
+    }
+
+    /// The agent starts anew: numbers begin again in a new epoch, and the chain goes on.
+    pub fn restart(&mut self) {
+        self.epoch = Epoch(rand::random());
+        self.next = Seq::FIRST;
     }
 
     /// Loses the batch on the way: the next one's link stays open.
@@ -280,6 +305,36 @@ pub fn camera_state(
         codec: Some("h264".into()),
     };
     Record::new(time(since, SYNCED), Body::CameraState(body))
+}
+
+/// The agent of a device has `started`, or is `stopping`.
+pub fn device_state(state: &str, at: UtcMicros) -> Record {
+    let body = DeviceStateRecord {
+        state: state.into(),
+        agent_version: "0.1.7".into(),
+        model: None,
+    };
+    Record::new(time(at, SYNCED), Body::DeviceState(body))
+}
+
+/// What a device says it lost, told at the end of it.
+pub fn gap(
+    camera: Option<CameraId>,
+    class: &str,
+    reason: &str,
+    count: u64,
+    from_us: UtcMicros,
+    to_us: UtcMicros,
+) -> Record {
+    let body = GapRecord {
+        from_us,
+        to_us,
+        camera,
+        class: class.into(),
+        count,
+        reason: reason.into(),
+    };
+    Record::new(time(to_us, SYNCED), Body::Gap(body))
 }
 
 /// An event and the picture that goes with it.
