@@ -24,6 +24,8 @@ pub enum News {
     Camera { camera: CameraId },
     /// What is missing from a timeline changed: a loss was told, or a camera stopped or runs again.
     Gap { camera: Option<CameraId> },
+    /// A device's clock was put right, and with it the times of all that it had recorded before.
+    Corrected,
 }
 
 #[derive(Clone, Debug)]

@@ -336,7 +336,7 @@ fn event_card(visit: &Visit, row: &EventRow) -> Markup {
                             None => span.ongoing { (words.ongoing) },
                         }
                         @if let TimeKnown::AsSaid | TimeKnown::ByArrival = row.time_known {
-                            " · " span.mark-wait { (layout::icon_pending()) (words.time_uncertain) }
+                            " " span.mark-wait { (layout::icon_pending()) (words.time_uncertain) }
                         }
                     }
                 }

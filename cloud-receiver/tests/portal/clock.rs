@@ -4,14 +4,18 @@
 
 use super::browser::Browser;
 use super::world::{MINUTE_US, SECOND_US, Scene, World, camera_state, gap, now, periodic_record};
-use super::{SIZE, customer};
+use super::{SIZE, customer, line_of};
 use cloud_receiver::portal::when::{DEFAULT_ZONE, When};
 use cloud_receiver::portal::words::Lang;
+use reqwest::Method;
+use std::time::Duration;
 use wire::record::ClockRecord;
 use wire::{
     Body, BootId, CameraId, ClockStamp, ClockState, EventId, Record, RecordTime, UtcMicros,
 };
 
+/// From the clock record to the page.
+const CORRECTED_WITHIN: Duration = Duration::from_secs(1);
 const DAY_US: i64 = 24 * 60 * MINUTE_US;
 
 /// A device whose clock is off by so much, and does not know it.
@@ -127,7 +131,7 @@ fn check_dates(pages: &[(String, String)], off_us: i64) {
 
 async fn check(off_us: i64) {
     let world = World::start().await;
-    let mut customer = customer(&world, "甲").await;
+    let customer = customer(&world, "甲").await;
     let mut device = world.device(customer.contract, "時計の狂った拠点").await;
     let camera = CameraId(uuid::Uuid::now_v7());
     let began = now().plus_us(-10 * MINUTE_US);
@@ -170,8 +174,18 @@ async fn check(off_us: i64) {
         assert!(page.contains(words), "{words}: {page}");
     }
 
+    let mut stream = browser.request(Method::GET, "/live").send().await.unwrap();
+    let mut rest = String::new();
+    line_of(&mut stream, &mut rest, "event: ready")
+        .await
+        .unwrap();
+    line_of(&mut stream, &mut rest, "data:").await.unwrap();
     let right = boot.put_right(now());
     world.deliver(&mut device, vec![right]).await;
+    // An open page is told at once, and asks again.
+    let told = tokio::time::timeout(CORRECTED_WITHIN, line_of(&mut stream, &mut rest, "data:"));
+    let told = told.await.expect("in time").unwrap();
+    assert!(told.contains("\"type\":\"corrected\""), "{told}");
     let corrected = pages(&mut browser, scene.event).await;
     check_dates(&corrected, off_us);
     let expected = when().full(opened);
@@ -197,7 +211,6 @@ async fn check(off_us: i64) {
         "the gap is put right too: {}",
         list.1
     );
-    customer.device.restart();
 }
 
 #[tokio::test]

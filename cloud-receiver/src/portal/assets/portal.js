@@ -85,6 +85,9 @@ function tell(news) {
   } else if (news.type === "gap") {
     // Gaps are merged with their neighbours, so the page asks for all of them.
     if (document.querySelector("[data-strip]")) reloadParts();
+  } else if (news.type === "corrected") {
+    // Times of any number of things have moved, and with them their places.
+    reloadParts();
   } else if (news.type === "camera") {
     const card = document.querySelector(`[data-camera="${CSS.escape(news.camera)}"]`);
     if (card) once(`camera ${news.camera}`, () => updateCamera(news.camera));

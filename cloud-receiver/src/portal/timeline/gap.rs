@@ -48,25 +48,21 @@ pub(super) fn place(visit: &Visit, gap: &Gap) -> String {
 
 /// 10:42〜11:05, with the dates where they are not both of the day under which it is listed.
 pub(super) fn range(when: &When, gap: &Gap) -> String {
-    let clock = |at| when.minute(at);
     let (from, to) = (gap.from_us, gap.to_us);
     let same_day = when.date_of(from) == when.date_of(to);
-    let from_text = if same_day {
-        clock(from)
-    } else {
-        format!("{} {}", when.short_date(when.date_of(from)), clock(from))
+    let text = |at| {
+        let minute = when.minute(at);
+        if same_day {
+            minute
+        } else {
+            format!("{} {minute}", when.short_date(when.date_of(at)))
+        }
     };
     if gap.goes_on {
-        format!("{from_text}〜")
-    } else if same_day && clock(from) == clock(to) {
-        from_text
-    } else if same_day {
-        format!("{from_text}〜{}", clock(to))
+        when.lang.from_then_on(&text(from))
+    } else if text(from) == text(to) {
+        text(from)
     } else {
-        format!(
-            "{from_text}〜{} {}",
-            when.short_date(when.date_of(to)),
-            clock(to)
-        )
+        when.lang.from_to(&text(from), &text(to))
     }
 }

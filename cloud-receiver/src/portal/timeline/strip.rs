@@ -70,6 +70,7 @@ impl Strip {
         html! {
             div.strip-head {
                 h2 { (self.title(visit)) }
+                @if !self.is_whole_day(visit) { (whole_day(visit, asked)) }
                 p.tabular { (visit.lang.events_count(self.counts.iter().sum())) }
             }
             div class={ "strip-body parts-" (parts.len()) } {
@@ -101,15 +102,20 @@ impl Strip {
 
     fn title(&self, visit: &Visit) -> Markup {
         let day = visit.date_of(self.window.from_us);
-        let is_whole = self.window.from_us == visit.start_of(day);
-        let is_whole = is_whole && self.window.to_us == visit.end_of(day);
+        let (from, to) = (
+            visit.minute(self.window.from_us),
+            visit.minute(self.window.to_us),
+        );
         html! {
             @if day == visit.today() { (visit.words().today) " " }
             (visit.short_date(day))
-            @if !is_whole {
-                " " span.tabular { (visit.minute(self.window.from_us)) "〜" (visit.minute(self.window.to_us)) }
-            }
+            @if !self.is_whole_day(visit) { " " span.tabular { (visit.lang.from_to(&from, &to)) } }
         }
+    }
+
+    fn is_whole_day(&self, visit: &Visit) -> bool {
+        let day = visit.date_of(self.window.from_us);
+        self.window.from_us == visit.start_of(day) && self.window.to_us == visit.end_of(day)
     }
 
     /// The parts that open larger: wide enough for a finger on a phone. One, if it is small enough already.
@@ -258,7 +264,7 @@ impl Strip {
                         tbody {
                             @for (hour, count, gaps) in rows {
                                 tr {
-                                    th.tabular scope="row" { (visit.minute(hour.from_us)) "〜" (visit.minute(hour.to_us)) }
+                                    th.tabular scope="row" { (visit.lang.from_to(&visit.minute(hour.from_us), &visit.minute(hour.to_us))) }
                                     td.tabular { (thousands(count)) }
                                     td {
                                         @if gaps.is_empty() { (words.nothing) }
@@ -297,6 +303,16 @@ impl Strip {
             })
             .collect()
     }
+}
+
+/// Back from a part of the day.
+fn whole_day(visit: &Visit, asked: &Asked) -> Markup {
+    let address = asked.link(|a| {
+        a.before.clear();
+        a.from.clear();
+        a.to.clear();
+    });
+    html! { a.more href=(address) { (visit.words().strip_whole_day) } }
 }
 
 /// The same filter over a part of its time.

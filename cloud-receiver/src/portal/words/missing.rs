@@ -265,6 +265,22 @@ impl Lang {
         }
     }
 
+    /// 10:42〜11:05 | 10:42–11:05
+    pub fn from_to(self, from: &str, to: &str) -> String {
+        match self {
+            Lang::Ja => format!("{from}〜{to}"),
+            Lang::En => format!("{from}–{to}"),
+        }
+    }
+
+    /// 10:42〜 | since 10:42
+    pub fn from_then_on(self, from: &str) -> String {
+        match self {
+            Lang::Ja => format!("{from}〜"),
+            Lang::En => self.since(from),
+        }
+    }
+
     /// Gaps that a page has no room for.
     pub fn more_gaps(self, count: usize) -> String {
         match self {
@@ -284,8 +300,16 @@ impl Lang {
     /// What a part of the strip opens.
     pub fn zoom_to(self, from: &str, to: &str, count: u64) -> String {
         match self {
-            Lang::Ja => format!("{from}〜{to}を拡大、{}", self.events_count(count)),
-            Lang::En => format!("Zoom to {from}–{to}, {}", self.events_count(count)),
+            Lang::Ja => format!(
+                "{}を拡大、{}",
+                self.from_to(from, to),
+                self.events_count(count)
+            ),
+            Lang::En => format!(
+                "Zoom to {}, {}",
+                self.from_to(from, to),
+                self.events_count(count)
+            ),
         }
     }
 }

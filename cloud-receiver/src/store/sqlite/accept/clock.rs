@@ -6,7 +6,8 @@
 //! pages say that the time is an estimate.
 
 use super::record::Place;
-use super::{Result, id16};
+use super::{Result, Told, id16};
+use crate::live::News;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 use wire::record::ClockRecord;
@@ -142,6 +143,7 @@ pub(super) fn store(
     place: &Place<'_>,
     time: &RecordTime,
     clock: &ClockRecord,
+    news: &mut Told,
 ) -> Result<()> {
     if !is_synced(clock.after.state) {
         return Ok(());
@@ -165,6 +167,7 @@ pub(super) fn store(
         .execute((id16(device.0), id16(boot), began_us, boottime_us))?;
     if learned > 0 {
         move_to(connection, device, boot, began_us)?;
+        news.push((place.accepted.contract, News::Corrected));
     }
     Ok(())
 }

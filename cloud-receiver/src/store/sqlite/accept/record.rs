@@ -74,7 +74,7 @@ pub(super) fn store(
         Body::DeviceState(state) => {
             store_change(connection, place, &time, None, &state.state, None)?;
         }
-        Body::Clock(clock) => clock::store(connection, place, &record.time, clock)?,
+        Body::Clock(clock) => clock::store(connection, place, &record.time, clock, news)?,
         Body::Gap(gap) => store_gap(connection, place, &time, gap, news)?,
         Body::Audit(audit) => store_answer(connection, place, audit, sealed().ok())?,
         Body::Count(_) | Body::Unknown => {}
