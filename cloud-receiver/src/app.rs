@@ -134,6 +134,13 @@ impl App {
         app.tasks
             .spawn(jobs::certificate::run(certificate, ca, app.stop.clone()));
         app.tasks.spawn(sweep);
+        app.tasks.spawn(jobs::heads::run(
+            store.clone(),
+            keys.evidence,
+            config.heads.clone(),
+            config.mail.clone(),
+            app.stop.clone(),
+        ));
         app.tasks
             .spawn(jobs::watchdog::run(store, app.stop.clone()));
         tracing::info!(

@@ -200,6 +200,15 @@ impl Blobs {
         })
     }
 
+    /// Whether the object is there, whatever the rows say.
+    pub async fn has(&self, contract: ContractId, sha256: Sha256) -> Result<bool, BlobError> {
+        match self.objects.head(&object_path(contract, sha256)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The opened blob. `device` is who brought it: [`crate::store::MediaRow`] names it.
     pub async fn get(
         &self,

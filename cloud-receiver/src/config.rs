@@ -24,6 +24,75 @@ pub struct Config {
     pub limits: Limits,
     #[serde(default)]
     pub contact: Contact,
+    #[serde(default)]
+    pub heads: Heads,
+    #[serde(default)]
+    pub mail: Mail,
+}
+
+/// The signed heads: how often they are made, and where they go so that they can be compared later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heads {
+    pub every_hours: u32,
+    /// A folder, best one on another machine; empty: none.
+    pub path: PathBuf,
+    /// Who gets them by mail; empty: nobody.
+    pub mail_to: Vec<String>,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self {
+            every_hours: 24,
+            path: PathBuf::new(),
+            mail_to: Vec::new(),
+        }
+    }
+}
+
+/// The mail server that takes this receiver's mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// Empty: no mail is sent.
+    pub server: String,
+    pub port: u16,
+    pub encryption: Encryption,
+    /// The sender's address.
+    pub from: String,
+    /// Empty: the server wants no sign-in.
+    pub user: String,
+    /// Holds the password, and nothing else.
+    pub password_file: PathBuf,
+    /// PEM of the authority that the server's certificate comes from; empty: the public ones.
+    pub ca_file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encryption {
+    /// Begins in clear and must turn to TLS before anything is said: port 587.
+    #[default]
+    Starttls,
+    /// TLS from the first byte: port 465.
+    Tls,
+    /// In clear: for a server on this very machine.
+    None,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            server: String::new(),
+            port: 587,
+            encryption: Encryption::default(),
+            from: String::new(),
+            user: String::new(),
+            password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+        }
+    }
 }
 
 /// Where customers turn to; shown on every page of the portal.
@@ -123,6 +192,7 @@ impl Config {
             .iter()
             .map(|host| toml::Value::from(host.as_str()).to_string())
             .collect();
+        let mail_to: Vec<String> = self.heads.mail_to.iter().map(|to| text(to)).collect();
         format!(
             "# Configuration of the cloud receiver. Unknown keys are errors.\n\n\
              # Database and blobs.\n\
@@ -147,7 +217,22 @@ impl Config {
              [contact]\n\
              name = {}\n\
              mail = {}\n\
-             phone = {}\n",
+             phone = {}\n\n\
+             # Signed heads: what this receiver says it holds. Kept elsewhere, they show later that nothing was\n\
+             # taken away. A folder on another machine, and people who get them by mail; empty: not sent.\n\
+             [heads]\n\
+             every_hours = {}\n\
+             path = {}\n\
+             mail_to = [{}]\n\n\
+             # The mail server; empty: no mail is sent. encryption: \"starttls\", \"tls\", \"none\".\n\
+             [mail]\n\
+             server = {}\n\
+             port = {}\n\
+             encryption = \"{}\"\n\
+             from = {}\n\
+             user = {}\n\
+             password_file = {}\n\
+             ca_file = {}\n",
             quoted(&self.data_dir),
             quoted(&self.key_dir),
             hosts.join(", "),
@@ -159,6 +244,20 @@ impl Config {
             text(&self.contact.name),
             text(&self.contact.mail),
             text(&self.contact.phone),
+            self.heads.every_hours,
+            quoted(&self.heads.path),
+            mail_to.join(", "),
+            text(&self.mail.server),
+            self.mail.port,
+            match self.mail.encryption {
+                Encryption::Starttls => "starttls",
+                Encryption::Tls => "tls",
+                Encryption::None => "none",
+            },
+            text(&self.mail.from),
+            text(&self.mail.user),
+            quoted(&self.mail.password_file),
+            quoted(&self.mail.ca_file),
         )
     }
 
@@ -193,6 +292,22 @@ impl Config {
         if self.limits.blob_bytes == 0 || self.limits.connections == 0 {
             return wrong("limits", "must be greater than 0");
         }
+        if self.heads.every_hours == 0 {
+            return wrong("heads.every_hours", "must be at least 1");
+        }
+        if !self.heads.path.as_os_str().is_empty() && self.heads.path.starts_with(&self.data_dir) {
+            return wrong(
+                "heads.path",
+                "lies inside data_dir: whoever changes the data could change the heads too; choose a folder elsewhere",
+            );
+        }
+        let mails = !self.heads.mail_to.is_empty();
+        if mails && (self.mail.server.is_empty() || self.mail.from.is_empty()) {
+            return wrong(
+                "heads.mail_to",
+                "asks for mail, but section [mail] names no server or no sender (from)",
+            );
+        }
         Ok(())
     }
 }
@@ -213,6 +328,8 @@ mod tests {
                 name: "Ops \"24/7\"".into(),
                 ..Contact::default()
             },
+            heads: Heads::default(),
+            mail: Mail::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The receiver's secrets, in files of their own, outside the data folder and outside every backup of it.
 //!
 //! `ca.pem` and `ca.key.pem` sign certificates; `master.key` wraps the contracts' data keys; `command.key` signs
-//! commands to devices. Whoever has the data folder without these can read nothing that is sealed in it, and
+//! commands to devices; `evidence.key` signs heads and exports. Whoever has the data folder without these can read nothing that is sealed in it, and
 //! whoever loses them can never read it again: keep a sealed copy elsewhere.
 
 use crate::ca::{Ca, CaError};
@@ -16,6 +16,7 @@ const CA_CERTIFICATE: &str = "ca.pem";
 const CA_KEY: &str = "ca.key.pem";
 const MASTER_KEY: &str = "master.key";
 const COMMAND_KEY: &str = "command.key";
+const EVIDENCE_KEY: &str = "evidence.key";
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -40,6 +41,7 @@ pub struct Keys {
     pub ca: Ca,
     pub master: SecretKey,
     pub command: SigningKey,
+    pub evidence: SigningKey,
 }
 
 impl Keys {
@@ -49,15 +51,18 @@ impl Keys {
         let (ca, key_pem) = Ca::create()?;
         let master = SecretKey::generate();
         let command = SigningKey::generate();
+        let evidence = SigningKey::generate();
         write_new(&dir.join(CA_KEY), key_pem.as_bytes())?;
         write_new(&dir.join(CA_CERTIFICATE), ca.certificate_pem().as_bytes())?;
         write_new(&dir.join(MASTER_KEY), master.expose())?;
         write_new(&dir.join(COMMAND_KEY), &command.to_seed())?;
+        write_new(&dir.join(EVIDENCE_KEY), &evidence.to_seed())?;
         sync_dir(dir)?;
         Ok(Self {
             ca,
             master,
             command,
+            evidence,
         })
     }
 
@@ -68,14 +73,21 @@ impl Keys {
             ca: Ca::load(&certificate, &key)?,
             master: SecretKey::from_bytes(read_key(dir, MASTER_KEY)?),
             command: SigningKey::from_seed(read_key(dir, COMMAND_KEY)?),
+            evidence: SigningKey::from_seed(read_key(dir, EVIDENCE_KEY)?),
         })
     }
 
     /// Whether any of the files is there, so that `init` never draws a second set over a first.
     pub fn exist(dir: &Path) -> bool {
-        [CA_CERTIFICATE, CA_KEY, MASTER_KEY, COMMAND_KEY]
-            .iter()
-            .any(|name| dir.join(name).exists())
+        [
+            CA_CERTIFICATE,
+            CA_KEY,
+            MASTER_KEY,
+            COMMAND_KEY,
+            EVIDENCE_KEY,
+        ]
+        .iter()
+        .any(|name| dir.join(name).exists())
     }
 }
 
@@ -179,9 +191,10 @@ mod tests {
         assert!(Keys::exist(&dir));
         assert_eq!(loaded.master, created.master);
         assert_eq!(loaded.command.to_seed(), created.command.to_seed());
+        assert_eq!(loaded.evidence.to_seed(), created.evidence.to_seed());
         assert_eq!(loaded.ca.certificate_der(), created.ca.certificate_der());
         assert!(matches!(Keys::create(&dir), Err(KeysError::Write { .. })));
-        for name in [CA_KEY, MASTER_KEY, COMMAND_KEY] {
+        for name in [CA_KEY, MASTER_KEY, COMMAND_KEY, EVIDENCE_KEY] {
             let mode = fs::metadata(dir.join(name)).unwrap().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }

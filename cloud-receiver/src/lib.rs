@@ -10,6 +10,7 @@
 //! | [`keys`], [`ca`], [`tls`] | the receiver's secrets; its certificate authority; the listeners' TLS |
 //! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
 //! | [`enroll`] | the claim-code exchange, by which a device comes to be known |
+//! | [`evidence`] | signed heads, exports, verification, the balance of deliveries |
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
 //! | [`blob`] | pictures and clips, by hash, resumable |
@@ -42,6 +43,7 @@ pub mod cmd;
 pub mod config;
 pub mod disk;
 pub mod enroll;
+pub mod evidence;
 pub mod ingest;
 pub mod jobs;
 pub mod keys;

@@ -63,6 +63,8 @@ impl Receiver {
                 ..Limits::default()
             },
             contact: Contact::default(),
+            heads: crate::config::Heads::default(),
+            mail: crate::config::Mail::default(),
         };
         std::fs::create_dir_all(&config.data_dir).unwrap();
         let keys = Keys::create(&config.key_dir).unwrap();

@@ -3,6 +3,7 @@
 //!
 //! A test is named after its number in `docs/reliability.md`. A failure prints the seed of its choices.
 
+mod evidence; // exports, the receiver's own store, heads and the balance
 mod killed; // kill -9 of box and receiver
 mod network; // the line between box and receiver
 mod soak; // a seeded mix of everything

@@ -15,6 +15,7 @@ pub mod claim;
 pub mod command;
 pub mod digest;
 pub mod enroll;
+pub mod evidence;
 pub mod heartbeat;
 pub mod ids;
 pub mod receipt;

@@ -17,6 +17,10 @@ pub enum Purpose {
     Batch,
     Command,
     Enrollment,
+    /// The receiver's statement of what it holds, see [`crate::evidence::heads`].
+    Heads,
+    /// The receiver's list of what an export holds, see [`crate::evidence::manifest`].
+    Export,
 }
 
 impl Purpose {
@@ -25,6 +29,8 @@ impl Purpose {
             Purpose::Batch => b"caas/v1/batch\0",
             Purpose::Command => b"caas/v1/command\0",
             Purpose::Enrollment => b"caas/v1/enrollment\0",
+            Purpose::Heads => b"caas/v1/heads\0",
+            Purpose::Export => b"caas/v1/export\0",
         }
     }
 

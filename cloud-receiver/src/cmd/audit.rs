@@ -1,11 +1,12 @@
-//! `audit`: what is stored of a device, for whoever adds it up.
+//! `audit`: what is stored of a device, and whether it adds up.
 
 use super::device::by_name;
-use super::{Common, setup};
+use super::{Common, deliveries, setup};
 use crate::store::{StoredBatch, StoredBatches};
 use anyhow::Context;
 use serde::Serialize;
 use std::io::Write;
+use std::process::ExitCode;
 use wire::record::GapRecord;
 use wire::{Body, Epoch, Record, Seq, Sha256, SignedBatch};
 
@@ -17,14 +18,17 @@ pub(super) enum Verb {
         #[arg(long)]
         device: String,
     },
+    /// Add up what arrived of each camera, hour and class, and name what is missing. Exit code 1: it does not add up.
+    Deliveries(deliveries::Args),
 }
 
 /// Batches in memory at a time: at most 256 KiB each.
 const PAGE: u32 = 100;
 
-pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Records { device } => records(common, &device).await,
+        Verb::Records { device } => records(common, &device).await.map(|()| ExitCode::SUCCESS),
+        Verb::Deliveries(args) => deliveries::run(common, args).await,
     }
 }
 

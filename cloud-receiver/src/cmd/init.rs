@@ -111,6 +111,8 @@ fn config_of(args: Args) -> anyhow::Result<Config> {
         },
         limits: Limits::default(),
         contact: Contact::default(),
+        heads: crate::config::Heads::default(),
+        mail: crate::config::Mail::default(),
     };
     if config.key_dir.starts_with(&config.data_dir) {
         bail!(

@@ -5,13 +5,17 @@
 
 mod audit;
 mod contract;
+mod deliveries;
 mod device;
+mod export;
+mod heads;
 mod init;
 mod lookup;
 mod serve;
 mod site;
 mod status;
 mod user;
+mod verify;
 
 use crate::app::open_store;
 use crate::config::{Config, DEFAULT_PATH};
@@ -70,6 +74,13 @@ enum Command {
     /// Customers' accounts.
     #[command(subcommand)]
     User(user::Verb),
+    /// Write what happened in a time, with its pictures and the proof of it, into one file.
+    Export(export::Args),
+    /// Check that everything is genuine and complete: of this receiver, or of an export.
+    Verify(verify::Args),
+    /// Signed statements of what is held, by which it can be shown later that nothing was taken away.
+    #[command(subcommand)]
+    Heads(heads::Verb),
 }
 
 /// Runs the command line; logs and errors go to standard error.
@@ -96,8 +107,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Contract(verb) => contract::run(common, verb).await?,
         Command::Site(verb) => site::run(common, verb).await?,
         Command::Device(verb) => return device::run(common, verb).await,
-        Command::Audit(verb) => audit::run(common, verb).await?,
+        Command::Audit(verb) => return audit::run(common, verb).await,
         Command::User(verb) => user::run(common, verb).await?,
+        Command::Export(args) => export::run(common, args).await?,
+        Command::Verify(args) => return Ok(verify::run(common, args).await),
+        Command::Heads(verb) => return heads::run(common, verb).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admin;
+mod evidence;
 mod missing;
 pub mod sqlite;
 
@@ -16,6 +17,10 @@ pub use admin::{
     Place, ReportedCamera, SiteRow, StoredBatch, StoredBatches,
 };
 
+pub use evidence::{
+    AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,
+    HeadsRow, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
+};
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 
 use async_trait::async_trait;

@@ -14,6 +14,8 @@ mod changes;
 mod customer;
 mod desk;
 mod devices;
+mod evidence;
+mod heads;
 mod keyring;
 mod links;
 mod ranges;

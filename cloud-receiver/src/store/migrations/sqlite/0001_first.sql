@@ -336,6 +336,17 @@ create table sign_in (
 ) strict;
 create index sign_in_by_user on sign_in (login_id, at_us);
 
+-- Signed statements of what is held, in order. Copies of them are sent out: see docs/evidence.md.
+create table heads (
+    number      integer primary key check (number > 0),
+    at_us       integer not null,
+    sha256      blob    not null check (length(sha256) = 32), -- of the statement; the next one names it
+    document    text    not null,                 -- the whole file, as sent out: ids, counts and hashes only
+    written_us  integer,                          -- when it was put into the folder that the configuration names
+    mailed_us   integer,                          -- when a mail server took it
+    problem     text                              -- why the last attempt to send it failed
+) strict;
+
 -- One row. Counts changes that open connections must hear of (commands, revocations), whichever process made them.
 create table control (
     one     integer primary key check (one = 1),

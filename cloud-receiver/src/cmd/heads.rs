@@ -1,0 +1,172 @@
+//! `heads`: the signed statements of what the receiver holds.
+
+use super::{Common, report, setup};
+use crate::clock::now;
+use crate::evidence::heads::{self, Sent, file_name};
+use crate::evidence::local;
+use crate::store::{HeadsBook, HeadsRow};
+use anyhow::{Context, bail};
+use serde::Serialize;
+use std::io::Write;
+use std::process::ExitCode;
+use wire::{Sha256, UtcMicros, VerifyingKey};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Sign what is held at this moment, and send it out.
+    Now,
+    /// List the heads, and what became of sending them.
+    List,
+    /// Print one of them as a file, for safekeeping; the newest unless --number says another.
+    Show {
+        #[arg(long)]
+        number: Option<u64>,
+    },
+    /// Print the public key that heads and exports are signed with: whoever checks them must know it.
+    Key,
+}
+
+pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Now => make_now(common).await,
+        Verb::List => list(common).await,
+        Verb::Show { number } => show(common, number).await,
+        Verb::Key => key(common),
+    }
+}
+
+#[derive(Serialize)]
+struct Made {
+    number: u64,
+    at_us: UtcMicros,
+    sha256: Sha256,
+    receiver_key: VerifyingKey,
+    sent: Vec<Sent>,
+}
+
+async fn make_now(common: &Common) -> anyhow::Result<ExitCode> {
+    let setup = setup(common)?;
+    let (store, key) = (&setup.store, &setup.keys.evidence);
+    let row = heads::make(store, key, now()).await?;
+    let sent = heads::send(store, key, &setup.config.heads, &setup.config.mail).await?;
+    let mut words = format!(
+        "Heads no. {} are signed: {} ({}).",
+        row.number,
+        local::time(row.at_us),
+        local::ZONE
+    );
+    for sent in &sent {
+        words += &match &sent.problem {
+            None => format!("\n  no. {} went to {}", sent.number, sent.to),
+            Some(problem) => format!(
+                "\n  no. {} did NOT go to {}: {problem}\n    the receiver tries again while it runs",
+                sent.number, sent.to
+            ),
+        };
+    }
+    if sent.is_empty() {
+        words += "\n  They are in the database only, where they prove little: set \"path\" or \"mail_to\" in section [heads].";
+    }
+    let failed = sent.iter().any(|sent| sent.problem.is_some());
+    let made = Made {
+        number: row.number,
+        at_us: row.at_us,
+        sha256: row.sha256,
+        receiver_key: key.verifying_key(),
+        sent,
+    };
+    report(common, &made, &words)?;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+#[derive(Serialize)]
+struct Listed {
+    number: u64,
+    at_us: UtcMicros,
+    at: String,
+    sha256: Sha256,
+    written_us: Option<UtcMicros>,
+    mailed_us: Option<UtcMicros>,
+    problem: Option<String>,
+}
+
+async fn list(common: &Common) -> anyhow::Result<ExitCode> {
+    let rows = setup(common)?.store.heads().await?;
+    let words: Vec<_> = rows.iter().map(describe).collect();
+    let words = if words.is_empty() {
+        "No heads were made yet; \"heads now\" makes the first.".to_owned()
+    } else {
+        words.join("\n")
+    };
+    let listed = |row: HeadsRow| Listed {
+        number: row.number,
+        at_us: row.at_us,
+        at: local::utc(row.at_us),
+        sha256: row.sha256,
+        written_us: row.written_us,
+        mailed_us: row.mailed_us,
+        problem: row.problem,
+    };
+    report(
+        common,
+        &rows.into_iter().map(listed).collect::<Vec<_>>(),
+        &words,
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(row: &HeadsRow) -> String {
+    let way =
+        |what: &str, at: Option<UtcMicros>| at.map(|at| format!("{what} {}", local::time(at)));
+    let ways: Vec<_> = [way("written", row.written_us), way("mailed", row.mailed_us)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let ways = if ways.is_empty() {
+        "not sent out".to_owned()
+    } else {
+        ways.join(", ")
+    };
+    let problem = row.problem.as_ref().map_or_else(String::new, |problem| {
+        format!("\n    last attempt failed: {problem}")
+    });
+    format!(
+        "no. {:<6} {}   {ways}{problem}",
+        row.number,
+        local::time(row.at_us)
+    )
+}
+
+async fn show(common: &Common, number: Option<u64>) -> anyhow::Result<ExitCode> {
+    let rows = setup(common)?.store.heads().await?;
+    let row = match number {
+        Some(number) => rows.into_iter().find(|row| row.number == number),
+        None => rows.into_iter().last(),
+    };
+    let Some(row) = row else {
+        bail!("there are no such heads; \"heads list\" shows which there are");
+    };
+    std::io::stdout()
+        .write_all(row.document.as_bytes())
+        .with_context(|| format!("printing {}", file_name(row.number)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct PublicKey {
+    receiver_key: VerifyingKey,
+}
+
+fn key(common: &Common) -> anyhow::Result<ExitCode> {
+    let receiver_key = setup(common)?.keys.evidence.verifying_key();
+    let words = format!(
+        "{receiver_key}\n\nThe public key of this receiver's heads and exports. Give it to whoever is to check them, on another way\n\
+         than the exports themselves: on paper, by telephone, in the contract. It is no secret.",
+    );
+    report(common, &PublicKey { receiver_key }, &words)?;
+    Ok(ExitCode::SUCCESS)
+}

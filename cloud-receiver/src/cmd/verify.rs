@@ -1,0 +1,340 @@
+//! `verify`: is everything genuine and complete? Of what this receiver holds, or, with `--export`, of a file, for
+//! which nothing else is needed.
+//!
+//! Exit codes: 0 genuine, 1 not genuine or not complete, 2 it could not be checked.
+
+use super::export::{contract_by_name, sources};
+use super::{Common, setup};
+use crate::evidence::check_export::{self, Checked, Trust, heads_files, open_all};
+use crate::evidence::{check_store, local};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use wire::evidence::finding::Told;
+use wire::evidence::{Finding, Weight};
+use wire::{UtcMicros, VerifyingKey};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Check this export; needs no configuration, database or network.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// Signed heads that were kept elsewhere: a file, or a folder of them.
+    #[arg(long, value_name = "PATH")]
+    heads: Option<PathBuf>,
+    /// The receiver's public evidence key as you know it ("heads key" prints it).
+    #[arg(long, value_name = "KEY", requires = "export")]
+    receiver_key: Option<VerifyingKey>,
+    /// Only this contract of the store.
+    #[arg(long, conflicts_with = "export")]
+    contract: Option<String>,
+}
+
+const GENUINE: u8 = 0;
+const NOT_GENUINE: u8 = 1;
+const NOT_CHECKED: u8 = 2;
+
+pub(super) async fn run(common: &Common, args: Args) -> ExitCode {
+    let outcome = match &args.export {
+        Some(_) => verify_export(&args),
+        None => verify_store(common, &args).await,
+    };
+    let verdict = match outcome {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            return ExitCode::from(NOT_CHECKED);
+        }
+    };
+    if common.json {
+        match serde_json::to_string_pretty(&verdict.to_json()) {
+            Ok(json) => println!("{json}"),
+            Err(error) => eprintln!("Error: {error}"),
+        }
+    } else {
+        verdict.print();
+    }
+    ExitCode::from(verdict.code())
+}
+
+/// What is told in the end.
+struct Verdict {
+    /// What was looked at, a line each: name and value.
+    facts: Vec<(String, String)>,
+    findings: Vec<Finding>,
+    /// What cannot be said, though nothing is wrong.
+    limits: Vec<String>,
+    trusted: bool,
+    from: Option<UtcMicros>,
+    to: Option<UtcMicros>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    verdict: &'static str,
+    exit_code: u8,
+    findings: Vec<Told<'a>>,
+    limits: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_utc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_utc: Option<String>,
+    facts: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Verdict {
+    fn worst(&self) -> Option<Weight> {
+        self.findings
+            .iter()
+            .map(Finding::weight)
+            .filter(|weight| *weight > Weight::Note)
+            .max()
+    }
+
+    fn code(&self) -> u8 {
+        match self.worst() {
+            Some(_) => NOT_GENUINE,
+            None if !self.trusted => NOT_CHECKED,
+            None => GENUINE,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.worst() {
+            Some(Weight::Tampered) => "NOT GENUINE",
+            Some(_) => "GENUINE, BUT NOT COMPLETE",
+            None if !self.trusted => "CANNOT BE SAID",
+            None => "GENUINE AND COMPLETE",
+        }
+    }
+
+    fn to_json(&self) -> Json<'_> {
+        let facts = self
+            .facts
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().into()));
+        Json {
+            verdict: self.word(),
+            exit_code: self.code(),
+            findings: self.findings.iter().map(Told::from).collect(),
+            limits: &self.limits,
+            from_utc: self.from.map(local::utc),
+            to_utc: self.to.map(local::utc),
+            facts: facts.collect(),
+        }
+    }
+
+    fn print(&self) {
+        for (name, value) in &self.facts {
+            println!("{name:<10} {value}");
+        }
+        println!();
+        self.print_of("Changed, removed, moved or added:", |weight| {
+            weight == Weight::Tampered
+        });
+        self.print_of("Missing:", |weight| weight == Weight::Incomplete);
+        self.print_of("Explained:", |weight| weight == Weight::Note);
+        for limit in &self.limits {
+            println!("Note: {limit}");
+        }
+        if !self.limits.is_empty() {
+            println!();
+        }
+        println!("{}", self.word());
+    }
+
+    fn print_of(&self, title: &str, which: impl Fn(Weight) -> bool) {
+        /// More on a screen help nobody; JSON has them all.
+        const SHOWN: usize = 50;
+        let findings: Vec<_> = self
+            .findings
+            .iter()
+            .filter(|finding| which(finding.weight()))
+            .collect();
+        if findings.is_empty() {
+            return;
+        }
+        println!("{title}");
+        for (index, finding) in findings.iter().take(SHOWN).enumerate() {
+            println!("  {}. {finding}", index + 1);
+        }
+        if findings.len() > SHOWN {
+            println!("  and {} more; --json prints all", findings.len() - SHOWN);
+        }
+        println!();
+    }
+}
+
+fn fact(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}
+
+fn verify_export(args: &Args) -> anyhow::Result<Verdict> {
+    let path = args.export.as_deref().expect("called with an export only");
+    let heads = args
+        .heads
+        .as_deref()
+        .map(heads_files)
+        .transpose()?
+        .unwrap_or_default();
+    let checked = check_export::check(path, &heads, args.receiver_key)?;
+    let manifest = &checked.report.manifest;
+    let mut facts = vec![
+        fact("export", path.display().to_string()),
+        fact("contract", &*manifest.contract_name),
+        fact(
+            "time",
+            format!(
+                "{} to {} ({})",
+                local::time(manifest.from_us),
+                local::time(manifest.to_us),
+                local::ZONE
+            ),
+        ),
+        fact("made", local::time(manifest.made_at_us)),
+        fact(
+            "key",
+            format!("{} ({})", checked.key, trust_words(checked.trust)),
+        ),
+        fact("heads", heads_words(&checked.outside)),
+    ];
+    for device in &manifest.devices {
+        let Some(report) = checked.report.devices.get(&device.device) else {
+            continue;
+        };
+        facts.push(fact(
+            "device",
+            format!(
+                "{} at {}: {} records in {} batches, {} pictures",
+                device.device, device.site_name, report.records, report.batches, report.pictures
+            ),
+        ));
+    }
+    Ok(Verdict {
+        facts,
+        limits: limits(&checked),
+        trusted: checked.trust != Trust::Unknown,
+        from: Some(manifest.from_us),
+        to: Some(manifest.to_us),
+        findings: checked.report.findings,
+    })
+}
+
+fn trust_words(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Given => "given with --receiver-key",
+        Trust::FromHeads => "from the heads you kept",
+        Trust::Unknown => "claimed by the export itself",
+    }
+}
+
+fn heads_words(outside: &[(u64, UtcMicros)]) -> String {
+    let newest = outside.iter().max_by_key(|(number, _)| *number);
+    match newest {
+        None => "none from outside".to_owned(),
+        Some((number, at)) => format!(
+            "{} from outside, the newest no. {number} of {}",
+            outside.len(),
+            local::time(*at)
+        ),
+    }
+}
+
+fn limits(checked: &Checked) -> Vec<String> {
+    let manifest = &checked.report.manifest;
+    let mut limits = Vec::new();
+    if checked.trust == Trust::Unknown {
+        limits.push(format!(
+            "nothing but the export itself says whose key it is signed with. Ask the operator of the receiver, in another \
+             way than this file came, whether its evidence key is\n      {}\n      and then give it with --receiver-key.",
+            checked.key
+        ));
+    }
+    let newest = checked
+        .outside
+        .iter()
+        .filter(|_| checked.report.anchor.is_some())
+        .max_by_key(|(number, _)| *number);
+    match newest {
+        None => limits.push(
+            "without signed heads kept outside (--heads) it is not proven that the receiver itself did not cut off the tail \
+             - the newest records, or a whole device - before it made this export."
+                .to_owned(),
+        ),
+        Some((number, at)) if *at < manifest.to_us => limits.push(format!(
+            "the newest heads, no. {number}, are of {}: what the receiver got after that is not anchored by them.",
+            local::time(*at)
+        )),
+        Some(_) => {}
+    }
+    limits
+}
+
+async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
+    let setup = setup(common)?;
+    let key = setup.keys.evidence.verifying_key();
+    let contract = match &args.contract {
+        Some(name) => Some(contract_by_name(&setup.store, name).await?.id),
+        None => None,
+    };
+    let files = args
+        .heads
+        .as_deref()
+        .map(heads_files)
+        .transpose()?
+        .unwrap_or_default();
+    let (outside, unusable) = open_all(&files, &key);
+    let outside_words = heads_words(
+        &outside
+            .iter()
+            .map(|heads| (heads.number(), heads.statement.at_us))
+            .collect::<Vec<_>>(),
+    );
+    let data_dir = setup.config.data_dir.display().to_string();
+    let sources = sources(setup)?;
+    let has_outside = !outside.is_empty();
+    let mut report = check_store::check(&sources, contract, outside).await?;
+    report.findings.extend(unusable);
+    let newest = report.newest.as_ref().map_or_else(
+        || "none".to_owned(),
+        |row| {
+            format!(
+                "{} in the database, the newest no. {} of {}",
+                report.heads,
+                row.number,
+                local::time(row.at_us)
+            )
+        },
+    );
+    let mut facts = vec![
+        fact("store", data_dir),
+        fact("key", key.to_string()),
+        fact("heads", format!("{newest}; {outside_words}")),
+        fact("pictures", format!("{} read and hashed", report.pictures)),
+    ];
+    for (device, checked) in &report.devices {
+        facts.push(fact(
+            "device",
+            format!(
+                "{} of {}/{}: {} records in {} batches and {} epochs",
+                device.device,
+                device.contract_name,
+                device.site_name,
+                checked.records,
+                checked.batches,
+                checked.epochs
+            ),
+        ));
+    }
+    let limits = (!has_outside).then(|| {
+        "whoever can change this database can change the heads in it too. Compare with those that were sent out: --heads FOLDER.".to_owned()
+    });
+    Ok(Verdict {
+        facts,
+        findings: report.findings,
+        limits: limits.into_iter().collect(),
+        trusted: true,
+        from: None,
+        to: None,
+    })
+}

@@ -1,0 +1,329 @@
+//! Checks everything that the receiver itself holds: each signature, the chains, the index beside them, each picture's
+//! hash, and its own signed heads - those in the database, and those that were sent out and are brought back.
+
+use super::check_index::{Rows, compare};
+use super::export::{EvidenceStore, Sources};
+use crate::blob::BlobError;
+use crate::store::{BatchRow, EvidenceDevice, HeadsRow, StoreError};
+use std::collections::{BTreeMap, HashSet};
+use wire::evidence::export::open_heads;
+use wire::evidence::finding::Known;
+use wire::evidence::heads::{Heads, check_sequence};
+use wire::evidence::{Context, DeviceCheck, DeviceReport, Finding};
+use wire::{ContractId, Epoch, Seq, SeqRange, Sha256};
+
+/// Batches opened at a time.
+const PAGE: usize = 64;
+
+/// What was checked, and what was found.
+#[derive(Debug, Default)]
+pub struct StoreReport {
+    pub findings: Vec<Finding>,
+    pub devices: Vec<(EvidenceDevice, DeviceReport)>,
+    /// Pictures whose bytes were read and hashed.
+    pub pictures: u64,
+    /// Heads in the database.
+    pub heads: u64,
+    /// The newest of them.
+    pub newest: Option<HeadsRow>,
+}
+
+/// `outside`: verified heads that were kept elsewhere.
+pub async fn check<S: EvidenceStore>(
+    sources: &Sources<S>,
+    contract: Option<ContractId>,
+    outside: Vec<Heads>,
+) -> Result<StoreReport, StoreError> {
+    let mut report = StoreReport::default();
+    let heads = check_heads(sources, outside, &mut report).await?;
+    let devices = sources.store.evidence_devices(contract).await?;
+    report
+        .findings
+        .extend(removed_devices(&devices, contract, &heads));
+    // Before any picture is looked at: looking may tell the store that one has gone.
+    let mut awaited = Vec::new();
+    for device in &devices {
+        awaited.push(awaited_of(sources, device).await?);
+    }
+    let mut pictures: BTreeMap<ContractId, HashSet<Sha256>> = BTreeMap::new();
+    for (device, awaited) in devices.into_iter().zip(&awaited) {
+        if !pictures.contains_key(&device.contract) {
+            let here = check_blobs(sources, device.contract, &mut report).await?;
+            pictures.insert(device.contract, here);
+        }
+        let (one, findings) = check_device(
+            sources,
+            &device,
+            &heads,
+            &pictures[&device.contract],
+            awaited,
+        )
+        .await?;
+        report.findings.extend(findings);
+        report.devices.push((device, one));
+    }
+    report
+        .findings
+        .sort_by_key(|finding| std::cmp::Reverse(finding.weight()));
+    Ok(report)
+}
+
+/// The book of heads by itself, and against what comes from outside. Answers all, in order, for the devices.
+async fn check_heads<S: EvidenceStore>(
+    sources: &Sources<S>,
+    outside: Vec<Heads>,
+    report: &mut StoreReport,
+) -> Result<Vec<Heads>, StoreError> {
+    let key = sources.key.verifying_key();
+    let rows = sources.store.heads().await?;
+    report.heads = rows.len() as u64;
+    let mut own = Vec::new();
+    for row in &rows {
+        match open_heads(
+            &format!("heads no. {} in the database", row.number),
+            row.document.as_bytes(),
+            &key,
+        ) {
+            Ok(heads) => own.push(heads),
+            Err(finding) => report.findings.push(finding),
+        }
+    }
+    let first = own.iter().map(Heads::number).min().unwrap_or(1);
+    report.findings.extend(
+        (1..first)
+            .take(100)
+            .map(|number| Finding::HeadsMissing { number }),
+    );
+    report.findings.extend(check_sequence(&mut own));
+    let have = own.last().map_or(0, Heads::number);
+    if let Some(stated) = outside
+        .iter()
+        .map(Heads::number)
+        .max()
+        .filter(|stated| *stated > have)
+    {
+        report.findings.push(Finding::HeadsCut { have, stated });
+    }
+    report.newest = rows.into_iter().last();
+    let mut all = own;
+    all.extend(outside);
+    let together = check_sequence(&mut all);
+    let replaced = together
+        .into_iter()
+        .filter(|finding| matches!(finding, Finding::HeadsReplaced { .. }));
+    let new: Vec<_> = replaced
+        .filter(|finding| !report.findings.contains(finding))
+        .collect();
+    report.findings.extend(new);
+    Ok(all)
+}
+
+fn removed_devices(
+    devices: &[EvidenceDevice],
+    contract: Option<ContractId>,
+    heads: &[Heads],
+) -> Vec<Finding> {
+    let mut told = HashSet::new();
+    let mut findings = Vec::new();
+    for heads in heads.iter().rev() {
+        let sections = heads
+            .sections
+            .iter()
+            .filter(|section| contract.is_none_or(|id| id == section.contract));
+        for head in sections.flat_map(|section| &section.devices) {
+            let known = devices.iter().any(|device| device.device == head.device);
+            if !known && told.insert(head.device) {
+                findings.push(Finding::DeviceRemoved {
+                    device: head.device,
+                    heads: heads.number(),
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// Opens and hashes every picture of a contract; answers those that are what their name says.
+async fn check_blobs<S: EvidenceStore>(
+    sources: &Sources<S>,
+    contract: ContractId,
+    report: &mut StoreReport,
+) -> Result<HashSet<Sha256>, StoreError> {
+    let mut here = HashSet::new();
+    for (sha256, device, _) in sources.store.blob_rows(contract).await? {
+        let place = format!("blobs/{contract}/{sha256}");
+        let changed = match sources.blobs.get(contract, device, sha256).await {
+            Ok(Some(bytes)) => Sha256::of(&bytes) != sha256,
+            Ok(None) => continue,
+            Err(BlobError::Seal(_)) => true,
+            Err(BlobError::Store(error)) => return Err(error),
+            Err(error) => return Err(StoreError::Corrupt(format!("{place}: {error}"))),
+        };
+        report.pictures += 1;
+        // Changed, but here: not told as missing beside.
+        here.insert(sha256);
+        if changed {
+            report.findings.push(Finding::PictureChanged {
+                device: Some(device),
+                sha256,
+                place,
+            });
+        }
+    }
+    Ok(here)
+}
+
+/// Hashes that signed records name and that, by the receiver's rows, have not arrived.
+async fn awaited_of<S: EvidenceStore>(
+    sources: &Sources<S>,
+    device: &EvidenceDevice,
+) -> Result<HashSet<Sha256>, StoreError> {
+    let rows = sources.store.picture_rows(device.device, None).await?;
+    let awaited = rows.iter().filter(|picture| !picture.arrived);
+    Ok(awaited.map(|picture| picture.sha256).collect())
+}
+
+async fn check_device<S: EvidenceStore>(
+    sources: &Sources<S>,
+    device: &EvidenceDevice,
+    heads: &[Heads],
+    pictures: &HashSet<Sha256>,
+    awaited: &HashSet<Sha256>,
+) -> Result<(DeviceReport, Vec<Finding>), StoreError> {
+    let store = &sources.store;
+    let rows = store.batch_rows(device.device).await?;
+    let mut check = DeviceCheck::new(device.device, device.record_key, &device.boots);
+    let mut findings = Vec::new();
+    for page in rows.chunks(PAGE) {
+        let numbers = page.iter().map(|row| row.no).collect();
+        let opened = store
+            .batch_bytes(device.contract, device.device, numbers)
+            .await?;
+        for (row, bytes) in page.iter().zip(opened) {
+            let place = format!("row {} of table batch", row.no);
+            match bytes {
+                None => {
+                    let place = format!("{place}, its seal does not open");
+                    check.unreadable(row.epoch, row.first, row.last, &place);
+                }
+                Some(bytes) => {
+                    if let Some((batch, hash)) = check.take(bytes, &place) {
+                        findings.extend(differs_from_row(device, row, &batch, hash));
+                        findings.extend(index_of(sources, device, row, &batch).await?);
+                    }
+                }
+            }
+        }
+    }
+    let mut report = check.finish(&Context {
+        range: None,
+        not_arrived: &holes(&device.stored),
+        refused: &device.refused,
+        goes_on: &[],
+        heads,
+        otherwise: Known::Book,
+        pictures_here: Some(pictures),
+        pictures_not_arrived: awaited,
+        cameras: None,
+    });
+    findings.append(&mut report.findings);
+    findings.extend(orphans(sources, device, &findings).await?);
+    Ok((report, findings))
+}
+
+fn differs_from_row(
+    device: &EvidenceDevice,
+    row: &BatchRow,
+    batch: &wire::Batch,
+    hash: Sha256,
+) -> Option<Finding> {
+    let columns = [
+        (row.epoch == batch.epoch, "epoch of the batch"),
+        (row.first == batch.first_seq, "first number of the batch"),
+        (row.last == batch.last_seq(), "last number of the batch"),
+        (row.prev == batch.prev, "predecessor of the batch"),
+        (row.sha256 == hash, "SHA-256 of the batch"),
+    ];
+    let (_, column) = columns.into_iter().find(|(right, _)| !right)?;
+    Some(Finding::IndexDiffers {
+        device: device.device,
+        epoch: batch.epoch,
+        seq: batch.first_seq,
+        column: column.to_owned(),
+    })
+}
+
+async fn index_of<S: EvidenceStore>(
+    sources: &Sources<S>,
+    device: &EvidenceDevice,
+    row: &BatchRow,
+    batch: &wire::Batch,
+) -> Result<Vec<Finding>, StoreError> {
+    let (records, media, events) = sources.store.index_rows(device.device, *row).await?;
+    let single = device
+        .refused
+        .iter()
+        .filter(|refusal| !refusal.whole_batch && refusal.epoch == row.epoch);
+    let refused = single.map(|refusal| refusal.first_seq).collect();
+    Ok(compare(
+        device.device,
+        batch,
+        &Rows {
+            records,
+            media,
+            events,
+        },
+        &refused,
+    ))
+}
+
+/// Index rows whose batch is gone, where that is not told already.
+async fn orphans<S: EvidenceStore>(
+    sources: &Sources<S>,
+    device: &EvidenceDevice,
+    told: &[Finding],
+) -> Result<Vec<Finding>, StoreError> {
+    let removed: HashSet<Epoch> = told
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::RecordsRemoved { epoch, .. }
+            | Finding::TailCut { epoch, .. }
+            | Finding::EpochRemoved { epoch, .. } => Some(*epoch),
+            _ => None,
+        })
+        .collect();
+    let rows = sources.store.rows_without_batch(device.device).await?;
+    let untold = rows
+        .into_iter()
+        .filter(|(epoch, _)| !removed.contains(epoch));
+    Ok(untold
+        .map(|(epoch, seq)| Finding::IndexDiffers {
+            device: device.device,
+            epoch,
+            seq,
+            column: "no signed batch holds it".to_owned(),
+        })
+        .collect())
+}
+
+/// What the receiver's book says it has not got, below the highest number of each epoch.
+fn holes(stored: &[(Epoch, SeqRange)]) -> Vec<(Epoch, SeqRange)> {
+    let mut holes = Vec::new();
+    let mut last: Option<(Epoch, Seq)> = None;
+    for (epoch, range) in stored {
+        let next = last
+            .filter(|(at, _)| at == epoch)
+            .map_or(Seq::FIRST, |(_, seq)| seq.advanced_by(1));
+        if range.first > next {
+            holes.push((
+                *epoch,
+                SeqRange {
+                    first: next,
+                    last: Seq(range.first.0 - 1),
+                },
+            ));
+        }
+        last = Some((*epoch, range.last));
+    }
+    holes
+}

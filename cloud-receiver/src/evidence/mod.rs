@@ -1,0 +1,24 @@
+//! Evidence: proving what is held, to the operator and to anybody else.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`heads`] | makes the signed heads and sends them out: `files`, `mail` |
+//! | [`export`] | one file with signed records, pictures and all that is needed to check them; `page` is its index |
+//! | [`container`] | the ZIP form of that file, written in one way only, so that any change of it is seen |
+//! | [`check_export`], [`check_store`] | bring the bytes of an export, or of the store, to the checks of `wire::evidence` |
+//! | [`deliveries`] | the balance: what arrived of each camera and hour, and what did not |
+//! | [`local`] | times as people read and write them |
+//!
+//! What is judged is judged in `wire::evidence`, without files, database or clock.
+
+pub mod check_export;
+mod check_index;
+pub mod check_store;
+pub mod container;
+pub mod deliveries;
+pub mod export;
+mod files;
+pub mod heads;
+pub mod local;
+mod mail;
+mod page;
