@@ -20,6 +20,7 @@ test_packages=(
     chromium chromium-driver fonts-noto-cjk chrony faketime procps
     # What faults are made with: file systems, packets, system calls.
     e2fsprogs mount iproute2 nftables strace
+    # A real mail server.
     python3-aiosmtpd
 )
 # What the receiver is compared with.

@@ -4,7 +4,7 @@ use crate::client::Load;
 use cloud_receiver::app::database;
 use cloud_receiver::ca::Ca;
 use cloud_receiver::clock::now;
-use cloud_receiver::config::{Config, Contact, Limits, Listen, default_hosts};
+use cloud_receiver::config::{Config, Contact, Heads, Limits, Listen, Mail, default_hosts};
 use cloud_receiver::keys::Keys;
 use cloud_receiver::live::Live;
 use cloud_receiver::seal::random;
@@ -72,6 +72,8 @@ impl World {
             },
             limits: Limits::default(),
             contact: Contact::default(),
+            heads: Heads::default(),
+            mail: Mail::default(),
         };
         std::fs::create_dir_all(&config.data_dir).unwrap();
         std::fs::write(site.dir().join("receiver.toml"), config.to_text()).unwrap();

@@ -5,6 +5,7 @@ use super::check_index::{Rows, compare};
 use super::export::{EvidenceStore, Sources};
 use crate::blob::BlobError;
 use crate::store::{BatchRow, EvidenceDevice, HeadsRow, StoreError};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use wire::evidence::export::open_heads;
 use wire::evidence::finding::Known;
@@ -47,9 +48,8 @@ pub async fn check<S: EvidenceStore>(
     }
     let mut pictures: BTreeMap<ContractId, HashSet<Sha256>> = BTreeMap::new();
     for (device, awaited) in devices.into_iter().zip(&awaited) {
-        if !pictures.contains_key(&device.contract) {
-            let here = check_blobs(sources, device.contract, &mut report).await?;
-            pictures.insert(device.contract, here);
+        if let Entry::Vacant(contract) = pictures.entry(device.contract) {
+            contract.insert(check_blobs(sources, device.contract, &mut report).await?);
         }
         let (one, findings) = check_device(
             sources,

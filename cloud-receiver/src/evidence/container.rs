@@ -385,7 +385,10 @@ mod tests {
         bytes
     }
 
-    fn contents(bytes: Vec<u8>) -> io::Result<(Vec<(String, Vec<u8>)>, Vec<String>)> {
+    /// Names and contents; and what is wrong.
+    type Contents = (Vec<(String, Vec<u8>)>, Vec<String>);
+
+    fn contents(bytes: Vec<u8>) -> io::Result<Contents> {
         let mut container = Container::open(Cursor::new(bytes))?;
         let mut problems = container.problems().to_vec();
         let mut files = Vec::new();

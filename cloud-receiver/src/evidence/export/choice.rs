@@ -48,10 +48,13 @@ pub(super) fn choose(
         // Nothing was captured in that time: the last batch before it shows what follows it directly.
         let before = rows.iter().filter(|row| row.first_captured_us < range.0);
         if let Some(last) = before.max_by_key(|row| (row.first_captured_us, row.no)) {
-            widen(&mut spans, &epochs, last);
+            widen(&mut spans, &epochs, last, 1);
         }
     }
-    add_neighbours(&mut spans, &epochs, rows);
+    // Twice, because a batch that begins before the range may reach into it: then it takes one more to be before it.
+    for _ in 0..2 {
+        add_neighbours(&mut spans, &epochs, rows, range);
+    }
     let chosen_hashes: HashSet<Sha256> = spans
         .iter()
         .flat_map(|(epoch, (lo, hi))| &epochs[epoch][*lo..=*hi])
@@ -88,31 +91,39 @@ fn span_of(rows: &[BatchRow], range: (UtcMicros, UtcMicros), named: &HashSet<i64
             (before + 1 < rows.len()).then_some((before, before))?
         }
     };
-    Some((first.saturating_sub(1), (last + 1).min(rows.len() - 1)))
+    // The batch before may reach into the range, the one before that may not.
+    Some((first.saturating_sub(2), (last + 1).min(rows.len() - 1)))
 }
 
-/// Where the span begins or ends with its epoch, the neighbour stands in another epoch.
+/// Where the span begins or ends with its epoch, and within the range, the neighbour stands in another epoch.
 fn add_neighbours(
     spans: &mut BTreeMap<Epoch, Span>,
     epochs: &BTreeMap<Epoch, Vec<BatchRow>>,
     rows: &[BatchRow],
+    range: (UtcMicros, UtcMicros),
 ) {
     for (epoch, (lo, hi)) in spans.clone() {
-        let (first, last) = (&epochs[&epoch][lo], &epochs[&epoch][hi]);
+        let all = &epochs[&epoch];
+        let (first, last) = (&all[lo], &all[hi]);
         let before = rows.iter().find(|row| lo == 0 && row.sha256 == first.prev);
-        let is_last = hi + 1 == epochs[&epoch].len();
-        let after = rows.iter().filter(|row| is_last && row.prev == last.sha256);
+        let is_open = hi + 1 == all.len() && last.first_captured_us < range.1;
+        let after = rows.iter().filter(|row| is_open && row.prev == last.sha256);
         let after = after.min_by_key(|row| (row.first_captured_us, row.no));
-        for neighbour in before.into_iter().chain(after) {
-            widen(spans, epochs, neighbour);
+        if let Some(neighbour) = before {
+            widen(spans, epochs, neighbour, 1);
+        }
+        if let Some(neighbour) = after {
+            widen(spans, epochs, neighbour, 0);
         }
     }
 }
 
+/// Takes a batch in, with so many before it in its epoch.
 fn widen(
     spans: &mut BTreeMap<Epoch, Span>,
     epochs: &BTreeMap<Epoch, Vec<BatchRow>>,
     row: &BatchRow,
+    before: usize,
 ) {
     let Some(at) = epochs[&row.epoch]
         .iter()
@@ -121,7 +132,7 @@ fn widen(
         return;
     };
     let span = spans.entry(row.epoch).or_insert((at, at));
-    *span = (span.0.min(at), span.1.max(at));
+    *span = (span.0.min(at.saturating_sub(before)), span.1.max(at));
 }
 
 /// What the receiver has not got of the chosen part of an epoch, its edges included.
@@ -242,6 +253,10 @@ mod tests {
     fn one_batch_more_is_taken_on_either_side() {
         assert_eq!(chosen(&STORY, 20, 21), [(7, 1, 3, true)]);
         assert_eq!(
+            chosen(&STORY, 60, 61),
+            [(4, 1, 2, false), (7, 2, 3, false), (9, 1, 2, false)]
+        );
+        assert_eq!(
             chosen(&STORY, 0, 100),
             [(4, 1, 2, false), (7, 1, 3, false), (9, 1, 2, false)]
         );
@@ -251,14 +266,17 @@ mod tests {
     fn the_neighbour_may_stand_in_another_epoch() {
         assert_eq!(
             chosen(&STORY, 40, 51),
-            [(4, 1, 2, false), (7, 3, 3, false), (9, 1, 1, true)]
+            [(4, 1, 2, false), (7, 2, 3, false), (9, 1, 1, true)]
         );
     }
 
     #[test]
     fn a_time_without_records_shows_what_stands_around_it() {
         assert_eq!(chosen(&STORY, 21, 29), [(7, 1, 3, true)]);
-        assert_eq!(chosen(&STORY, 31, 39), [(4, 1, 1, true), (7, 3, 3, false)]);
-        assert_eq!(chosen(&STORY, 80, 90), [(9, 2, 2, false)]);
+        assert_eq!(chosen(&STORY, 31, 39), [(4, 1, 1, true), (7, 2, 3, false)]);
+        assert_eq!(
+            chosen(&STORY, 80, 90),
+            [(4, 1, 2, false), (7, 2, 3, false), (9, 1, 2, false)]
+        );
     }
 }
