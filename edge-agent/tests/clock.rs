@@ -1,9 +1,11 @@
 //! The clock against real time servers on loopback: Debian's chronyd, honest ones and one whose clock libfaketime
 //! has moved by an hour, and nobody at all.
 //!
-//! Where chronyd or libfaketime is missing the tests say so and are skipped; with `CI=true` they fail.
+//! What no real server would send (the next era, stratum 0 with a code) is answered by hand.
+//!
+//! Where chronyd or libfaketime is missing the tests fail and say so.
 
-use edge_agent::clock::{RealClocks, TimeSource};
+use edge_agent::clock::{RealClocks, SimClocks, TimeSource};
 use edge_agent::config::ClockConfig;
 use edge_agent::health::Health;
 use edge_agent::identity::build_time;
@@ -118,25 +120,30 @@ fn faketime() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// Whether the real servers can be run here; says loudly if not.
-fn servers_can_run() -> bool {
-    let missing = if !Path::new(CHRONYD).exists() {
-        "chronyd is missing (apt-get install chrony)"
-    } else if faketime().is_none() {
-        "libfaketime is missing (apt-get install faketime)"
-    } else if !rustix::process::geteuid().is_root() {
-        "chronyd needs root"
-    } else {
-        return true;
-    };
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
-    eprintln!("SKIPPED: {missing}");
-    false
+/// Fails where the real servers cannot be run.
+fn assert_servers_can_run() {
+    assert!(
+        Path::new(CHRONYD).exists(),
+        "CANNOT RUN: chronyd is missing (apt-get install chrony)"
+    );
+    assert!(
+        faketime().is_some(),
+        "CANNOT RUN: libfaketime is missing (apt-get install faketime)"
+    );
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "CANNOT RUN: chronyd needs root"
+    );
 }
 
 /// One round against these servers.
 async fn round(servers: Vec<String>) -> (ClockReport, Vec<Record>) {
     let time = TimeSource::new(Arc::new(RealClocks::new()));
+    round_at(&time, servers).await
+}
+
+/// The same for a box of that time.
+async fn round_at(time: &TimeSource, servers: Vec<String>) -> (ClockReport, Vec<Record>) {
     let kept = Arc::new(Kept::default());
     let reporter = Health::default().unit("clock", UtcMicros(0));
     let config = ClockConfig {
@@ -147,12 +154,6 @@ async fn round(servers: Vec<String>) -> (ClockReport, Vec<Record>) {
     let agreed = clock.round().await;
     assert_eq!(agreed, time.stamp().state == ClockState::Synced);
     let status = clock.status();
-    // The record is put on a thread of its own, which ends with the last other owner of the sink.
-    drop(clock);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while Arc::strong_count(&kept) > 1 && Instant::now() < deadline {
-        tokio::task::yield_now().await;
-    }
     let records = kept.0.lock().expect("no panic while pushing").clone();
     (status.report(), records)
 }
@@ -163,9 +164,7 @@ fn verdicts(report: &ClockReport) -> Vec<Verdict> {
 
 #[tokio::test]
 async fn three_honest_servers_are_believed_and_the_first_sync_is_recorded() {
-    if !servers_can_run() {
-        return;
-    }
+    assert_servers_can_run();
     let servers = [0; 3].map(|_| Chronyd::start(None, true));
     let (report, records) = round(servers.iter().map(Chronyd::name).collect()).await;
     assert_eq!(verdicts(&report), [Verdict::Agrees; 3], "{report:#?}");
@@ -188,10 +187,8 @@ async fn three_honest_servers_are_believed_and_the_first_sync_is_recorded() {
 }
 
 #[tokio::test]
-async fn one_that_lies_by_an_hour_is_outvoted() {
-    if !servers_can_run() {
-        return;
-    }
+async fn fault_29_one_that_lies_by_an_hour_is_outvoted() {
+    assert_servers_can_run();
     let honest = [0; 2].map(|_| Chronyd::start(None, true));
     let liar = Chronyd::start(Some("+1h"), true);
     let (report, _) = round(vec![liar.name(), honest[0].name(), honest[1].name()]).await;
@@ -206,10 +203,8 @@ async fn one_that_lies_by_an_hour_is_outvoted() {
 }
 
 #[tokio::test]
-async fn a_liar_against_one_honest_server_leaves_the_clock_unsynced() {
-    if !servers_can_run() {
-        return;
-    }
+async fn fault_29_a_liar_against_one_honest_server_leaves_the_clock_unsynced() {
+    assert_servers_can_run();
     let honest = Chronyd::start(None, true);
     let liar = Chronyd::start(Some("-400d"), true);
     let nobody = format!("127.0.0.1:{}", free_port());
@@ -225,10 +220,8 @@ async fn a_liar_against_one_honest_server_leaves_the_clock_unsynced() {
 }
 
 #[tokio::test]
-async fn servers_that_do_not_know_the_time_are_ignored() {
-    if !servers_can_run() {
-        return;
-    }
+async fn fault_29_servers_that_do_not_know_the_time_are_ignored() {
+    assert_servers_can_run();
     let honest = [0; 2].map(|_| Chronyd::start(None, true));
     let unsynchronised = Chronyd::start(None, false);
     let servers = [&honest[0], &unsynchronised, &honest[1]];
@@ -251,7 +244,7 @@ async fn without_any_server_the_clock_is_unsynced_and_nothing_breaks() {
 }
 
 #[tokio::test]
-async fn a_kiss_of_death_is_obeyed() {
+async fn fault_29_a_kiss_of_death_is_obeyed() {
     // chronyd sends no DENY on loopback, so this one answers by hand: stratum 0 and a code (RFC 5905 section 7.4).
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
     let name = socket.local_addr().expect("bound").to_string();
@@ -286,4 +279,106 @@ async fn a_kiss_of_death_is_obeyed() {
         !server.join().expect("server"),
         "it was asked again at once"
     );
+}
+
+/// Answers every request with what `answer` makes of it, for as long as the test runs.
+fn by_hand(answer: impl Fn(&[u8; 48]) -> [u8; 48] + Send + 'static) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    let name = socket.local_addr().expect("bound").to_string();
+    std::thread::spawn(move || {
+        let mut request = [0; 48];
+        while let Ok((_, from)) = socket.recv_from(&mut request) {
+            let _ = socket.send_to(&answer(&request), from);
+        }
+    });
+    name
+}
+
+/// A stratum-1 server whose clock stands at so many seconds since 1900, as 32 bits hold them (RFC 5905 section 6).
+fn stands_at(ntp_seconds: u64) -> String {
+    by_hand(move |request| {
+        let stamp = ((ntp_seconds & 0xffff_ffff) << 32).to_be_bytes();
+        let mut answer = [0; 48];
+        answer[..4].copy_from_slice(&[0x24, 1, 6, 0xec]);
+        answer[12..16].copy_from_slice(b"GPS\0");
+        for at in [16, 32, 40] {
+            answer[at..at + 8].copy_from_slice(&stamp);
+        }
+        answer[24..32].copy_from_slice(&request[40..48]);
+        answer
+    })
+}
+
+const NTP_AT_1970: u64 = 2_208_988_800;
+/// 2036-02-07T06:28:16Z: 32 bits of seconds since 1900 are over.
+const NEXT_ERA: u64 = 1 << 32;
+
+#[tokio::test]
+async fn fault_29_answers_of_the_next_era_are_understood_by_a_box_of_any_time() {
+    let before = i64::try_from(NEXT_ERA - NTP_AT_1970).expect("small") - 2;
+    // A second after the change, and ten years.
+    for truth in [before + 3, before + 315_360_000] {
+        let ntp = truth.cast_unsigned() + NTP_AT_1970;
+        for box_seconds in [600, before, truth] {
+            let servers = (0..3).map(|_| stands_at(ntp)).collect();
+            let clocks = SimClocks::new(UtcMicros(box_seconds * 1_000_000));
+            let time = TimeSource::new(Arc::new(clocks));
+            let (report, _) = round_at(&time, servers).await;
+            assert_eq!(report.stamp.state, ClockState::Synced, "{report:#?}");
+            let believed = time.now().corrected_us().0 / 1_000_000;
+            assert_eq!(believed, truth, "for a box at {box_seconds}: {report:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn fault_29_servers_that_woke_up_in_1900_or_1970_are_not_believed_however_many() {
+    // Of three in each case: no time at all, the epoch of NTP, that of Unix, five years ago.
+    for ntp in [0, 1, NTP_AT_1970 + 60, NTP_AT_1970 + 1_600_000_000] {
+        let (report, records) = round((0..3).map(|_| stands_at(ntp)).collect()).await;
+        assert_eq!(
+            report.stamp.state,
+            ClockState::Unsynced,
+            "{ntp}: {report:#?}"
+        );
+        assert_eq!(records, []);
+    }
+}
+
+#[tokio::test]
+async fn fault_29_a_server_that_asks_to_be_asked_less_is_asked_less() {
+    let asked = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = asked.clone();
+    let name = by_hand(move |request| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut answer = [0; 48];
+        answer[0] = 0xe4;
+        answer[12..16].copy_from_slice(b"RATE");
+        answer[24..32].copy_from_slice(&request[40..48]);
+        answer
+    });
+    let clocks = Arc::new(SimClocks::new(build_time()));
+    let config = ClockConfig {
+        servers: vec![name],
+        poll_seconds: 64,
+        ..ClockConfig::default()
+    };
+    let reporter = Health::default().unit("clock", UtcMicros(0));
+    let time = TimeSource::new(clocks.clone());
+    let mut clock = NtpClock::new(
+        config,
+        time,
+        Arc::new(Kept::default()),
+        reporter,
+        build_time(),
+    );
+    // It would be asked every 64 seconds, for a day.
+    for _ in 0..1350 {
+        clock.round().await;
+        clocks.advance(Duration::from_secs(64));
+    }
+    assert_eq!(verdicts(&clock.status().report()), [Verdict::Kiss]);
+    let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+    // Each time the pause doubles, up to an hour: 2 + 4 + 8 + 16 + 32 minutes, then hourly.
+    assert!((20..=32).contains(&asked), "it was asked {asked} times");
 }

@@ -3,7 +3,9 @@
 //!
 //! A test is named after its number in `docs/reliability.md`. A failure prints the seed of its choices.
 
+mod clock; // clocks that are wrong and set
 mod evidence; // exports, the receiver's own store, heads and the balance
 mod killed; // kill -9 of box and receiver
+mod life; // units that stall and hang, disks that take nothing, little memory, reconnects
 mod network; // the line between box and receiver
 mod soak; // a seeded mix of everything

@@ -94,8 +94,14 @@ impl Agent {
     }
 
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(|_| ())
+    }
+
+    /// `dress` has a word in how the program is started.
+    pub fn start_with(&mut self, dress: impl FnOnce(&mut Command)) -> Result<()> {
         let mut command = self.program(&["run"])?;
         command.env("RUST_LOG", "info");
+        dress(&mut command);
         let log = self.folder.join("agent.log");
         self.process = Some(Process::start("edge-agent", command, &log)?);
         Ok(())

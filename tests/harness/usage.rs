@@ -1,4 +1,4 @@
-//! What this process uses of the machine, from /proc.
+//! What a process uses of the machine, from /proc.
 
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -13,13 +13,19 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Of this process.
     pub fn now() -> Result<Self> {
-        let status = std::fs::read_to_string("/proc/self/status")?;
+        Self::of("self")
+    }
+
+    /// Of a process by its id.
+    pub fn of(process: impl std::fmt::Display) -> Result<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
         Ok(Self {
             resident_kib: field(&status, "VmRSS:")?,
-            descriptors: std::fs::read_dir("/proc/self/fd")?.count() as u64,
+            descriptors: std::fs::read_dir(format!("/proc/{process}/fd"))?.count() as u64,
             threads: field(&status, "Threads:")?,
-            cpu: cpu()?,
+            cpu: cpu(&process.to_string())?,
         })
     }
 }
@@ -36,8 +42,8 @@ fn field(status: &str, name: &str) -> Result<u64> {
 /// The kernel counts the time of programs in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
-fn cpu() -> Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+fn cpu(process: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The name in brackets may hold spaces; fields 14 and 15 are user and kernel time, and 3 is the first behind it.
     let behind_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks: u32 = behind_name

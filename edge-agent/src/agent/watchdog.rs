@@ -57,7 +57,10 @@ pub(super) async fn run(health: Health, stop: CancellationToken) {
     loop {
         let still = pulse.still(&health.snapshot(), Instant::now(), patience);
         if still.is_empty() {
-            notify_systemd(&[NotifyState::Watchdog]);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = notify_systemd(NotifyState::Watchdog) => {}
+            }
         }
         for unit in still.iter().filter(|unit| !complained.contains(*unit)) {
             tracing::error!(
@@ -74,9 +77,11 @@ pub(super) async fn run(health: Health, stop: CancellationToken) {
     }
 }
 
-/// A word to systemd; without systemd it goes nowhere.
-pub fn notify_systemd(words: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(words) {
+/// A word to systemd; without systemd it goes nowhere. A systemd that does not listen, as while it reloads, keeps its
+/// sender waiting: so the word is sent beside the runtime's own threads, which carry everything else.
+pub async fn notify_systemd(word: NotifyState<'static>) {
+    let sent = tokio::task::spawn_blocking(move || sd_notify::notify(&[word])).await;
+    if let Ok(Err(error)) = sent {
         tracing::warn!(%error, "systemd could not be told: {error}");
     }
 }

@@ -33,7 +33,7 @@ pub fn run(_args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
             started = Agent::start(config, config_file) => started?,
             () = signals.next() => return Ok(ExitCode::SUCCESS),
         };
-        notify_systemd(&[NotifyState::Ready]);
+        notify_systemd(NotifyState::Ready).await;
         let code = tokio::select! {
             () = signals.next() => ExitCode::SUCCESS,
             why = agent.spool_died() => {
@@ -41,7 +41,7 @@ pub fn run(_args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
                 ExitCode::from(PANIC_EXIT_CODE)
             }
         };
-        notify_systemd(&[NotifyState::Stopping]);
+        tokio::spawn(notify_systemd(NotifyState::Stopping));
         tracing::info!("stopping; a second signal ends at once");
         tokio::spawn(async move {
             signals.next().await;

@@ -143,7 +143,7 @@ fn spool(report: &StatusReport) -> String {
     );
     for (count, what) in [
         (line.parked_records, "refused by the receiver"),
-        (line.shed, "shed at the quota"),
+        (line.shed, "lost, each named in a gap record"),
         (line.pictures_missed, "pictures missed"),
     ] {
         if count > 0 {

@@ -112,6 +112,26 @@ impl Disk {
         self.mount()
     }
 
+    /// Makes durable what the test itself put there.
+    pub fn sync(&self) -> Result<()> {
+        Ok(rustix::fs::syncfs(File::open(&self.mount)?)?)
+    }
+
+    /// As a card does that wears out: the file system meets an error and writes nothing any more, whoever has files
+    /// open. Only [`Disk::restore`] makes it writable again.
+    pub fn turn_read_only(&self) -> Result<()> {
+        let mounts = std::fs::read_to_string("/proc/mounts")?;
+        let mount = self.mount.display().to_string();
+        let device = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields.get(1) == Some(&mount.as_str()))
+            .and_then(|fields| fields[0].strip_prefix("/dev/").map(str::to_owned))
+            .with_context(|| format!("{mount} is not mounted from a device"))?;
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(&trigger, "a test").with_context(|| format!("CANNOT RUN: {trigger}"))
+    }
+
     pub fn remount(&self, option: &str) -> Result<()> {
         let mut command = Command::new("mount");
         run(command
@@ -128,7 +148,10 @@ impl Disk {
     fn mount(&mut self) -> Result<()> {
         if let Kind::Ext4(image) = &self.kind {
             let mut command = Command::new("mount");
-            run(command.args(["-o", "loop"]).arg(image).arg(&self.mount))?;
+            run(command
+                .args(["-o", "loop,errors=remount-ro"])
+                .arg(image)
+                .arg(&self.mount))?;
         }
         self.mounted = true;
         Ok(())

@@ -5,29 +5,41 @@
 //! - [`proxy`]: a line between box and receiver that delays, cuts, stalls and resets.
 //! - [`net`]: a network of its own that is slow or loses packets.
 //! - [`disk`]: a file system of its own that loses power, fills up or turns read-only.
+//! - [`cage`]: a limit on a process's memory.
+//! - [`street`], [`keeper`]: the real agent with real cameras, kept as systemd keeps it.
+//! - [`faketime`], [`time_server`]: another time for one process, and servers that know the true one.
 //! - [`strace`]: system calls that fail, are delayed, or at which the program is killed.
 //! - [`watcher`]: a signed-in browser that hears of events, and when.
 //! - [`site`]: receiver, customer and enrolled box in one folder.
 //! - [`chance`], [`size`]: seeded choices that a failure can be replayed from, and how much of them.
 
+pub mod cage;
 pub mod chance;
 pub mod disk;
+pub mod faketime;
 pub mod feeder;
 pub mod feeding;
+pub mod keeper;
 pub mod net;
 pub mod oracle;
 pub mod proxy;
 pub mod site;
 pub mod size;
 pub mod strace;
+pub mod street;
+pub mod time_server;
 pub mod watcher;
 
+pub use cage::Cage;
 pub use chance::Chance;
+pub use faketime::FakeTime;
 pub use feeder::Feeder;
+pub use keeper::Keeper;
 pub use oracle::Oracle;
 pub use proxy::Proxy;
 pub use site::Site;
 pub use size::Size;
+pub use street::Street;
 pub use watcher::Watcher;
 
 use edge_agent::spool::BalanceLine;

@@ -79,6 +79,11 @@ impl Oracle {
         oracle
     }
 
+    /// How many obligations are not among these.
+    pub fn obligations_not_in(&self, stored: &HashSet<Sha256>) -> u64 {
+        self.kept.difference(stored).count() as u64
+    }
+
     pub fn obligations(&self) -> u64 {
         self.kept.len() as u64
     }
