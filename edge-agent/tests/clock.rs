@@ -333,8 +333,8 @@ async fn fault_29_answers_of_the_next_era_are_understood_by_a_box_of_any_time() 
 
 #[tokio::test]
 async fn fault_29_servers_that_woke_up_in_1900_or_1970_are_not_believed_however_many() {
-    // Of three in each case: no time at all, the epoch of NTP, that of Unix, five years ago.
-    for ntp in [0, 1, NTP_AT_1970 + 60, NTP_AT_1970 + 1_600_000_000] {
+    // Three in each case: no time at all, which is how a clock that was never set looks; the epoch of Unix; years ago.
+    for ntp in [0, NTP_AT_1970 + 60, NTP_AT_1970 + 1_600_000_000] {
         let (report, records) = round((0..3).map(|_| stands_at(ntp)).collect()).await;
         assert_eq!(
             report.stamp.state,

@@ -324,6 +324,10 @@ fn caged(street: &mut Street) -> Result<()> {
         cage.peak_bytes()? >> 20,
         resident >> 20
     );
+    ensure!(
+        resident < LIMIT,
+        "{resident} bytes are resident, libraries included"
+    );
     ensure!(missing == 0, "{missing} records are gone");
     ensure!(oracle.obligations() > records, "the feeder put too little");
     Ok(())

@@ -18,6 +18,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_ERROR_US: u64 = 1_500_000;
 /// NTP counts seconds in 32 bits (RFC 5905 section 6): which era is meant has to be known.
 const ERA_US: i64 = 1_000_000 << 32;
+/// Seconds from 1900, where NTP begins, to 1970. All zeros mean "no time" (RFC 5905 section 6).
+const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
 /// An answer so long after the floor is none: no box is in use for so long.
 const LONGEST_LIFE_US: i64 = 40 * 365 * 86_400_000_000;
 /// What reading two clocks and truncating to microseconds may add.
@@ -147,6 +149,10 @@ async fn exchange(address: SocketAddr, clocks: &dyn Clocks) -> Result<Answer, Un
     let result = sntpc::get_time(address, &socket, context)
         .await
         .map_err(unusable)?;
+    let ntp_seconds = result.seconds.wrapping_add(UNIX_EPOCH_IN_NTP);
+    if ntp_seconds & 0xffff_ffff == 0 && result.seconds_fraction == 0 {
+        return Err(Unusable::new(Verdict::Unsynchronised, "states no time"));
+    }
     let at = Instant {
         utc: clocks.utc(),
         boottime: clocks.boottime(),

@@ -150,7 +150,7 @@ impl Feeding {
             media: Vec::new(),
         });
         let mut all = vec![(Record::new(now, event), None)];
-        if feed.picture_every > 0 && number % feed.picture_every == 0 {
+        if feed.picture_every > 0 && number.is_multiple_of(feed.picture_every) {
             // What follows a JPEG's end is ignored by whoever shows it, and makes it unlike any other.
             let mut bytes = self.jpeg.clone();
             let mut tail = vec![0; feed.picture_bytes.saturating_sub(bytes.len()).max(16)];
