@@ -13,7 +13,7 @@ use cloud_receiver::store::Administration;
 use std::path::Path;
 use uuid::Uuid;
 use wire::record::{ObjectBox, PathPoint};
-use wire::{CameraId, ClockStamp, ClockState, Sha256, UtcMicros};
+use wire::{CameraId, ClockStamp, ClockState, Record, Sha256, UtcMicros};
 use world::{
     Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, device_state, gap, heartbeat,
     now, object, periodic_record,
@@ -99,6 +99,8 @@ async fn main() {
     let [gate, parking, dock, entrance, back] = [(); 5].map(|()| camera());
     world.device(contract, "第3倉庫（未接続）").await;
     let early = at.plus_us(-200 * MINUTE_US);
+    let flaps = flaps(dock, at);
+    world.deliver(&mut warehouse, flaps).await;
     world
         .deliver(
             &mut warehouse,
@@ -194,7 +196,7 @@ async fn main() {
     world.deliver(&mut office, vec![record]).await;
     world.blob(&office, &jpeg).await;
 
-    gaps(&world, &mut warehouse, [gate, parking, dock], at).await;
+    gaps(&world, &mut warehouse, [gate, parking], at).await;
     let mut silent = world.device(contract, "川崎倉庫").await;
     let yard = camera();
     let record = camera_state(yard, "ヤード", "running", None, early);
@@ -249,11 +251,30 @@ async fn main() {
     }
 }
 
-/// Something of everything that can be missing.
-async fn gaps(world: &World, device: &mut Device, cameras: [CameraId; 3], at: UtcMicros) {
-    let [gate, parking, dock] = cameras;
+/// A camera that reconnects three times.
+fn flaps(dock: CameraId, at: UtcMicros) -> Vec<Record> {
     let ago = |minutes: i64| at.plus_us(-minutes * MINUTE_US);
-    let mut records = vec![
+    let mut records = Vec::new();
+    for minutes in [150, 149, 148] {
+        let down = ago(minutes);
+        let up = down.plus_us(41 * SECOND_US);
+        records.push(camera_state(
+            dock,
+            "搬入口",
+            "retrying",
+            Some("timeout"),
+            down,
+        ));
+        records.push(camera_state(dock, "搬入口", "running", None, up));
+    }
+    records
+}
+
+/// Something of everything that can be missing.
+async fn gaps(world: &World, device: &mut Device, cameras: [CameraId; 2], at: UtcMicros) {
+    let [gate, parking] = cameras;
+    let ago = |minutes: i64| at.plus_us(-minutes * MINUTE_US);
+    let records = vec![
         gap(Some(gate), "periodic", "quota", 58, ago(190), ago(131)),
         gap(Some(gate), "periodic", "quota", 60, ago(130), ago(71)),
         gap(Some(gate), "snapshot", "quota", 12, ago(128), ago(73)),
@@ -269,18 +290,6 @@ async fn gaps(world: &World, device: &mut Device, cameras: [CameraId; 3], at: Ut
         ),
         gap(None, "records", "quarantine", 0, ago(1_530), ago(1_512)),
     ];
-    for minutes in [150, 149, 148] {
-        let down = ago(minutes);
-        let up = down.plus_us(41 * SECOND_US);
-        records.push(camera_state(
-            dock,
-            "搬入口",
-            "retrying",
-            Some("timeout"),
-            down,
-        ));
-        records.push(camera_state(dock, "搬入口", "running", None, up));
-    }
     world.deliver(device, records).await;
 }
 

@@ -5,6 +5,7 @@ use crate::blob::Blobs;
 use crate::clock::now;
 use crate::config::Config;
 use crate::enroll::{Directions, Enroller};
+use crate::evidence::export::Sources;
 use crate::ingest::endpoint::{self, EndpointDeps, Limits};
 use crate::ingest::https::{self, DeviceApi};
 use crate::ingest::intake::Intake;
@@ -70,6 +71,7 @@ impl App {
         let blobs = open_blobs(config, &store)?;
         let ca = Arc::new(keys.ca);
         let command_key = Arc::new(keys.command);
+        let evidence_key = Arc::new(keys.evidence);
         let certificate =
             ServerCertificate::open(&config.data_dir.join(TLS_DIR), &config.hosts, &ca, now())?;
         let certificate = Arc::new(certificate);
@@ -89,9 +91,15 @@ impl App {
 
         let directions = app.directions(config, command_key.verifying_key());
         let enroller = Enroller::new(Arc::new(store.clone()), Arc::clone(&ca), directions);
+        let exports = Sources {
+            store: store.clone(),
+            blobs: Arc::clone(&blobs),
+            key: Arc::clone(&evidence_key),
+        };
         let portal_state = PortalState::new(
             Arc::new(store.clone()),
             Arc::clone(&blobs) as Arc<dyn Pictures>,
+            Arc::new(exports),
             live,
             Hashing::new()?,
             contact(config),
@@ -136,7 +144,7 @@ impl App {
         app.tasks.spawn(sweep);
         app.tasks.spawn(jobs::heads::run(
             store.clone(),
-            keys.evidence,
+            evidence_key,
             config.heads.clone(),
             config.mail.clone(),
             app.stop.clone(),

@@ -6,6 +6,7 @@ use crate::config;
 use crate::evidence::heads;
 use crate::store::HeadsBook;
 use crate::store::sqlite::SqliteStore;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wire::SigningKey;
@@ -18,7 +19,7 @@ const HOUR_US: i64 = 3_600_000_000;
 
 pub async fn run(
     store: SqliteStore,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     heads: config::Heads,
     mail: config::Mail,
     stop: CancellationToken,

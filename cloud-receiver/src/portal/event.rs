@@ -1,5 +1,6 @@
 //! One event: the picture first, then when, where, what, and how far it can be trusted.
 
+use super::export;
 use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
@@ -52,6 +53,7 @@ pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
                 div.event-facts {
                     (verdict(visit, &event.proof, row.snapshot.picture()))
                     (facts(visit, event))
+                    (export::offer(visit, &format!("/events/{}/export", row.id), words.export_event))
                 }
             }
         }

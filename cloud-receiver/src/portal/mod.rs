@@ -14,6 +14,7 @@ mod condition;
 mod cookies;
 mod door;
 mod event;
+mod export;
 mod gaps;
 mod guard;
 mod layout;
@@ -34,22 +35,28 @@ pub mod words;
 use crate::auth::login::Login;
 use crate::auth::password::Hashing;
 use crate::live::Live;
-use crate::store::{AccountBooks, AccountKind, Accounts, CustomerReads, OperatorDesk};
+use crate::store::{
+    AccountBooks, AccountKind, Accounts, CustomerReads, EvidenceReads, OperatorDesk,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
+pub use export::Exports;
 use jiff::tz::TimeZone;
 pub use media::{PictureError, Pictures};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use wire::UtcMicros;
 
 /// Most bytes of a form: login ID and two passwords fit many times.
 const FORM_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What the portal asks of the store.
-pub trait PortalStore: CustomerReads + AccountBooks + OperatorDesk {}
-impl<T: CustomerReads + AccountBooks + OperatorDesk> PortalStore for T {}
+pub trait PortalStore: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads {}
+impl<T: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads> PortalStore for T {}
 
 /// Where customers turn to; shown in every page's footer.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +73,9 @@ pub struct Contact {
 pub struct PortalState {
     pub store: Arc<dyn PortalStore>,
     pub pictures: Arc<dyn Pictures>,
+    pub exports: Arc<dyn Exports>,
+    /// One for each export that may be made at the same time.
+    pub export_turns: Arc<Semaphore>,
     pub live: Live,
     pub login: Arc<Login>,
     pub contact: Arc<Contact>,
@@ -81,6 +91,7 @@ impl PortalState {
     pub fn new(
         store: Arc<dyn PortalStore>,
         pictures: Arc<dyn Pictures>,
+        exports: Arc<dyn Exports>,
         live: Live,
         hashing: Hashing,
         contact: Contact,
@@ -89,6 +100,8 @@ impl PortalState {
         Self {
             store,
             pictures,
+            exports,
+            export_turns: Arc::new(Semaphore::new(export::EXPORTS_AT_ONCE)),
             live,
             login: Arc::new(Login::new(hashing)),
             contact: Arc::new(contact),
@@ -163,6 +176,8 @@ pub fn routes() -> Vec<Route> {
         route("/events", &["GET"], Page, get(timeline::show)),
         route("/events/strip", &["GET"], Part, get(timeline::strip)),
         route("/events/{id}", &["GET"], Page, get(event::show)),
+        route("/events/{id}/export", &["GET"], Page, get(export::of_event)),
+        route("/export", &["GET"], Page, get(export::of_time)),
         route("/account", &["GET"], Page, get(account::show)),
         route(
             "/account/end-other-sessions",
@@ -195,6 +210,12 @@ pub fn routes() -> Vec<Route> {
             post(operator::picture_now),
         ),
         route(
+            "/operator/devices/{device}/deliveries",
+            &["GET"],
+            Operator,
+            get(operator::deliveries::show),
+        ),
+        route(
             "/operator/password",
             &["GET", "POST"],
             Operator,
@@ -216,6 +237,9 @@ pub fn with_headers(router: Router) -> Router {
 
 /// The portal as a service. The listener puts `axum::extract::ConnectInfo<SocketAddr>` into each request.
 pub fn router(state: PortalState) -> Router {
+    // An export holds pictures, and goes as it is made.
+    let worth_compressing =
+        DefaultPredicate::new().and(NotForContentType::const_new("application/zip"));
     let guarded = |router: Router<PortalState>, route: Route| {
         let admit =
             axum::middleware::from_fn_with_state((state.clone(), route.access), guard::admit);
@@ -230,6 +254,6 @@ pub fn router(state: PortalState) -> Router {
             state.clone(),
             guard::around,
         ))
-        .layer(tower_http::compression::CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(worth_compressing))
         .with_state(state)
 }

@@ -3,6 +3,8 @@
 //! It shows what devices say of themselves, and no customer's data: no picture, no event. An order for a picture is
 //! a signed command like any other; the picture goes to the customer, and the operator learns what came of the order.
 
+pub(super) mod deliveries;
+
 use super::PortalState;
 use super::condition::DEVICE_SILENT_AFTER_SECONDS;
 use super::layout::{self, Notice, Tab};
@@ -160,6 +162,7 @@ fn device(visit: &Visit, report: &DeviceReport, order: Option<&Order>) -> Markup
                 }
             }
             (facts(visit, report))
+            p { a.more href={ "/operator/devices/" (listing.device) "/deliveries" } { (words.deliveries) } }
             h3 { (words.cameras) }
             @if report.cameras.is_empty() { p.hint { (words.no_cameras_of_device) } }
             @else {

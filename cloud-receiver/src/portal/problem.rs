@@ -19,6 +19,8 @@ pub enum Problem {
     Forbidden,
     BadRequest,
     Unauthorized,
+    /// As many as may be are at it already.
+    Busy,
     Internal(Arc<str>),
 }
 
@@ -33,6 +35,7 @@ impl Problem {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -55,6 +58,7 @@ impl Problem {
             Self::Forbidden => (words.forbidden, words.forbidden_text),
             Self::BadRequest => (words.bad_request, words.bad_request_text),
             Self::Unauthorized => (words.sign_in_title, words.session_ended),
+            Self::Busy => (words.busy, words.busy_text),
             Self::Internal(_) => (words.failed, words.failed_text),
         };
         let body = html! {

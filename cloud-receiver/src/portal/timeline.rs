@@ -7,6 +7,7 @@ mod gap;
 mod strip;
 
 use super::PortalState;
+use super::export;
 use super::gaps::{self, Gap};
 use super::layout::{self, Tab};
 use super::picture::Absence;
@@ -219,6 +220,9 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
         }
         @if is_live { (live_list(visit, &items, &asked.query(), None)) } @else { (groups(visit, &items)) }
         @if is_empty { (nothing_found(visit, asked)) }
+        @if asked.before.is_empty() && !is_empty {
+            (export::offer(visit, &asked.export_link(), words.export_time))
+        }
         @if found.hidden_gaps > 0 { p.hint { (visit.lang.more_gaps(found.hidden_gaps)) } }
         nav.pages {
             @if !asked.before.is_empty() {

@@ -153,6 +153,9 @@ catalogue! {
     strip_table: "表で見る" | "As a table";
     strip_hours: "時間帯" | "Hours";
     strip_missing: "欠けているもの" | "What is missing";
+    export_time: "この時間の記録をダウンロード" | "Download the records of this time";
+    export_event: "このイベントの記録をダウンロード" | "Download the records of this event";
+    export_hint: "装置が署名した記録と画像を1つのZIPファイルにまとめます。変更・削除・並べ替えがないことは、cloud-receiver verify --export でだれでも確かめられます。" | "One ZIP file with the pictures and with the records as the device signed them. Anybody can check with cloud-receiver verify --export that nothing was changed, removed or reordered.";
     nothing: "なし" | "Nothing";
     whole_device: "装置全体" | "Whole device";
 
@@ -248,6 +251,12 @@ catalogue! {
     spool_pending: "送信待ち" | "Waiting to be sent";
     rejected_records: "受け付けなかった記録" | "Rejected records";
     broken_links: "記録のつながりの切れ目" | "Broken links";
+    deliveries: "配信の内訳" | "Deliveries";
+    deliveries_add_up: "記録の番号はすべて揃っています" | "Every record number is accounted for";
+    deliveries_missing: "届いていないもの" | "What has not arrived";
+    deliveries_nothing: "この日の記録はありません" | "Nothing was recorded on this day";
+    deliveries_hint: "時間帯は装置の時計によります。装置側の記録との突き合わせとファイルの有無は、コマンドで確かめられます。" | "Hours are those of the device's clock. The command compares with the device's own book as well, and looks for every file.";
+    delivered: "受信済み" | "Received";
     cameras: "カメラ" | "Cameras";
     no_cameras_of_device: "カメラはまだありません。" | "No cameras yet.";
     picture_now: "今すぐ撮影" | "Picture now";
@@ -271,6 +280,8 @@ catalogue! {
     failed_text: "こちらの問題です。記録は失われていません。少し待ってから、もう一度お試しください。" | "The fault is ours. No records are lost. Please wait a moment and try again.";
     bad_request: "読み取れない内容です" | "This request could not be read";
     bad_request_text: "アドレスか入力内容に誤りがあります。前のページに戻ってお試しください。" | "There is a mistake in the address or the form. Please go back and try again.";
+    busy: "ほかのダウンロードが進行中です" | "Other downloads are going on";
+    busy_text: "少し待ってから、もう一度お試しください。" | "Please wait a moment and try again.";
     offline: "接続できません" | "No connection";
     offline_text: "インターネットへの接続をご確認ください。つながると、このページは自動で開き直します。" | "Please check your connection to the internet. This page opens again by itself once it is back.";
     reconnecting: "接続が切れました。再接続しています…" | "The connection was lost. Reconnecting…";

@@ -35,7 +35,7 @@ impl Asked {
         self.day.parse().ok()
     }
 
-    pub(super) fn filter(&self, when: &When) -> EventFilter {
+    pub(in crate::portal) fn filter(&self, when: &When) -> EventFilter {
         let time = |text: &str| text.parse::<Time>().ok();
         let (from, to) = (time(&self.from), time(&self.to));
         let day = self
@@ -83,6 +83,15 @@ impl Asked {
         } else {
             format!("/events?{query}")
         }
+    }
+
+    /// The link to the download of what the strip shows.
+    pub(super) fn export_link(&self) -> String {
+        let link = self.link(|asked| {
+            asked.before.clear();
+            asked.class.clear();
+        });
+        link.replacen("/events", "/export", 1)
     }
 
     pub(super) fn query(&self) -> String {

@@ -281,6 +281,23 @@ impl Lang {
         }
     }
 
+    /// What does not add up.
+    pub fn differences(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count}件の差異があります"),
+            Lang::En if count == 1 => "1 difference".to_owned(),
+            Lang::En => format!("{count} differences"),
+        }
+    }
+
+    /// The same, while the device holds something that it has not delivered.
+    pub fn still_to_come(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("{count}件がまだ届いていません（装置に送信待ちがあります）"),
+            Lang::En => format!("{count} still to come: the device holds undelivered items"),
+        }
+    }
+
     /// Gaps that a page has no room for.
     pub fn more_gaps(self, count: usize) -> String {
         match self {

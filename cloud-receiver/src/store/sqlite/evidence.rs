@@ -322,9 +322,9 @@ fn audit_rows(
     };
     let gaps = hours(
         &moment,
-        "select camera, (from_us - ((from_us % 3600000000) + 3600000000) % 3600000000)
+        "select camera, (from_device_us - ((from_device_us % 3600000000) + 3600000000) % 3600000000)
                     / 3600000000 as hour, class, sum(count), reason
-         from gap where device = ?1 and to_us >= ?2 and from_us < ?3
+         from gap where device = ?1 and to_device_us >= ?2 and from_device_us < ?3
          group by camera, hour, class, reason order by hour, camera, class, reason",
         key,
     )?;
