@@ -65,17 +65,19 @@ fn filled(path: &str, ids: &[String]) -> Vec<String> {
 
 /// What can be told from an answer, without the id that was asked for and without the moment.
 fn told(answer: &Answer, asked: &[String]) -> (StatusCode, String, String) {
-    let mut body = String::from_utf8_lossy(&answer.body).into_owned();
-    for id in asked {
-        body = body.replace(id, "ID");
-    }
-    let body = body.replace("甲-01", "ID");
-    let digits = |text: &str| {
-        text.chars()
-            .filter(|sign| !sign.is_ascii_digit())
-            .collect::<String>()
+    // Of a download its own test says what is in it: two of them are never the same.
+    let is_text = answer.header("content-type").starts_with("text/");
+    let body = if is_text { &answer.body[..] } else { &[] };
+    let unnamed = |text: &str| {
+        let plain = |text: String, id: &String| text.replace(id, "ID");
+        let text = asked.iter().fold(text.to_owned(), plain);
+        let text = text.replace("甲-01", "ID");
+        text.chars().filter(|sign| !sign.is_ascii_digit()).collect()
     };
-    (answer.status, digits(answer.location()), digits(&body))
+    let body = String::from_utf8_lossy(body);
+    // Behind the question mark is the way back, which is what was asked for.
+    let location = answer.location().split('?').next().unwrap();
+    (answer.status, unnamed(location), unnamed(&body))
 }
 
 async fn ask(browser: &mut Browser, method: &Method, address: &str) -> Answer {
@@ -165,12 +167,9 @@ async fn fault_36_no_filter_finds_what_is_another_contracts() {
                         .get(&format!("{}?{key}={}", route.path, value(unknown)))
                         .await;
                     same = same || told(&answer, &ids) == told(&expected, &nobodys);
+                    let body = String::from_utf8_lossy(&answer.body);
                     for secret in ["甲の門", "甲の倉庫"] {
-                        assert!(
-                            !answer.text().contains(secret),
-                            "{} shows {secret}",
-                            route.path
-                        );
+                        assert!(!body.contains(secret), "{} shows {secret}", route.path);
                     }
                 }
                 assert!(same, "{}?{key}={id}", route.path);

@@ -6,6 +6,7 @@
 
 mod browser;
 mod clock;
+mod export;
 mod gaps;
 mod headers;
 mod isolation;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use cloud_receiver::auth::password::{self, Hashing};
 use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
+use cloud_receiver::evidence::export::Sources;
 use cloud_receiver::ingest::accept::judge;
 use cloud_receiver::live::Live;
 use cloud_receiver::portal::{self, Contact, PortalState};
@@ -76,9 +77,15 @@ impl World {
             phone: Some("03-0000-0000".into()),
         };
         let hashing = Hashing::new().unwrap();
+        let exports = Sources {
+            store: (*store).clone(),
+            blobs: blobs.clone(),
+            key: Arc::new(SigningKey::generate()),
+        };
         let state = PortalState::new(
             store.clone(),
             blobs.clone(),
+            Arc::new(exports),
             live.clone(),
             hashing.clone(),
             contact,
