@@ -185,13 +185,15 @@ fn table(visit: &Visit, device: &EvidenceDevice, balance: &Balance) -> Markup {
 fn row(visit: &Visit, device: &EvidenceDevice, key: &Key, line: &Line) -> Markup {
     html! {
         tr.faulty[line.awaited > 0 || line.lost > 0] {
-            td { (camera(visit, device, key)) " " span.code { (key.class) } }
+            td {
+                (camera(visit, device, key)) " " span.code { (key.class) }
+                @for (reason, count) in &line.reasons {
+                    div.hint { (visit.words().gap_lost) ": " span.code { (reason) " " (thousands(*count)) } }
+                }
+            }
             td.number.tabular { (thousands(line.received)) }
             td.number.tabular { (thousands(line.awaited)) }
-            td.number.tabular {
-                (thousands(line.lost))
-                @for (reason, count) in &line.reasons { div.code { (reason) " " (thousands(*count)) } }
-            }
+            td.number.tabular { (thousands(line.lost)) }
         }
     }
 }
