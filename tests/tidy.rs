@@ -129,7 +129,7 @@ fn each_foreign_crate_is_named_in_its_one_place() {
         (
             "object_store",
             "cloud-receiver/src",
-            &["cloud-receiver/src/blob.rs"],
+            &["cloud-receiver/src/blob.rs", "cloud-receiver/src/blob/"],
         ),
         (
             "mqtt_protocol_core",

@@ -27,7 +27,7 @@
 //! main -> cmd -> app -> ingest, portal (what listens) -> auth, enroll, order, blob -> store -> seal, live -> wire
 //! ```
 //!
-//! - rusqlite stands in `store/` only, object_store in `blob.rs`, mqtt-protocol-core in `ingest/`, axum in `portal/`,
+//! - rusqlite stands in `store/` only, object_store in `blob.rs` and `blob/`, mqtt-protocol-core in `ingest/`, axum in `portal/`,
 //!   `ingest/https` and `app.rs`. `tests/tidy.rs` keeps it so.
 //! - `ingest` and `portal` do not know each other: what one commits the other hears of through `live` and reads from
 //!   the store.
