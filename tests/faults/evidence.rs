@@ -277,9 +277,11 @@ fn evidence_every_tampering_with_an_export_is_named() -> Result<()> {
     story
         .verify(&export, true)?
         .must("untouched", 0, &["GENUINE AND COMPLETE", &device])?;
-    story
-        .verify(&export, false)?
-        .must("without heads", 0, &["did not cut off the tail"])?;
+    story.verify(&export, false)?.must(
+        "without heads",
+        0,
+        &["did not cut off the tail", "CANNOT BE SAID"],
+    )?;
 
     let case = |name: &str,
                 code: i32,

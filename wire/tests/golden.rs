@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use wire::command::{Command, Request, SignedCommand};
 use wire::enroll::{EnrollRequest, EnrollResponse, Refusal};
+use wire::evidence::heads::{DeviceHead, EpochHead, Section, SignedHeads, Statement};
+use wire::evidence::manifest as export;
 use wire::heartbeat::{CameraReport, Heartbeat, SpoolReport};
 use wire::record::*;
 use wire::*;
@@ -305,4 +307,90 @@ fn a_signed_batch_from_then_still_verifies() {
     let read = SignedBatch::from_bytes(bytes).unwrap();
     read.verify(&key.verifying_key()).unwrap();
     assert_eq!(read.parse().unwrap(), batch);
+}
+
+#[test]
+fn evidence() {
+    let key = SigningKey::from_seed([7; 32]);
+    let range = SeqRange {
+        first: Seq(1),
+        last: Seq(9),
+    };
+    let head = DeviceHead {
+        device: DeviceId(uuid(1)),
+        record_key: key.verifying_key(),
+        epochs: vec![EpochHead {
+            epoch: Epoch(0xe),
+            last_seq: Seq(9),
+            records: 9,
+            batches: 2,
+            ranges: vec![range],
+            last_batch: Sha256::of(b"batch"),
+            first_us: UtcMicros(1),
+            last_us: UtcMicros(2),
+            digest: Sha256::of(b"digest"),
+        }],
+        refused: 1,
+    };
+    let section = Section {
+        salt: "5a17".into(),
+        contract: ContractId(uuid(2)),
+        devices: vec![head],
+    };
+    check("heads-section", &section);
+    let heads = SignedHeads::sign(&key, 3, UtcMicros(4), Sha256::of(b"before"), &[section]);
+    check("heads", &heads);
+    let statement: Statement = serde_json::from_str(&heads.statement).unwrap();
+    check("heads-statement", &statement);
+    heads.open(&key.verifying_key()).unwrap();
+
+    let manifest = export::Manifest {
+        v: 1,
+        made_at_us: UtcMicros(5),
+        receiver_key: key.verifying_key(),
+        contract: ContractId(uuid(2)),
+        contract_name: "Acme".into(),
+        from_us: UtcMicros(6),
+        to_us: UtcMicros(7),
+        cameras: Some(vec![CameraId(uuid(3))]),
+        all_devices: false,
+        devices: vec![export::DeviceManifest {
+            device: DeviceId(uuid(1)),
+            site_name: "Tokyo".into(),
+            record_key: key.verifying_key(),
+            enrolled_us: UtcMicros(8),
+            revoked_us: Some(UtcMicros(9)),
+            cameras: vec![export::CameraManifest {
+                camera: CameraId(uuid(3)),
+                name: "gate".into(),
+            }],
+            epochs: vec![export::EpochManifest {
+                epoch: Epoch(0xe),
+                first_seq: Seq(2),
+                last_seq: Seq(8),
+                not_arrived: vec![range],
+                goes_on: true,
+            }],
+            boots: vec![export::Boot {
+                boot: BootId(uuid(0xb007)),
+                began_us: UtcMicros(10),
+            }],
+            refused: vec![export::Refusal {
+                epoch: Epoch(0xe),
+                first_seq: Seq(4),
+                last_seq: Seq(5),
+                code: "conflict".into(),
+                sha256: Sha256::of(b"refused"),
+                whole_batch: true,
+                at_us: UtcMicros(11),
+            }],
+            not_arrived: vec![Sha256::of(b"picture")],
+        }],
+        files: vec![export::FileManifest {
+            path: "index.html".into(),
+            bytes: 3,
+            sha256: Sha256::of(b"<p>"),
+        }],
+    };
+    check("export-manifest", &manifest);
 }

@@ -205,7 +205,7 @@ fn report_of(
         contract: device.contract_name.clone(),
         site: device.site_name.clone(),
         compared_with_box: on_box.is_some(),
-        lines: lines.into_iter().map(line).collect(),
+        lines: by_name(lines.into_iter().map(line).collect()),
         differences: differences.into_iter().map(told).collect(),
         refused: refused
             .into_iter()
@@ -214,6 +214,15 @@ fn report_of(
         explained_records: explained,
         lines_unknown_to_box: unknown_to_box,
     }
+}
+
+/// Within an hour by the cameras' names; what is of the box itself comes last.
+fn by_name(mut lines: Vec<LineReport>) -> Vec<LineReport> {
+    let name = |line: &LineReport| (line.camera_name.is_none(), line.camera_name.clone());
+    lines.sort_by(|a, b| {
+        (a.hour_us, name(a), a.camera, &a.class).cmp(&(b.hour_us, name(b), b.camera, &b.class))
+    });
+    lines
 }
 
 fn name_of(device: &EvidenceDevice, camera: CameraId) -> String {
@@ -420,7 +429,7 @@ fn print_lines(device: &DeviceReport) {
         } else {
             format!("  {}", reasons.join(", "))
         };
-        println!(
+        let text = format!(
             "  {shown:<16}  {}  {:<12} {:>8} {:>8} {:>6}{counts}{reasons}",
             pad(&name(line), width),
             line.class,
@@ -428,6 +437,7 @@ fn print_lines(device: &DeviceReport) {
             blank(line.line.awaited),
             blank(line.line.lost)
         );
+        println!("{}", text.trim_end());
     }
 }
 

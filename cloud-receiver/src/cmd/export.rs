@@ -69,7 +69,7 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
     let sources = sources(setup)?;
     let summary = write(&sources, contract.id, &wanted, &args.out).await?;
     let mut words = format!(
-        "{}: {} events, {} pictures, {} signed records of {} devices, {:.1} MB\n\
+        "{}: {} events, {} pictures, {} signed records; devices: {}; {:.1} MB\n\
          Check it anywhere with:  cloud-receiver verify --export {} --receiver-key {key}",
         args.out.display(),
         summary.events,

@@ -65,6 +65,8 @@ struct Verdict {
     /// What cannot be said, though nothing is wrong.
     limits: Vec<String>,
     trusted: bool,
+    /// Heads from outside speak of what was checked: then the tail is proven too.
+    anchored: bool,
     from: Option<UtcMicros>,
     to: Option<UtcMicros>,
 }
@@ -104,6 +106,9 @@ impl Verdict {
             Some(Weight::Tampered) => "NOT GENUINE",
             Some(_) => "GENUINE, BUT NOT COMPLETE",
             None if !self.trusted => "CANNOT BE SAID",
+            None if !self.anchored => {
+                "GENUINE; WHETHER THE TAIL IS COMPLETE CANNOT BE SAID (see the note)"
+            }
             None => "GENUINE AND COMPLETE",
         }
     }
@@ -214,6 +219,7 @@ fn verify_export(args: &Args) -> anyhow::Result<Verdict> {
         facts,
         limits: limits(&checked),
         trusted: checked.trust != Trust::Unknown,
+        anchored: checked.report.anchor.is_some(),
         from: Some(manifest.from_us),
         to: Some(manifest.to_us),
         findings: checked.report.findings,
@@ -292,7 +298,6 @@ async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
     );
     let data_dir = setup.config.data_dir.display().to_string();
     let sources = sources(setup)?;
-    let has_outside = !outside.is_empty();
     let mut report = check_store::check(&sources, contract, outside).await?;
     report.findings.extend(unusable);
     let newest = report.newest.as_ref().map_or_else(
@@ -326,14 +331,15 @@ async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
             ),
         ));
     }
-    let limits = (!has_outside).then(|| {
-        "whoever can change this database can change the heads in it too. Compare with those that were sent out: --heads FOLDER.".to_owned()
+    let limits = (!report.anchored).then(|| {
+        "whoever can change this database can change the heads in it too. Compare with those that were sent out, the newest included: --heads FOLDER.".to_owned()
     });
     Ok(Verdict {
         facts,
         findings: report.findings,
         limits: limits.into_iter().collect(),
         trusted: true,
+        anchored: report.anchored,
         from: None,
         to: None,
     })

@@ -11,7 +11,7 @@ use wire::evidence::export::open_heads;
 use wire::evidence::finding::Known;
 use wire::evidence::heads::{Heads, check_sequence};
 use wire::evidence::{Context, DeviceCheck, DeviceReport, Finding};
-use wire::{ContractId, Epoch, Seq, SeqRange, Sha256};
+use wire::{ContractId, DeviceId, Epoch, Seq, SeqRange, Sha256};
 
 /// Batches opened at a time.
 const PAGE: usize = 64;
@@ -27,6 +27,8 @@ pub struct StoreReport {
     pub heads: u64,
     /// The newest of them.
     pub newest: Option<HeadsRow>,
+    /// Whether heads from outside speak of every device that has delivered anything.
+    pub anchored: bool,
 }
 
 /// `outside`: verified heads that were kept elsewhere.
@@ -36,6 +38,12 @@ pub async fn check<S: EvidenceStore>(
     outside: Vec<Heads>,
 ) -> Result<StoreReport, StoreError> {
     let mut report = StoreReport::default();
+    let spoken_of: HashSet<DeviceId> = outside
+        .iter()
+        .flat_map(|heads| &heads.sections)
+        .flat_map(|section| &section.devices)
+        .map(|head| head.device)
+        .collect();
     let heads = check_heads(sources, outside, &mut report).await?;
     let devices = sources.store.evidence_devices(contract).await?;
     report
@@ -62,6 +70,11 @@ pub async fn check<S: EvidenceStore>(
         report.findings.extend(findings);
         report.devices.push((device, one));
     }
+    let silent = report
+        .devices
+        .iter()
+        .filter(|(device, _)| !spoken_of.contains(&device.device));
+    report.anchored = silent.map(|(_, one)| one.batches).sum::<u64>() == 0 && !spoken_of.is_empty();
     report
         .findings
         .sort_by_key(|finding| std::cmp::Reverse(finding.weight()));

@@ -72,3 +72,41 @@ async fn turn(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::keys::Keys;
+    use crate::testing::Receiver;
+
+    #[tokio::test]
+    async fn heads_are_made_when_due_and_a_failed_sending_is_tried_again() {
+        let receiver = Receiver::start().await;
+        let store = &receiver.app.store;
+        let key = Keys::load(&receiver.config.key_dir).unwrap().evidence;
+        let folder = tempfile::tempdir().unwrap();
+        let in_the_way = folder.path().join("not-a-folder");
+        std::fs::write(&in_the_way, b"").unwrap();
+        let mut heads = config::Heads {
+            path: in_the_way,
+            ..config::Heads::default()
+        };
+        let mail = config::Mail::default();
+        let error = turn(store, &key, &heads, &mail)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("heads no. 1 did not go out to"), "{error}");
+        assert!(store.heads().await.unwrap()[0].problem.is_some());
+
+        heads.path = folder.path().join("folder");
+        turn(store, &key, &heads, &mail).await.unwrap();
+        turn(store, &key, &heads, &mail).await.unwrap();
+        let rows = store.heads().await.unwrap();
+        assert_eq!(rows.len(), 1, "the next are due tomorrow only");
+        assert!(rows[0].written_us.is_some() && rows[0].problem.is_none());
+        let written = std::fs::read_to_string(heads.path.join("heads-000001.json")).unwrap();
+        assert_eq!(written, rows[0].document);
+    }
+}

@@ -34,7 +34,7 @@ pub struct ExportReport {
     pub manifest: Manifest,
     pub findings: Vec<Finding>,
     pub devices: BTreeMap<DeviceId, DeviceReport>,
-    /// Number of the newest heads from outside that speak of a device of this export.
+    /// Number of the newest heads from outside, if every device of this export is spoken of by some.
     pub anchor: Option<u64>,
 }
 
@@ -169,10 +169,14 @@ impl ExportCheck {
 
     /// Checks what needs everything. `outside`: verified heads that the user kept elsewhere.
     pub fn finish(mut self, outside: Vec<Heads>) -> ExportReport {
-        let outside_numbers: HashSet<u64> = outside.iter().map(Heads::number).collect();
+        let anchor = anchor_of(&self.manifest, &outside);
         let mut heads = std::mem::take(&mut self.heads);
         heads.extend(outside);
-        self.findings.extend(check_sequence(&mut heads));
+        // Nobody need have kept them all: only what contradicts itself counts.
+        let contradictions = check_sequence(&mut heads).into_iter();
+        self.findings.extend(
+            contradictions.filter(|finding| !matches!(finding, Finding::HeadsMissing { .. })),
+        );
         let manifest = &self.manifest;
         let by_id: HashMap<DeviceId, &DeviceManifest> = manifest
             .devices
@@ -213,9 +217,6 @@ impl ExportCheck {
                 .filter(|file| !told(file))
                 .map(|file| Finding::FileRemoved { file: file.path }),
         );
-        let numbers = devices.values().filter_map(|report| report.newest_heads);
-        let speaks = numbers.max().is_some();
-        let anchor = outside_numbers.into_iter().max().filter(|_| speaks);
         let mut findings = self.findings;
         findings.extend(
             devices
@@ -238,6 +239,21 @@ impl ExportReport {
         let weights = self.findings.iter().map(Finding::weight);
         weights.filter(|weight| *weight > Weight::Note).max()
     }
+}
+
+fn anchor_of(manifest: &Manifest, outside: &[Heads]) -> Option<u64> {
+    let speak = |heads: &&Heads, device: &DeviceManifest| heads.device(device.device).is_some();
+    let with_records = || {
+        manifest
+            .devices
+            .iter()
+            .filter(|device| !device.epochs.is_empty())
+    };
+    let covered = with_records().all(|device| outside.iter().any(|heads| speak(&heads, device)));
+    let speaking = outside
+        .iter()
+        .filter(|heads| with_records().any(|device| speak(heads, device)));
+    speaking.map(Heads::number).max().filter(|_| covered)
 }
 
 /// Reads and verifies one heads file.

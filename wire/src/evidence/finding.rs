@@ -240,6 +240,8 @@ impl Finding {
             | Finding::FrontOpen { .. }
             | Finding::TailOpen { .. }
             | Finding::HeadsMissing { .. }
+            | Finding::HeadsUnreadable { .. }
+            | Finding::HeadsOfAnother { .. }
             | Finding::PictureNotArrived { .. } => Weight::Incomplete,
             _ => Weight::Tampered,
         }

@@ -266,6 +266,10 @@ fn seal(
 
 /// Checks files as a user does who knows the receiver's key, with heads from outside or without.
 fn check(files: &[(String, Vec<u8>)], heads: Option<Heads>) -> Vec<Finding> {
+    check_with(files, heads.into_iter().collect())
+}
+
+fn check_with(files: &[(String, Vec<u8>)], heads: Vec<Heads>) -> Vec<Finding> {
     let named = |name: &str| {
         files
             .iter()
@@ -289,7 +293,7 @@ fn check(files: &[(String, Vec<u8>)], heads: Option<Heads>) -> Vec<Finding> {
             check.hashed_file(path, Sha256::of(bytes));
         }
     }
-    check.finish(heads.into_iter().collect()).findings
+    check.finish(heads).findings
 }
 
 fn is_named(findings: &[Finding]) -> bool {
@@ -429,6 +433,82 @@ fn a_gap_record_accounts_for_what_the_box_shed_and_no_more() {
         2,
         "{findings:?}"
     );
+}
+
+#[test]
+fn what_was_refused_and_what_had_not_arrived_is_told_as_such() {
+    let mut held = Held::of(&[vec![1, 1, 1, 1, 1]]);
+    let gone = held.batches.remove(1);
+    held.batches.remove(2);
+    held.pictures.clear();
+    let mut files = held.export();
+    let at = |name: &str| {
+        files
+            .iter()
+            .position(|(path, _)| path == name)
+            .expect("there")
+    };
+    let (json_at, signature_at) = (at(MANIFEST), at(SIGNATURE));
+    let mut manifest: Manifest = serde_json::from_slice(&files[json_at].1).expect("ours");
+    let stated = &mut manifest.devices[0];
+    let (epoch, two, four) = (Epoch(100), Seq(2), Seq(4));
+    stated.refused.push(Refusal {
+        epoch,
+        first_seq: two,
+        last_seq: two,
+        code: "bad_signature".into(),
+        sha256: gone.hash(),
+        whole_batch: true,
+        at_us: UtcMicros(0),
+    });
+    stated.epochs[0].not_arrived.push(SeqRange {
+        first: four,
+        last: four,
+    });
+    stated.not_arrived.push(Sha256::of(&picture(3)));
+    let json = manifest.to_json();
+    files[signature_at].1 = Manifest::sign(&json, &receiver_key()).into_bytes();
+    files[json_at].1 = json;
+    let device = DEVICE;
+    let findings = check(&files, None);
+    let expected = [
+        Finding::RecordsNotArrived {
+            device,
+            epoch,
+            first: four,
+            last: four,
+        },
+        Finding::PictureNotArrived {
+            device,
+            epoch,
+            seq: Seq(3),
+            sha256: Sha256::of(&picture(3)),
+        },
+        Finding::Refused {
+            device,
+            epoch,
+            first: two,
+            last: two,
+            code: "bad_signature".into(),
+        },
+    ];
+    assert_eq!(findings, expected);
+}
+
+#[test]
+fn heads_that_the_user_did_not_keep_are_no_fault() {
+    let held = Held::of(&[vec![2, 1]]);
+    let device = held.heads().sections.remove(0);
+    let signed = SignedHeads::sign(
+        &receiver_key(),
+        3,
+        UtcMicros(START_US),
+        Sha256::ZERO,
+        &[device],
+    );
+    let old = signed.open(&receiver_key().verifying_key()).expect("ours");
+    let files = held.export();
+    assert_eq!(check_with(&files, vec![old, held.heads()]), []);
 }
 
 proptest! {
