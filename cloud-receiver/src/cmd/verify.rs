@@ -81,7 +81,13 @@ struct Json<'a> {
     from_utc: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to_utc: Option<String>,
-    facts: serde_json::Map<String, serde_json::Value>,
+    facts: Vec<Fact<'a>>,
+}
+
+#[derive(Serialize)]
+struct Fact<'a> {
+    name: &'a str,
+    value: &'a str,
 }
 
 impl Verdict {
@@ -114,10 +120,7 @@ impl Verdict {
     }
 
     fn to_json(&self) -> Json<'_> {
-        let facts = self
-            .facts
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone().into()));
+        let facts = self.facts.iter().map(|(name, value)| Fact { name, value });
         Json {
             verdict: self.word(),
             exit_code: self.code(),
