@@ -62,7 +62,7 @@ fn stalled_camera(street: &Street) -> Result<()> {
         );
         // The film has about ten frames a second.
         ensure!(
-            came as f64 > took.as_secs_f64() * 5.0,
+            came as f64 > took.as_secs_f64() * 3.0,
             "the other camera gave {came} frames in {took:?}"
         );
     }
@@ -177,7 +177,7 @@ fn fault_07_a_disk_that_turns_read_only_stops_neither_detection_nor_status() -> 
 }
 
 fn read_only(street: &mut Street, disk: &mut Disk) -> Result<()> {
-    let looks = Size::from_env().of(20, 600);
+    let looks = Size::from_env().of(12, 600);
     let keeper = Keeper::new(street.folder(), WATCHDOG)?;
     keeper.start(&mut street.agent, PATIENCE)?;
     keeper.keep_until("the camera to be watched", PATIENCE, || {
@@ -244,26 +244,58 @@ fn refused_for_a_while(street: &mut Street) -> Result<()> {
         let unit = street.agent.status()?["units"]["spool"].clone();
         (unit["state"] == "running").then_some(())
     })?;
-    // Whatever the agent decided meanwhile is there: each event's numbers count from 1 to its end.
-    street.cameras.clear();
-    wait::until("events to end", PATIENCE, || {
-        (street.camera(0)?["events_open"] == 0).then_some(())
-    })?;
+    // Whatever the agent decided meanwhile is there, told to its end by the stop.
     let told = street.camera(0).context("its status")?["events_total"]
         .as_u64()
         .context("a count")?;
+    street.agent.stop()?;
+    street.cameras.clear();
+    street.agent.start()?;
     street.nothing_is_lost()?;
     let database =
         Connection::open_with_flags(street.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let ended: i64 = database.query_row(
-        "select count(*) from event where closed_us is not null",
-        (),
-        |row| row.get(0),
-    )?;
+    let (all, ended): (i64, i64) =
+        database.query_row("select count(*), count(closed_us) from event", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
     ensure!(
-        ended.cast_unsigned() == told,
-        "{told} events were decided, {ended} arrived with their end"
+        ended == all && all.cast_unsigned() >= told,
+        "{told} events were decided; {all} arrived, {ended} of them with their end"
     );
+    street.agent.stop()
+}
+
+#[test]
+fn fault_39_a_stop_ends_in_time_though_the_disk_hangs() -> Result<()> {
+    let mut street = Street::new(1, FEW_LOOKS)?;
+    street.agent.start()?;
+    let outcome = stop_in_time(&mut street);
+    told(&mut street, outcome)
+}
+
+fn stop_in_time(street: &mut Street) -> Result<()> {
+    /// Of the unit's TimeoutStopSec=20.
+    const SYSTEMD_PATIENCE: Duration = Duration::from_secs(20);
+    street.await_watching()?;
+    let inject = format!("fdatasync,fsync:{FOR_EVER}");
+    let hanging = strace::attach(street.thread("spool")?, true, &[&inject])?;
+    let process = street.agent.process().context("it runs")?;
+    let began = Instant::now();
+    process.signal(rustix::process::Signal::TERM);
+    // Whoever traces keeps it from being buried, not from ending.
+    let status = format!("/proc/{}/status", process.id());
+    wait::until("its end", SYSTEMD_PATIENCE, || {
+        let status = std::fs::read_to_string(&status).ok()?;
+        let state = status
+            .lines()
+            .find_map(|line| line.strip_prefix("State:"))?;
+        state.trim().starts_with('Z').then_some(())
+    })?;
+    eprintln!("stopped after {:?}", began.elapsed());
+    drop(hanging);
+    street.agent.kill();
+    street.agent.start()?;
+    street.nothing_is_lost()?;
     street.agent.stop()
 }
 
@@ -343,7 +375,7 @@ fn fault_13_camera_reconnects_leave_nothing_behind() -> Result<()> {
 
 #[test]
 fn fault_13_uplink_reconnects_leave_nothing_behind() -> Result<()> {
-    let (warm_up, count) = Size::from_env().of((2, 8), (50, 1000));
+    let (warm_up, count) = Size::from_env().of((1, 5), (50, 1000));
     let site = Site::new()?;
     let lines = site.through_proxies()?;
     let mut feeder = site.start_feeder(&Options::default())?;

@@ -237,3 +237,51 @@ pub(super) fn record_of(change: CameraChange) -> Record {
     });
     Record::new(change.at, body)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::capture::{Decoders, RetryPolicy};
+    use crate::clock::RealClocks;
+    use crate::health::Health;
+
+    #[test]
+    fn a_camera_whose_ca_file_comes_later_is_watched_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        let mut config: CameraConfig = toml::from_str(
+            "id = \"00000000-0000-0000-0000-000000000001\"\nname = \"gate\"\nurl = \"rtsps://127.0.0.1:9/x\"",
+        )
+        .unwrap();
+        config.ca_file = Some(ca_file.clone());
+        let (changes, _) = tokio::sync::mpsc::channel(1);
+        let time = TimeSource::new(Arc::new(RealClocks::new()));
+        let deps = CaptureDeps {
+            wakeup: Arc::default(),
+            time: time.clone(),
+            health: Health::default(),
+            decoders: Arc::new(Decoders::new()),
+            changes,
+            policy: RetryPolicy::default(),
+            ring_bytes: 1 << 20,
+        };
+        let cameras = Cameras::start(&[config], &deps);
+        cameras.retry_failed(&deps);
+        let line = &cameras.lines()[0];
+        assert_eq!(line.state, FAILED);
+        let words = line.last_error.clone().unwrap();
+        assert!(
+            words.contains("ca.pem") && words.contains("tried again"),
+            "{words}"
+        );
+        assert_eq!(cameras.slots().len(), 1, "vision waits for its frames");
+        assert_eq!(cameras.failure_records(&time).len(), 1);
+
+        let certificate = rcgen::generate_simple_self_signed(["gate".to_owned()]).unwrap();
+        std::fs::write(&ca_file, certificate.cert.pem()).unwrap();
+        cameras.retry_failed(&deps);
+        assert_ne!(cameras.lines()[0].state, FAILED);
+        cameras.stop();
+    }
+}
