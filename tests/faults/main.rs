@@ -8,4 +8,5 @@ mod evidence; // exports, the receiver's own store, heads and the balance
 mod killed; // kill -9 of box and receiver
 mod life; // units that stall and hang, disks that take nothing, little memory, reconnects
 mod network; // the line between box and receiver
+mod receiver; // the receiver's disks, its many devices, their uploads
 mod soak; // a seeded mix of everything

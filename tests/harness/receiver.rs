@@ -66,7 +66,20 @@ impl Receiver {
 
     /// Starts it and waits until all three listeners answer.
     pub fn serve(&mut self) -> Result<()> {
-        let mut command = Command::new(program("cloud-receiver")?);
+        self.serve_under(&[])
+    }
+
+    /// The same with a program before its own command line, such as one that tampers with its system calls.
+    pub fn serve_under(&mut self, under: &[String]) -> Result<()> {
+        let receiver = program("cloud-receiver")?;
+        let mut command = match under.split_first() {
+            None => Command::new(receiver),
+            Some((runner, rest)) => {
+                let mut command = Command::new(runner);
+                command.args(rest).arg(receiver);
+                command
+            }
+        };
         command
             .args(["serve", "--config", path(&self.config)])
             .env("RUST_LOG", "info");

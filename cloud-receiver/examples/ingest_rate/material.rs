@@ -154,7 +154,8 @@ fn event(camera: CameraId) -> Record {
         y: 0.75,
     };
     let body = EventRecord {
-        id: EventId(Uuid::from_bytes(random())),
+        // As the agent draws them.
+        id: EventId(Uuid::now_v7()),
         revision: 1,
         state: EventState::Opened,
         camera,

@@ -4,8 +4,12 @@
 //! remember. What is promised:
 //! - who is connected is who the client certificate names, and it reaches its own topics only ([`acl`]);
 //! - PUBACK and receipt come after the store's commit, in order, or not at all ([`commit`]);
-//! - a refused batch is answered and holds up nobody; a store that fails ends the connection, and the device
-//!   sends again;
+//! - a refused batch is answered and holds up nobody; a store that fails ends the connection by "server busy", and
+//!   lets nobody in by "server unavailable": neither code says anything of the batches, so the device keeps them and
+//!   comes again after its back-off;
+//! - a receipt is pushed for what was just delivered, never for what was delivered before this connection: a device
+//!   sends again what it has no receipt for, at most a window of it, and is answered then. A receipt at connect
+//!   would have to speak of every epoch that may be waiting, and would say nothing that the next batch does not;
 //! - nothing grows without bound: handshakes, bytes on their way to the commit, bytes to be written;
 //! - no session outlives the device's right to it: whatever process revokes it, the session ends.
 

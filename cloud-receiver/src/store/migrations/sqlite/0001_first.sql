@@ -145,8 +145,8 @@ create view camera_now as
         select boot from camera_state where camera = k.id
         order by state_us desc, epoch desc, seq desc limit 1);
 
--- Events as their highest revision states them. Rows are large and their ids random: so they lie in order of arrival
--- (a rowid table), and a commit of many touches few pages.
+-- Events as their highest revision states them. Rows are large and their ids come from many devices: so they lie in
+-- order of arrival (a rowid table), and a commit of many touches few pages.
 create table event (
     no                 integer primary key,
     contract           blob    not null,
