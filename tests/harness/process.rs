@@ -31,10 +31,17 @@ pub fn repository() -> PathBuf {
         .to_path_buf()
 }
 
-/// A port of 127.0.0.1 that nobody listens on at this moment.
+/// A port of 127.0.0.1 that nobody listens on at this moment. Below those that the kernel gives to outgoing
+/// connections: else one of these may sit on it just when a receiver that was killed starts again.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("binding a port of the loopback")?;
-    Ok(listener.local_addr()?.port())
+    const ATTEMPTS: usize = 100;
+    for _ in 0..ATTEMPTS {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of the loopback is free")
 }
 
 /// Runs one of our programs to its end and returns what it printed.

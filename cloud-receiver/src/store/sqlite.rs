@@ -79,9 +79,17 @@ impl SqliteStore {
         self.writer.failed()
     }
 
-    /// Commits nothing, but through the writer: whether the store is able to.
+    /// Whether the store is able to commit: through the writer, with a page that must be written, because a commit of
+    /// nothing succeeds on a full disk too; and with room for more than this page, which may be the last one.
     pub async fn probe(&self) -> Result<()> {
-        self.write(|_| Ok(())).await
+        self.readers.room_for_a_batch()?;
+        self.write(|connection| {
+            connection
+                .prepare_cached("update control set version = version")?
+                .execute([])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Runs `work` in the writer's next transaction; answers after the commit.

@@ -1,6 +1,7 @@
 //! Read connections, lent one at a time to blocking threads. In WAL mode they never wait for the writer.
 
 use super::schema;
+use crate::disk::Room;
 use crate::store::{Result, StoreError};
 use rusqlite::Connection;
 use std::fmt;
@@ -59,6 +60,22 @@ impl Readers {
         });
         done.await
             .unwrap_or_else(|error| Err(StoreError::Database(format!("a read ended: {error}"))))
+    }
+
+    /// Of the disk that the database is on.
+    pub(super) fn room_for_a_batch(&self) -> Result<()> {
+        /// The largest batch, and the pages of its index rows.
+        const BYTES: u64 = 1024 * 1024;
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let room = Room::at(folder)
+            .map_err(|error| StoreError::Database(format!("{}: {error}", folder.display())))?;
+        if room.free_bytes < BYTES {
+            let (free, path) = (room.free_bytes, self.path.display());
+            return Err(StoreError::NoSpace(format!(
+                "{free} bytes are left for {path}"
+            )));
+        }
+        Ok(())
     }
 
     fn take(&self) -> Result<Connection> {
