@@ -26,6 +26,8 @@ pub struct Command {
 pub enum Request {
     /// Take a picture of this camera as soon as possible.
     PictureNow { camera: CameraId },
+    /// Renew the TLS certificate now, however long the present one lasts.
+    RenewCertificate,
     /// A request this device does not know; it is refused and the refusal recorded.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -35,6 +37,7 @@ impl Request {
     pub fn name(&self) -> &'static str {
         match self {
             Request::PictureNow { .. } => "picture_now",
+            Request::RenewCertificate => "renew_certificate",
             Request::Unknown => "unknown",
         }
     }

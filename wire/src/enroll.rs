@@ -4,7 +4,7 @@
 //! device has checked the receiver against the fingerprint in its claim code before it sends anything.
 
 use crate::digest::Sha256;
-use crate::ids::DeviceId;
+use crate::ids::{DeviceId, EnrollmentId};
 use crate::sign::{BadSignature, Purpose, SigningKey, VerifyingKey};
 use crate::time::UtcMicros;
 use data_encoding::HEXLOWER;
@@ -94,6 +94,18 @@ pub fn device_from_uri(uri: &str) -> Option<DeviceId> {
     uri.strip_prefix(DEVICE_URI_PREFIX)?.parse().ok()
 }
 
+const ENROLLMENT_URI_PREFIX: &str = "urn:caas:enrollment:";
+
+/// The second name in a device's certificate: which enrollment it follows from.
+pub fn enrollment_uri(enrollment: EnrollmentId) -> String {
+    format!("{ENROLLMENT_URI_PREFIX}{enrollment}")
+}
+
+/// The inverse of [`enrollment_uri`].
+pub fn enrollment_from_uri(uri: &str) -> Option<EnrollmentId> {
+    uri.strip_prefix(ENROLLMENT_URI_PREFIX)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +135,9 @@ mod tests {
         let device = DeviceId(Uuid::from_u128(5));
         assert_eq!(device_from_uri(&device_uri(device)), Some(device));
         assert_eq!(device_from_uri("urn:caas:site:x"), None);
+        let enrollment = EnrollmentId(Uuid::from_u128(6));
+        let uri = enrollment_uri(enrollment);
+        assert_eq!(enrollment_from_uri(&uri), Some(enrollment));
+        assert_eq!(device_from_uri(&uri), None);
     }
 }

@@ -46,6 +46,11 @@ uuid_id!(
     DeviceId
 );
 uuid_id!(
+    /// One use of a claim code. Minted by the receiver and written into every certificate that follows from it, so
+    /// that a device that enrolls again leaves the certificates of before behind.
+    EnrollmentId
+);
+uuid_id!(
     /// The box on the wall. Minted on the device when the camera is configured; survives a new address or name.
     CameraId
 );

@@ -20,13 +20,16 @@ pub mod heartbeat;
 pub mod ids;
 pub mod receipt;
 pub mod record;
+pub mod renew;
 pub mod sign;
 pub mod time;
 pub mod topic;
 
 pub use batch::{Batch, BatchError, SignedBatch};
 pub use digest::Sha256;
-pub use ids::{CameraId, CommandId, ContractId, DeviceId, Epoch, EventId, Seq, SiteId};
+pub use ids::{
+    CameraId, CommandId, ContractId, DeviceId, EnrollmentId, Epoch, EventId, Seq, SiteId,
+};
 pub use receipt::{Receipt, Rejected, SeqRange};
 pub use record::{Body, MediaClass, Record};
 pub use sign::{SigningKey, VerifyingKey};

@@ -15,6 +15,7 @@ use wire::evidence::heads::{DeviceHead, EpochHead, Section, SignedHeads, Stateme
 use wire::evidence::manifest as export;
 use wire::heartbeat::{CameraReport, Heartbeat, SpoolReport};
 use wire::record::*;
+use wire::renew::{RenewRequest, RenewResponse};
 use wire::*;
 
 fn folder() -> PathBuf {
@@ -259,6 +260,21 @@ fn enrollment_keeps_its_meaning() {
             receiver_time_us: UtcMicros(1_795_000_000_000_000),
         },
     );
+    check(
+        "renew-request",
+        &RenewRequest {
+            csr_pem: "CSR".into(),
+            agent_version: "0.1.0".into(),
+        },
+    );
+    check(
+        "renew-response",
+        &RenewResponse {
+            certificate_pem: "CERT".into(),
+            ca_pem: "CA".into(),
+            receiver_time_us: UtcMicros(1_795_000_000_000_000),
+        },
+    );
 }
 
 #[test]
@@ -280,6 +296,11 @@ fn a_signed_command_from_then_still_opens() {
         .open(&key.verifying_key(), command.device, UtcMicros(15))
         .unwrap();
     assert_eq!(opened, command);
+    let renew = Command {
+        request: Request::RenewCertificate,
+        ..command
+    };
+    check("command-renew", &renew.sign(&key));
 }
 
 /// The bytes themselves are frozen, as hexadecimal digits: hashes and signatures hang on every one of them.
