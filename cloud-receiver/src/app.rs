@@ -14,6 +14,7 @@ use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::portal::{self, Contact, Pictures, PortalState};
+use crate::renew::Renewals;
 use crate::store::sqlite::{FILE_NAME, SqliteStore};
 use crate::tls::{self, ServerCertificate};
 use anyhow::Context;
@@ -90,7 +91,8 @@ impl App {
         };
 
         let directions = app.directions(config, command_key.verifying_key());
-        let enroller = Enroller::new(Arc::new(store.clone()), Arc::clone(&ca), directions);
+        let life = config.certificates.device_life();
+        let enroller = Enroller::new(Arc::new(store.clone()), Arc::clone(&ca), directions, life);
         let exports = Sources {
             store: store.clone(),
             blobs: Arc::clone(&blobs),
@@ -110,7 +112,9 @@ impl App {
         let portal_router = portal::with_headers(others).merge(portal::router(portal_state));
         let intake = Intake::new(Arc::new(store.clone()));
         let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
-        let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), app.stop.clone());
+        let renewals = Arc::new(Renewals::new(Arc::clone(&ca), life));
+        let stop = app.stop.clone();
+        let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), renewals, stop);
         let endpoint = EndpointDeps {
             store: Arc::new(store.clone()),
             command_key,

@@ -10,17 +10,21 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Serialize, Serializer};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::claim::Fingerprint;
-use wire::{DeviceId, UtcMicros};
+use wire::{DeviceId, EnrollmentId, UtcMicros};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Life of a device's and of a listener's certificate.
-pub const LEAF_DAYS: u32 = 90;
+/// Life of a listener's certificate; a device's is configured.
+const LISTENER_DAYS: u32 = 90;
 const CA_DAYS: u32 = 20 * 365;
-/// How far certificates reach back, for clocks that are behind.
+/// How far listeners' certificates reach back, for devices whose clocks are behind.
 const BACK: Duration = DAY;
+/// Devices' certificates are judged by receivers only, whose clocks agree.
+const DEVICE_BACK: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
@@ -46,6 +50,63 @@ pub struct Leaf {
     pub key: PrivateKeyDer<'static>,
     pub certificate_pem: String,
     pub key_pem: String,
+}
+
+/// A certificate's serial number: 127 random bits, never the same twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Serial(pub u128);
+
+impl Serial {
+    fn draw() -> Self {
+        // RFC 5280 wants it positive and at most 20 bytes; the second highest bit keeps all 16 of ours.
+        Self((u128::from_be_bytes(crate::seal::random()) >> 1) | 1 << 126)
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for Serial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What matters of a device's certificate beside whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// It counts for this enrollment of its device only.
+    pub enrollment: EnrollmentId,
+    pub serial: Serial,
+    pub not_before_us: UtcMicros,
+    pub not_after_us: UtcMicros,
+}
+
+impl Default for Certificate {
+    /// One that was never issued: it has expired for ever.
+    fn default() -> Self {
+        Self {
+            enrollment: EnrollmentId(uuid::Uuid::nil()),
+            serial: Serial::default(),
+            not_before_us: UtcMicros(0),
+            not_after_us: UtcMicros(0),
+        }
+    }
+}
+
+impl Certificate {
+    pub fn is_expired(&self, at: UtcMicros) -> bool {
+        at > self.not_after_us
+    }
+
+    /// A quarter of its life is left, and it should have been renewed at a third.
+    pub fn is_overdue(&self, at: UtcMicros) -> bool {
+        let life_us = self.not_after_us.since_us(self.not_before_us);
+        self.not_after_us.since_us(at) < life_us / 4
+    }
 }
 
 impl Ca {
@@ -87,7 +148,8 @@ impl Ca {
     /// A certificate for the listeners under these names.
     pub fn issue_server(&self, hosts: &[String], at: UtcMicros) -> Result<Leaf, CaError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = leaf_params("receiver", ExtendedKeyUsagePurpose::ServerAuth, at);
+        let mut params = leaf_params("receiver", ExtendedKeyUsagePurpose::ServerAuth);
+        set_validity(&mut params, at, LISTENER_DAYS);
         params.subject_alt_names = hosts
             .iter()
             .map(|host| name_of_host(host))
@@ -107,15 +169,35 @@ impl Ca {
         &self,
         csr_pem: &str,
         device: DeviceId,
+        enrollment: EnrollmentId,
+        life: Duration,
         at: UtcMicros,
-    ) -> Result<String, CaError> {
+    ) -> Result<(String, Certificate), CaError> {
         let mut request = CertificateSigningRequestParams::from_pem(csr_pem)?;
-        let mut params = leaf_params(&device.to_string(), ExtendedKeyUsagePurpose::ClientAuth, at);
-        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(
+        let mut params = leaf_params(&device.to_string(), ExtendedKeyUsagePurpose::ClientAuth);
+        let names = [
             wire::enroll::device_uri(device),
-        )?)];
+            wire::enroll::enrollment_uri(enrollment),
+        ];
+        for name in names {
+            let name = SanType::URI(Ia5String::try_from(name)?);
+            params.subject_alt_names.push(name);
+        }
+        let serial = Serial::draw();
+        params.serial_number = Some(serial.0.to_be_bytes().to_vec().into());
+        // Certificates count in seconds.
+        let at = UtcMicros(at.0 - at.0.rem_euclid(1_000_000));
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_before = epoch + since_1970(at) - DEVICE_BACK;
+        params.not_after = epoch + since_1970(at) + life;
         request.params = params;
-        Ok(request.signed_by(&self.issuer)?.pem())
+        let certificate = Certificate {
+            enrollment,
+            serial,
+            not_before_us: at.plus_us(-micros(DEVICE_BACK)),
+            not_after_us: at.plus_us(micros(life)),
+        };
+        Ok((request.signed_by(&self.issuer)?.pem(), certificate))
     }
 }
 
@@ -139,20 +221,27 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-fn leaf_params(name: &str, usage: ExtendedKeyUsagePurpose, at: UtcMicros) -> CertificateParams {
+fn leaf_params(name: &str, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = named(name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
     params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, at, LEAF_DAYS);
     params
 }
 
 fn set_validity(params: &mut CertificateParams, at: UtcMicros, days: u32) {
-    let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_micros(at.0.max(0).unsigned_abs());
-    params.not_before = now - BACK;
-    params.not_after = now + DAY * days;
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_1970(at) - BACK;
+    params.not_after = epoch + since_1970(at) + DAY * days;
+}
+
+fn since_1970(at: UtcMicros) -> Duration {
+    Duration::from_micros(at.0.max(0).unsigned_abs())
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn name_of_host(host: &str) -> Result<SanType, CaError> {
@@ -180,12 +269,15 @@ mod tests {
         asked.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let csr = asked.serialize_request(&key).unwrap().pem().unwrap();
         let device = DeviceId(uuid::Uuid::from_u128(5));
-        let pem = ca.issue_device(&csr, device, crate::clock::now()).unwrap();
+        let enrollment = EnrollmentId(uuid::Uuid::from_u128(6));
+        let (pem, issued) = ca
+            .issue_device(&csr, device, enrollment, DAY * 90, crate::clock::now())
+            .unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        assert_eq!(
-            crate::ingest::identity::device_of(std::slice::from_ref(&der)),
-            Ok(device)
-        );
+        let presented = crate::ingest::identity::presented(std::slice::from_ref(&der)).unwrap();
+        assert_eq!(presented.device, device);
+        assert_eq!(presented.certificate, issued);
+        assert_eq!(issued.enrollment, enrollment);
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
         assert!(!parsed.is_ca());
         assert!(!pem.contains("evil"));

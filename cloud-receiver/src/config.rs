@@ -23,6 +23,8 @@ pub struct Config {
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
+    pub certificates: Certificates,
+    #[serde(default)]
     pub contact: Contact,
     #[serde(default)]
     pub heads: Heads,
@@ -92,6 +94,32 @@ impl Default for Mail {
             password_file: PathBuf::new(),
             ca_file: PathBuf::new(),
         }
+    }
+}
+
+/// Certificates that this receiver gives to devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificates {
+    /// How long one lasts. A device renews it when a third is left; one that is switched off for longer than that
+    /// has to enroll again.
+    pub device_seconds: u64,
+}
+
+/// Below this devices would do little but renew; above, a stolen one stays good for too long.
+const DEVICE_SECONDS: std::ops::RangeInclusive<u64> = 60..=400 * 24 * 3600;
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self {
+            device_seconds: 90 * 24 * 3600,
+        }
+    }
+}
+
+impl Certificates {
+    pub fn device_life(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.device_seconds)
     }
 }
 
@@ -213,6 +241,9 @@ impl Config {
              blob_bytes = {}\n\
              # Connections at the same time, per listener.\n\
              connections = {}\n\n\
+             [certificates]\n\
+             # How long a device's certificate lasts: 90 days are 7776000. Devices renew theirs at one third left.\n\
+             device_seconds = {}\n\n\
              # Where customers turn to; shown on every page of the portal. Empty: not shown.\n\
              [contact]\n\
              name = {}\n\
@@ -241,6 +272,7 @@ impl Config {
             self.listen.mqtt,
             self.limits.blob_bytes,
             self.limits.connections,
+            self.certificates.device_seconds,
             text(&self.contact.name),
             text(&self.contact.mail),
             text(&self.contact.phone),
@@ -289,6 +321,12 @@ impl Config {
                 "is empty; name at least the host that devices connect to",
             );
         }
+        if !DEVICE_SECONDS.contains(&self.certificates.device_seconds) {
+            return wrong(
+                "certificates.device_seconds",
+                "must be from 60 (a minute) to 34560000 (400 days)",
+            );
+        }
         if self.limits.blob_bytes == 0 || self.limits.connections == 0 {
             return wrong("limits", "must be greater than 0");
         }
@@ -324,6 +362,7 @@ mod tests {
             hosts: vec!["receiver.example".into(), "192.0.2.7".into()],
             listen: Listen::default(),
             limits: Limits::default(),
+            certificates: Certificates::default(),
             contact: Contact {
                 name: "Ops \"24/7\"".into(),
                 ..Contact::default()
@@ -361,6 +400,8 @@ mod tests {
                 .to_string()
                 .contains("inside data_dir")
         );
+        let text = sample().to_text().replace("7776000", "59");
+        assert!(load(&text).unwrap_err().to_string().contains("a minute"));
         let text = sample().to_text().replace("0.0.0.0:8443", "8443");
         assert!(load(&text).unwrap_err().to_string().contains("portal"));
     }

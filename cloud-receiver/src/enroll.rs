@@ -13,8 +13,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 use wire::enroll::{EnrollRequest, EnrollResponse};
-use wire::{Sha256, VerifyingKey};
+use wire::{EnrollmentId, Sha256, VerifyingKey};
 
 /// Wrong codes of one address within [`WINDOW`] before it has to wait.
 const WRONG_CODES: u32 = 10;
@@ -39,7 +40,10 @@ pub enum EnrollError {
     Used,
     #[error("the claim code has expired; ask for a new one")]
     Expired,
-    #[error("a device with this id is enrolled already; remove its identity and enroll anew")]
+    #[error(
+        "a device with this id is enrolled already, with another record key or for another contract; \
+         move its identity folder away and enroll it as a new device"
+    )]
     DeviceKnown,
     #[error("the request is not well formed: {0}")]
     BadRequest(&'static str),
@@ -67,6 +71,8 @@ pub struct Enroller {
     store: Arc<dyn Enrollments>,
     ca: Arc<Ca>,
     directions: Directions,
+    /// Of devices' certificates.
+    life: Duration,
     wrong: Mutex<HashMap<IpAddr, (Instant, u32)>>,
 }
 
@@ -77,11 +83,17 @@ impl std::fmt::Debug for Enroller {
 }
 
 impl Enroller {
-    pub fn new(store: Arc<dyn Enrollments>, ca: Arc<Ca>, directions: Directions) -> Self {
+    pub fn new(
+        store: Arc<dyn Enrollments>,
+        ca: Arc<Ca>,
+        directions: Directions,
+        life: Duration,
+    ) -> Self {
         Self {
             store,
             ca,
             directions,
+            life,
             wrong: Mutex::default(),
         }
     }
@@ -112,14 +124,22 @@ impl Enroller {
             .verify_proof()
             .map_err(|_| EnrollError::BadRequest("the record key did not sign it"))?;
         // Before the claim is used: a request that cannot be signed must not cost the installer the code.
-        let certificate_pem = self
+        let enrollment = EnrollmentId(Uuid::new_v4());
+        let (certificate_pem, certificate) = self
             .ca
-            .issue_device(&request.csr_pem, request.device_id, now())
+            .issue_device(
+                &request.csr_pem,
+                request.device_id,
+                enrollment,
+                self.life,
+                now(),
+            )
             .map_err(|_| EnrollError::BadRequest("the certificate request cannot be signed"))?;
         let device = NewDevice {
             device: request.device_id,
             record_key: request.record_key,
             agent_version: request.agent_version.chars().take(64).collect(),
+            certificate,
         };
         let place = self
             .store

@@ -9,8 +9,8 @@
 //! | [`config`], [`telemetry`], [`clock`] | the configuration file; logging; what time it is |
 //! | [`keys`], [`ca`], [`tls`] | the receiver's secrets; its certificate authority; the listeners' TLS |
 //! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
-//! | [`enroll`] | the claim-code exchange, by which a device comes to be known |
 //! | [`evidence`] | signed heads, exports, verification, the balance of deliveries |
+//! | [`enroll`], [`renew`] | the claim-code exchange, by which a device comes to be known; its next certificates |
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
 //! | [`blob`] | pictures and clips, by hash, resumable |
@@ -24,7 +24,7 @@
 //! # Who may import what
 //!
 //! ```text
-//! main -> cmd -> app -> ingest, portal (what listens) -> auth, enroll, order, blob -> store -> seal, live -> wire
+//! main -> cmd -> app -> ingest, portal (what listens) -> auth, enroll, renew, order, blob -> store -> seal, live -> wire
 //! ```
 //!
 //! - rusqlite stands in `store/` only, object_store in `blob.rs` and `blob/`, mqtt-protocol-core in `ingest/`, axum in `portal/`,
@@ -50,6 +50,7 @@ pub mod keys;
 pub mod live;
 pub mod order;
 pub mod portal;
+pub mod renew;
 pub mod seal;
 pub mod store;
 pub mod telemetry;

@@ -26,6 +26,17 @@ pub fn picture_now(
     }
 }
 
+/// Asks a device to renew its certificate now.
+pub fn renew_certificate(device: DeviceId, issued: UtcMicros, within_seconds: i64) -> Command {
+    Command {
+        id: CommandId(Uuid::new_v4()),
+        device,
+        issued_at_us: issued,
+        deadline_us: issued.plus_us(within_seconds * 1_000_000),
+        request: Request::RenewCertificate,
+    }
+}
+
 /// What became of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -4,7 +4,7 @@
 
 use crate::app::{App, database};
 use crate::clock::now;
-use crate::config::{Config, Contact, Limits, Listen, default_hosts};
+use crate::config::{Certificates, Config, Contact, Limits, Listen, default_hosts};
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::seal::random;
@@ -47,9 +47,14 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With a word in its configuration, which may go beyond what a person may set.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config {
+        let mut config = Config {
             data_dir: dir.path().join("data"),
             key_dir: dir.path().join("keys"),
             hosts: default_hosts(),
@@ -62,10 +67,12 @@ impl Receiver {
                 blob_bytes: 8 * 1024 * 1024,
                 ..Limits::default()
             },
+            certificates: Certificates::default(),
             contact: Contact::default(),
             heads: crate::config::Heads::default(),
             mail: crate::config::Mail::default(),
         };
+        change(&mut config);
         std::fs::create_dir_all(&config.data_dir).unwrap();
         let keys = Keys::create(&config.key_dir).unwrap();
         let store = SqliteStore::open(
@@ -109,7 +116,16 @@ impl Receiver {
 
     /// Enrolls over the portal's listener, as a device does.
     pub(crate) async fn enroll(&self, code: &ClaimCode, id: u128) -> Result<Device, Refusal> {
-        let record_key = SigningKey::generate();
+        self.enroll_as(code, id, SigningKey::generate()).await
+    }
+
+    /// With a record key that the device has had before.
+    pub(crate) async fn enroll_as(
+        &self,
+        code: &ClaimCode,
+        id: u128,
+        record_key: SigningKey,
+    ) -> Result<Device, Refusal> {
         let tls_key = rcgen::KeyPair::generate().unwrap();
         let csr = rcgen::CertificateParams::default()
             .serialize_request(&tls_key)
@@ -145,16 +161,29 @@ impl Receiver {
         let certificate =
             CertificateDer::from_pem_slice(answer.certificate_pem.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(tls_key.serialize_pem().as_bytes()).unwrap();
+        Ok(self
+            .device_with(id, record_key, certificate, key)
+            .with_command_key(answer.command_key))
+    }
+
+    /// A device that shows this certificate.
+    pub(crate) fn device_with(
+        &self,
+        id: DeviceId,
+        record_key: SigningKey,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> Device {
         let tls = self.tls(Some((certificate, key)));
-        Ok(Device {
+        Device {
             id,
             record_key,
             client: http(&tls),
             tls,
             url: format!("https://127.0.0.1:{}/device/v1", self.app.device.port()),
             mqtt: self.app.mqtt,
-            command_key: answer.command_key,
-        })
+            command_key: SigningKey::from_seed([0; 32]).verifying_key(),
+        }
     }
 
     pub(crate) async fn device(&self, id: u128) -> Device {
@@ -227,6 +256,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
+    fn with_command_key(self, command_key: wire::VerifyingKey) -> Self {
+        Self {
+            command_key,
+            ..self
+        }
+    }
+
     /// A signed batch of `count` records.
     pub(crate) fn batch(&self, first: u64, count: usize, prev: Sha256) -> wire::SignedBatch {
         let batch = Batch {

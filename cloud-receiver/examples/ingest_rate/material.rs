@@ -71,6 +71,7 @@ impl World {
                 mqtt: anywhere,
             },
             limits: Limits::default(),
+            certificates: Default::default(),
             contact: Contact::default(),
             heads: Heads::default(),
             mail: Mail::default(),
@@ -93,6 +94,7 @@ impl World {
                 device: id,
                 record_key: key.verifying_key(),
                 agent_version: "bench".into(),
+                certificate: Default::default(),
             };
             store.enroll(claim, new, now()).await.unwrap().unwrap();
             devices.push(Device {
@@ -183,7 +185,12 @@ fn tls(ca: &Ca, id: DeviceId) -> Arc<rustls::ClientConfig> {
     let csr = rcgen::CertificateParams::default()
         .serialize_request(&key)
         .unwrap();
-    let certificate = ca.issue_device(&csr.pem().unwrap(), id, now()).unwrap();
+    // As on file: none is noted there.
+    let enrollment = wire::EnrollmentId(uuid::Uuid::nil());
+    let life = std::time::Duration::from_secs(3600);
+    let (certificate, _) = ca
+        .issue_device(&csr.pem().unwrap(), id, enrollment, life, now())
+        .unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ca.certificate_der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

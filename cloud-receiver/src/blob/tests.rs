@@ -109,6 +109,7 @@ impl Bench {
             device,
             record_key: SigningKey::generate().verifying_key(),
             agent_version: "0.1.0".into(),
+            certificate: Default::default(),
         };
         store.enroll(claim, new, NOW).await.unwrap().unwrap();
         Owner { contract, device }

@@ -2,6 +2,7 @@
 
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup, site};
+use crate::ca::Certificate;
 use crate::clock::now;
 use crate::order::{self, Outcome};
 use crate::seal::random;
@@ -40,6 +41,18 @@ pub(super) enum Verb {
         #[arg(long)]
         device: String,
     },
+    /// Have a device renew its certificate now; it does so by itself when a third of the certificate's life is left.
+    Renew {
+        /// Id of the device, the beginning of it, or the name of its site.
+        #[arg(long)]
+        device: String,
+        /// Wait for the device's answer.
+        #[arg(long)]
+        wait: bool,
+        /// How long the device may take.
+        #[arg(long, default_value_t = RENEW_WITHIN_SECONDS, value_parser = clap::value_parser!(i64).range(1..=86_400))]
+        within_seconds: i64,
+    },
     /// Ask a camera for a picture now.
     Picture {
         /// Id of the device, the beginning of it, or the name of its site.
@@ -57,6 +70,8 @@ pub(super) enum Verb {
     },
 }
 
+/// A device that is not connected now may well be within the hour.
+const RENEW_WITHIN_SECONDS: i64 = 3600;
 /// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const HOUR_US: i64 = 3_600_000_000;
@@ -68,6 +83,16 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
         Verb::List => list(common, &setup.store).await?,
         Verb::Deliveries { device } => deliveries(common, &setup.store, &device).await?,
         Verb::Revoke { device } => revoke(common, &setup.store, &device).await?,
+        Verb::Renew {
+            device,
+            wait,
+            within_seconds,
+        } => {
+            let device = by_name(&setup.store, &device).await?.device;
+            let command = order::renew_certificate(device, now(), within_seconds);
+            setup.store.add_command(&command).await?;
+            return ordered(common, &setup.store, &command, "a new certificate", wait).await;
+        }
         Verb::Picture {
             device,
             camera,
@@ -75,15 +100,24 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
             within_seconds,
         } => {
             let command = order_picture(&setup.store, &device, &camera, within_seconds).await?;
-            return if wait {
-                await_answer(common, &setup.store, &command).await
-            } else {
-                let words = format!("Asked for a picture: command {}", command.id);
-                report(common, &command, &words)?;
-                Ok(ExitCode::SUCCESS)
-            };
+            return ordered(common, &setup.store, &command, "a picture", wait).await;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ordered(
+    common: &Common,
+    store: &SqliteStore,
+    command: &Command,
+    what: &str,
+    wait: bool,
+) -> anyhow::Result<ExitCode> {
+    if wait {
+        return await_answer(common, store, command).await;
+    }
+    let words = format!("Asked for {what}: command {}", command.id);
+    report(common, command, &words)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -160,10 +194,32 @@ fn describe(device: &DeviceListing, at: UtcMicros) -> String {
     if device.broken_links > 0 {
         text += &format!("  {} breaks in its chain", device.broken_links);
     }
+    if device.revoked_us.is_none() {
+        text += &format!("\n    {}", describe_certificate(&device.certificate, at));
+    }
     for (id, name) in &device.cameras {
         text += &format!("\n    {id}  {name}");
     }
     text
+}
+
+fn describe_certificate(certificate: &Certificate, at: UtcMicros) -> String {
+    let until = jiff::Timestamp::from_microsecond(certificate.not_after_us.0).map_or_else(
+        |_| "?".to_owned(),
+        |until| until.strftime("%F %R UTC").to_string(),
+    );
+    let serial = certificate.serial;
+    if certificate.is_expired(at) {
+        format!(
+            "certificate {serial} EXPIRED on {until}: enroll the device again with a new claim code"
+        )
+    } else if certificate.is_overdue(at) {
+        format!(
+            "certificate {serial} ends on {until}: its renewal is OVERDUE; is the device connected?"
+        )
+    } else {
+        format!("certificate {serial} until {until}")
+    }
 }
 
 async fn deliveries(common: &Common, store: &SqliteStore, wanted: &str) -> anyhow::Result<()> {

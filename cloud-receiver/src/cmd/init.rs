@@ -4,7 +4,7 @@ use super::{Common, report};
 use crate::app::{TLS_DIR, database};
 use crate::auth::password;
 use crate::clock::now;
-use crate::config::{Config, Contact, Limits, Listen, default_hosts};
+use crate::config::{Certificates, Config, Contact, Limits, Listen, default_hosts};
 use crate::keys::{Keys, create_private_dir, write_new};
 use crate::live::Live;
 use crate::store::Administration;
@@ -110,6 +110,7 @@ fn config_of(args: Args) -> anyhow::Result<Config> {
             mqtt: args.mqtt_listen.unwrap_or(listen.mqtt),
         },
         limits: Limits::default(),
+        certificates: Certificates::default(),
         contact: Contact::default(),
         heads: crate::config::Heads::default(),
         mail: crate::config::Mail::default(),

@@ -180,6 +180,7 @@ mod tests {
             site: SiteId(Uuid::from_u128(3)),
             record_key: key().verifying_key(),
             revoked_us: None,
+            certificate: Default::default(),
             heard_us: None,
             heartbeat: None,
         }

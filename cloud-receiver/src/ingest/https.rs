@@ -8,6 +8,7 @@ mod enroll;
 mod error;
 mod health;
 mod patience;
+mod renew;
 mod server;
 
 pub use enroll::router as enroll_router;
@@ -15,9 +16,11 @@ pub use error::ApiError;
 pub use health::router as health_router;
 pub use server::{Peer, serve};
 
+use super::identity::Presented;
 use super::intake::{Delivered, Intake};
 use crate::blob::Blobs;
 use crate::clock::now;
+use crate::renew::Renewals;
 use crate::store::{DeviceRow, StoreError};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
 use axum::http::StatusCode;
@@ -29,9 +32,9 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use wire::SigningKey;
 use wire::batch::MAX_BATCH_BYTES;
 use wire::heartbeat::Heartbeat;
-use wire::{DeviceId, SigningKey};
 
 /// Largest heartbeat that is read.
 const HEARTBEAT_BYTES: usize = 256 * 1024;
@@ -44,6 +47,7 @@ pub struct DeviceApi {
     /// Ends long polls when the receiver stops.
     pub stop: CancellationToken,
     pub handed_out: Arc<commands::HandedOut>,
+    pub renewals: Arc<Renewals>,
 }
 
 impl DeviceApi {
@@ -51,6 +55,7 @@ impl DeviceApi {
         intake: Intake,
         blobs: Arc<Blobs>,
         command_key: Arc<SigningKey>,
+        renewals: Arc<Renewals>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -59,6 +64,7 @@ impl DeviceApi {
             command_key,
             stop,
             handed_out: Arc::default(),
+            renewals,
         }
     }
 }
@@ -81,6 +87,12 @@ pub fn router(api: DeviceApi) -> Router {
         .route("/device/v1/commands", get(commands::list))
         .route("/device/v1/time", get(time))
         .route(
+            "/device/v1/renew",
+            post(renew::renew)
+                .layer(DefaultBodyLimit::max(renew::REQUEST_BYTES))
+                .layer(from_fn(patience::in_time)),
+        )
+        .route(
             "/device/v1/blobs/{sha256}",
             put(blobs::put).head(blobs::head),
         )
@@ -88,31 +100,43 @@ pub fn router(api: DeviceApi) -> Router {
 }
 
 /// The admitted device of the connection.
-struct Device(DeviceRow);
+struct Device {
+    row: DeviceRow,
+    presented: Presented,
+}
 
 impl FromRequestParts<DeviceApi> for Device {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &DeviceApi) -> Result<Self, ApiError> {
-        let device = parts.extensions.get::<Peer>().and_then(|peer| peer.device);
-        let device = device.ok_or_else(|| {
+        let peer = parts.extensions.get::<Peer>();
+        let presented = peer.and_then(|peer| peer.presented).ok_or_else(|| {
             ApiError::new(
                 StatusCode::FORBIDDEN,
                 "no_device",
                 "the certificate names no device",
             )
         })?;
-        admitted(api, device).await.map(Device)
+        let row = admitted(api, &presented).await?;
+        Ok(Device { row, presented })
     }
 }
 
 /// To be asked when a request begins, and again before anything of a long one is kept or given out: a revoked
 /// device may have a request open for as long as it likes.
-async fn admitted(api: &DeviceApi, device: DeviceId) -> Result<DeviceRow, ApiError> {
+async fn admitted(api: &DeviceApi, presented: &Presented) -> Result<DeviceRow, ApiError> {
+    let refused = |code, message| ApiError::new(StatusCode::FORBIDDEN, code, message);
+    // TLS looked at this when the connection was made, which may be long ago.
+    if presented.certificate.is_expired(now()) {
+        return Err(refused(
+            "certificate_expired",
+            "the certificate of this device has expired; enroll it again with a claim code",
+        ));
+    }
     api.intake
-        .admit(device)
+        .admit(presented)
         .await?
-        .map_err(|turned| ApiError::new(StatusCode::FORBIDDEN, turned.code(), turned.message()))
+        .map_err(|turned| refused(turned.code(), turned.message()))
 }
 
 impl From<StoreError> for ApiError {
@@ -126,10 +150,10 @@ impl From<StoreError> for ApiError {
 
 async fn batch(
     State(api): State<DeviceApi>,
-    Device(device): Device,
+    device: Device,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let device = admitted(&api, device.device).await?;
+    let device = admitted(&api, &device.presented).await?;
     match api.intake.batch(&device, body.into()).await? {
         Delivered::Receipt(receipt) => Ok(Json(receipt).into_response()),
         Delivered::Unreadable(code) => Err(ApiError::new(
@@ -142,7 +166,7 @@ async fn batch(
 
 async fn heartbeat(
     State(api): State<DeviceApi>,
-    Device(device): Device,
+    Device { row: device, .. }: Device,
     Json(heartbeat): Json<Heartbeat>,
 ) -> Result<StatusCode, ApiError> {
     api.intake
@@ -152,7 +176,7 @@ async fn heartbeat(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn time(Device(_): Device) -> Json<serde_json::Value> {
+async fn time(_: Device) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "receiver_time_us": now() }))
 }
 

@@ -3,8 +3,9 @@
 //! TLS has verified the certificate before anybody asks here. Identity comes from its subject alternative name
 //! and from nowhere else: not from the subject, a client id or a payload.
 
+use crate::ca::{Certificate, Serial};
 use rustls::pki_types::CertificateDer;
-use wire::DeviceId;
+use wire::{DeviceId, EnrollmentId, UtcMicros};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -20,8 +21,15 @@ pub enum IdentityError {
     Ambiguous,
 }
 
-/// The device that the first certificate of a verified chain names.
-pub fn device_of(chain: &[CertificateDer<'_>]) -> Result<DeviceId, IdentityError> {
+/// Whose certificate a connection showed, and which of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presented {
+    pub device: DeviceId,
+    pub certificate: Certificate,
+}
+
+/// What the first certificate of a verified chain says.
+pub fn presented(chain: &[CertificateDer<'_>]) -> Result<Presented, IdentityError> {
     let leaf = chain.first().ok_or(IdentityError::NoCertificate)?;
     let (rest, certificate) =
         X509Certificate::from_der(leaf).map_err(|_| IdentityError::Unreadable)?;
@@ -32,19 +40,40 @@ pub fn device_of(chain: &[CertificateDer<'_>]) -> Result<DeviceId, IdentityError
         .subject_alternative_name()
         .map_err(|_| IdentityError::Unreadable)?
         .ok_or(IdentityError::NoDevice)?;
-    let mut devices = names.value.general_names.iter().filter_map(device_named);
-    match (devices.next(), devices.next()) {
-        (Some(device), None) => Ok(device),
-        (Some(_), Some(_)) => Err(IdentityError::Ambiguous),
-        (None, _) => Err(IdentityError::NoDevice),
+    let uris = || names.value.general_names.iter().filter_map(uri);
+    let mut devices = uris().filter_map(wire::enroll::device_from_uri);
+    let device = match (devices.next(), devices.next()) {
+        (Some(device), None) => device,
+        (Some(_), Some(_)) => return Err(IdentityError::Ambiguous),
+        (None, _) => return Err(IdentityError::NoDevice),
+    };
+    // One without: it belongs to no enrollment that is on file.
+    let enrollment = uris().find_map(wire::enroll::enrollment_from_uri);
+    let validity = certificate.validity();
+    let time =
+        |at: x509_parser::time::ASN1Time| UtcMicros(at.timestamp().saturating_mul(1_000_000));
+    Ok(Presented {
+        device,
+        certificate: Certificate {
+            enrollment: enrollment.unwrap_or(EnrollmentId(uuid::Uuid::nil())),
+            serial: serial(certificate.raw_serial()),
+            not_before_us: time(validity.not_before),
+            not_after_us: time(validity.not_after),
+        },
+    })
+}
+
+fn uri<'a>(name: &'a GeneralName<'_>) -> Option<&'a str> {
+    match name {
+        GeneralName::URI(uri) => Some(uri),
+        _ => None,
     }
 }
 
-fn device_named(name: &GeneralName<'_>) -> Option<DeviceId> {
-    match name {
-        GeneralName::URI(uri) => wire::enroll::device_from_uri(uri),
-        _ => None,
-    }
+/// Ours have 16 bytes; of a longer one the end, which is all that is shown of it.
+fn serial(bytes: &[u8]) -> Serial {
+    let low = bytes.iter().rev().take(16).rev();
+    Serial(low.fold(0, |number, byte| number << 8 | u128::from(*byte)))
 }
 
 #[cfg(test)]
@@ -76,14 +105,15 @@ mod tests {
             (&[&uri, &second], Err(IdentityError::Ambiguous)),
         ];
         for (uris, expected) in cases {
-            assert_eq!(device_of(&[certificate(uris)]), expected, "{uris:?}");
+            let device = presented(&[certificate(uris)]).map(|presented| presented.device);
+            assert_eq!(device, expected, "{uris:?}");
         }
     }
 
     #[test]
     fn no_certificate_and_no_sense_are_told_apart() {
-        assert_eq!(device_of(&[]), Err(IdentityError::NoCertificate));
+        assert_eq!(presented(&[]), Err(IdentityError::NoCertificate));
         let nonsense = CertificateDer::from(vec![1, 2, 3]);
-        assert_eq!(device_of(&[nonsense]), Err(IdentityError::Unreadable));
+        assert_eq!(presented(&[nonsense]), Err(IdentityError::Unreadable));
     }
 }

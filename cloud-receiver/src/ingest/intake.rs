@@ -1,10 +1,11 @@
 //! From bytes to receipt, for both carriages: judge, commit, answer. And who may deliver at all.
 
 use super::accept::{Accepted, Numbers, Refused, judge};
+use super::identity::Presented;
 use crate::clock::now;
 use crate::store::{DeviceRow, DeviceWrites, StoreError};
 use std::sync::Arc;
-use wire::{DeviceId, Receipt};
+use wire::Receipt;
 
 /// What became of one delivered batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,19 @@ impl std::fmt::Debug for Intake {
 pub enum TurnedAway {
     Unknown,
     Revoked,
+    /// It has enrolled again since.
+    Superseded,
+}
+
+/// Why a device on file is turned away, if it is. TLS has judged that the certificate is ours and not expired.
+pub fn turned_away(row: &DeviceRow, presented: &Presented) -> Option<TurnedAway> {
+    if row.revoked_us.is_some() {
+        Some(TurnedAway::Revoked)
+    } else if row.certificate.enrollment != presented.certificate.enrollment {
+        Some(TurnedAway::Superseded)
+    } else {
+        None
+    }
 }
 
 impl TurnedAway {
@@ -38,6 +52,7 @@ impl TurnedAway {
         match self {
             TurnedAway::Unknown => "device_unknown",
             TurnedAway::Revoked => "device_revoked",
+            TurnedAway::Superseded => "certificate_superseded",
         }
     }
 
@@ -45,8 +60,25 @@ impl TurnedAway {
         match self {
             TurnedAway::Unknown => "this receiver does not know the device; enroll it",
             TurnedAway::Revoked => "the device was revoked; enroll it anew with a claim code",
+            TurnedAway::Superseded => {
+                "the device has enrolled again since it got this certificate; only the new one counts"
+            }
         }
     }
+}
+
+/// What the device list tells of a device's certificate is what the device has shown, not what it was sent.
+pub async fn note_shown(
+    store: &dyn DeviceWrites,
+    row: &DeviceRow,
+    presented: &Presented,
+) -> Result<(), StoreError> {
+    let shown = presented.certificate;
+    let known = row.certificate;
+    if shown.serial != known.serial && shown.not_after_us >= known.not_after_us {
+        store.certificate_shown(row.device, shown).await?;
+    }
+    Ok(())
 }
 
 impl Intake {
@@ -58,16 +90,19 @@ impl Intake {
         &self.store
     }
 
-    /// The device of a certificate, if it may deliver now.
+    /// The device of a certificate, if it may deliver now. A certificate that it has not shown before is noted.
     pub async fn admit(
         &self,
-        device: DeviceId,
+        presented: &Presented,
     ) -> Result<Result<DeviceRow, TurnedAway>, StoreError> {
-        Ok(match self.store.device(device).await? {
-            None => Err(TurnedAway::Unknown),
-            Some(row) if row.revoked_us.is_some() => Err(TurnedAway::Revoked),
-            Some(row) => Ok(row),
-        })
+        let Some(row) = self.store.device(presented.device).await? else {
+            return Ok(Err(TurnedAway::Unknown));
+        };
+        if let Some(turned) = turned_away(&row, presented) {
+            return Ok(Err(turned));
+        }
+        note_shown(self.store.as_ref(), &row, presented).await?;
+        Ok(Ok(row))
     }
 
     /// Takes in one signed batch. An error means that nothing was decided: the device sends again.

@@ -1,6 +1,7 @@
 //! What operators and enrollment ask of the database, and the rows they see.
 
 use super::Result;
+use crate::ca::Certificate;
 use crate::seal::SecretKey;
 use async_trait::async_trait;
 use serde::Serialize;
@@ -35,6 +36,8 @@ pub struct DeviceListing {
     pub enrolled_us: UtcMicros,
     pub heard_us: Option<UtcMicros>,
     pub revoked_us: Option<UtcMicros>,
+    /// The newest one that it has shown.
+    pub certificate: Certificate,
     pub cameras: Vec<(CameraId, String)>,
     /// Records refused for good since ever.
     pub rejected: u64,
@@ -125,6 +128,8 @@ pub struct NewDevice {
     pub device: DeviceId,
     pub record_key: VerifyingKey,
     pub agent_version: String,
+    /// What it is given; its earlier ones end with it.
+    pub certificate: Certificate,
 }
 
 /// Where a claim code puts a device.
@@ -141,7 +146,7 @@ pub enum ClaimRefusal {
     Unknown,
     Used,
     Expired,
-    /// The claim is good, but a device of this id exists.
+    /// The claim is good, but a device of this id exists, with another record key or for another contract.
     DeviceKnown,
 }
 
@@ -177,7 +182,9 @@ pub trait BlobRows: Send + Sync {
 /// The claim-code exchange.
 #[async_trait]
 pub trait Enrollments: Send + Sync {
-    /// Uses the claim and registers the device, both or neither. Of a race of two, one wins.
+    /// Uses the claim and registers the device, both or neither. Of a race of two, one wins. A device that is on
+    /// file with the same record key and contract enrolls again: its certificates of before count no more, and it
+    /// is in service even if it was revoked.
     async fn enroll(
         &self,
         secret_hash: Sha256,

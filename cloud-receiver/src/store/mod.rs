@@ -23,6 +23,7 @@ pub use evidence::{
 };
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 
+use crate::ca::Certificate;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wire::record::{ObjectBox, PathPoint};
@@ -251,6 +252,8 @@ pub struct DeviceRow {
     pub site: SiteId,
     pub record_key: VerifyingKey,
     pub revoked_us: Option<UtcMicros>,
+    /// The newest certificate that it has shown.
+    pub certificate: Certificate,
     pub heard_us: Option<UtcMicros>,
     pub heartbeat: Option<wire::heartbeat::Heartbeat>,
 }
@@ -304,6 +307,8 @@ pub trait DeviceWrites: Send + Sync {
         heartbeat: Option<&wire::heartbeat::Heartbeat>,
         at: UtcMicros,
     ) -> Result<()>;
+    /// Notes a certificate that a device has shown, unless it ends before the one that is known.
+    async fn certificate_shown(&self, device: DeviceId, certificate: Certificate) -> Result<()>;
     /// Stores verified batches in one commit, and answers a receipt for each epoch they touch. Doing it twice
     /// changes nothing.
     async fn accept(

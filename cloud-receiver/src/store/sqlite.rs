@@ -27,6 +27,7 @@ mod writer;
 mod tests;
 
 use super::{Result, StoreError};
+use crate::ca::{Certificate, Serial};
 use crate::live::Live;
 use crate::seal::{Name, Purpose, SecretKey};
 use keyring::Keyring;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use wire::{ContractId, DeviceId, Epoch, Seq, Sha256, UtcMicros};
+use wire::{ContractId, DeviceId, EnrollmentId, Epoch, Seq, Sha256, UtcMicros};
 use writer::Writer;
 
 /// File name of the database below the data folder.
@@ -170,6 +171,16 @@ fn time_at(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<UtcMicros>
 
 fn optional_time_at(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Option<UtcMicros>> {
     Ok(row.get::<_, Option<i64>>(index)?.map(UtcMicros))
+}
+
+/// Four columns from `index` on: enrollment, serial, from, until.
+fn certificate_at(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Certificate> {
+    Ok(Certificate {
+        enrollment: EnrollmentId(uuid_at(row, index)?),
+        serial: Serial(u128::from_be_bytes(row.get(index + 1)?)),
+        not_before_us: time_at(row, index + 2)?,
+        not_after_us: time_at(row, index + 3)?,
+    })
 }
 
 /// The name under which something identified by an id, not by a hash, is sealed.

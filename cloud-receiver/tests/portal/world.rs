@@ -152,6 +152,7 @@ impl World {
             device,
             record_key: key.verifying_key(),
             agent_version: "0.1.0".into(),
+            certificate: Default::default(),
         };
         self.store.enroll(claim, new, now()).await.unwrap().unwrap();
         Device {

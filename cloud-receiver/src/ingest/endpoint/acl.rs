@@ -1,6 +1,8 @@
 //! What a device may do on the MQTT endpoint, decided without I/O: its own topics, under its own name.
 
 use super::codec::Greeting;
+use crate::ingest::identity::Presented;
+use crate::ingest::intake;
 use crate::store::DeviceRow;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, SubackReasonCode};
 use wire::DeviceId;
@@ -8,11 +10,12 @@ use wire::topic::{Channel, Topic};
 
 /// Whether a device whose certificate was verified is let in, by what is on file and what it asks for.
 pub(super) fn admit(
-    device: DeviceId,
+    presented: &Presented,
     row: Option<&DeviceRow>,
     greeting: &Greeting,
 ) -> Result<(), ConnectReasonCode> {
-    if !row.is_some_and(is_in_service) {
+    let device = presented.device;
+    if !row.is_some_and(|row| is_in_service(row, presented)) {
         return Err(ConnectReasonCode::NotAuthorized);
     }
     if greeting.wants_authentication {
@@ -31,8 +34,8 @@ pub(super) fn admit(
     }
 }
 
-pub(super) fn is_in_service(row: &DeviceRow) -> bool {
-    row.revoked_us.is_none()
+pub(super) fn is_in_service(row: &DeviceRow, presented: &Presented) -> bool {
+    intake::turned_away(row, presented).is_none()
 }
 
 /// The channel behind a topic that this device may publish to.
@@ -59,8 +62,9 @@ fn own_channel(device: DeviceId, topic: &str) -> Option<Channel> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ca::Certificate;
     use uuid::Uuid;
-    use wire::{ContractId, SigningKey, SiteId, UtcMicros};
+    use wire::{ContractId, EnrollmentId, SigningKey, SiteId, UtcMicros};
 
     const OWN: DeviceId = DeviceId(Uuid::from_u128(1));
     const FOREIGN: DeviceId = DeviceId(Uuid::from_u128(2));
@@ -107,11 +111,23 @@ mod tests {
             site: SiteId(Uuid::from_u128(4)),
             record_key: SigningKey::from_seed([1; 32]).verifying_key(),
             revoked_us: None,
+            certificate: Default::default(),
             heard_us: None,
             heartbeat: None,
         };
         let revoked = DeviceRow {
             revoked_us: Some(UtcMicros(1)),
+            ..row.clone()
+        };
+        let presented = Presented {
+            device: OWN,
+            certificate: row.certificate,
+        };
+        let enrolled_again = DeviceRow {
+            certificate: Certificate {
+                enrollment: EnrollmentId(Uuid::from_u128(6)),
+                ..row.certificate
+            },
             ..row.clone()
         };
         let good = Greeting {
@@ -133,6 +149,11 @@ mod tests {
             (None, good.clone(), Err(ConnectReasonCode::NotAuthorized)),
             (
                 Some(&revoked),
+                good.clone(),
+                Err(ConnectReasonCode::NotAuthorized),
+            ),
+            (
+                Some(&enrolled_again),
                 good.clone(),
                 Err(ConnectReasonCode::NotAuthorized),
             ),
@@ -166,7 +187,7 @@ mod tests {
             ),
         ];
         for (row, greeting, expected) in cases {
-            assert_eq!(admit(OWN, row, &greeting), expected, "{greeting:?}");
+            assert_eq!(admit(&presented, row, &greeting), expected, "{greeting:?}");
         }
     }
 }

@@ -5,7 +5,8 @@ use super::outbox::Outbox;
 use super::registry::Registry;
 use super::session::{End, Session};
 use super::{EndpointDeps, Place, acl};
-use crate::ingest::identity;
+use crate::ingest::identity::{self, Presented};
+use crate::ingest::intake;
 use crate::store::DeviceRow;
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::result_code::ConnectReasonCode;
@@ -85,7 +86,8 @@ async fn admit(
     let _ = tcp.set_nodelay(true);
     let mut stream = tls.accept(tcp).await.map_err(Refusal::Tls)?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let device = identity::device_of(chain)?;
+    let presented = identity::presented(chain)?;
+    let device = presented.device;
 
     let mut codec = Codec::new();
     let mut outbox = Outbox::new(deps.limits.write_stall);
@@ -93,7 +95,7 @@ async fn admit(
     let outcome = async {
         let greeting = greet(&mut stream, &mut codec, &mut input, &mut outbox).await?;
         let changes = deps.store.changes();
-        let row = decide(device, deps, &greeting)
+        let row = decide(&presented, deps, &greeting)
             .await
             .map_err(|code| refuse(device, code, &mut codec, &mut outbox))?;
         codec
@@ -116,6 +118,7 @@ async fn admit(
             seat: registry.seat(device),
             deps: deps.clone(),
             device: Arc::new(row),
+            presented,
             codec,
             outbox,
             input,
@@ -149,16 +152,22 @@ async fn greet(
 
 /// The device's row, once it is let in and noted as heard; or the code by which it is refused.
 async fn decide(
-    device: DeviceId,
+    presented: &Presented,
     deps: &EndpointDeps,
     greeting: &Greeting,
 ) -> Result<DeviceRow, ConnectReasonCode> {
+    let device = presented.device;
     let unavailable = |error| {
         tracing::error!(device.id = %device, %error, "device {device} cannot be looked up: {error}");
         ConnectReasonCode::ServerUnavailable
     };
     let row = deps.store.device(device).await.map_err(unavailable)?;
-    acl::admit(device, row.as_ref(), greeting)?;
+    acl::admit(presented, row.as_ref(), greeting)?;
+    if let Some(row) = &row {
+        intake::note_shown(deps.store.as_ref(), row, presented)
+            .await
+            .map_err(unavailable)?;
+    }
     deps.store
         .heard(device, None, (deps.now)())
         .await

@@ -5,6 +5,7 @@ use super::commit::{Answers, Content, Pipeline};
 use super::outbox::Outbox;
 use super::registry::Seat;
 use super::{EndpointDeps, acl, commands};
+use crate::ingest::identity::Presented;
 use crate::store::{DeviceRow, StoreError};
 use bytes::BytesMut;
 use futures::future::BoxFuture;
@@ -45,6 +46,8 @@ pub(super) enum End {
     TakenOver,
     #[error("it is not, or no longer, in service")]
     Revoked,
+    #[error("its certificate has expired")]
+    Expired,
     #[error("the store failed: {0}")]
     Store(StoreError),
     #[error("the receiver stops")]
@@ -60,7 +63,7 @@ impl End {
             End::Violation(violation) => Some(violation.reason),
             End::Silent => Some(Code::KeepAliveTimeout),
             End::TakenOver => Some(Code::SessionTakenOver),
-            End::Revoked => Some(Code::NotAuthorized),
+            End::Revoked | End::Expired => Some(Code::NotAuthorized),
             End::Store(_) => Some(Code::ServerBusy),
             End::Stopping => Some(Code::ServerShuttingDown),
         }
@@ -81,6 +84,7 @@ type Job<T> = Option<BoxFuture<'static, T>>;
 pub(super) struct Session {
     pub deps: EndpointDeps,
     pub device: Arc<DeviceRow>,
+    pub presented: Presented,
     pub seat: Seat,
     pub codec: Codec,
     pub outbox: Outbox,
@@ -355,8 +359,12 @@ impl Running {
                 return Ok(());
             }
         };
-        if !row.as_ref().is_some_and(acl::is_in_service) {
+        let presented = &self.session.presented;
+        if !row.is_some_and(|row| acl::is_in_service(&row, presented)) {
             return Err(End::Revoked);
+        }
+        if presented.certificate.is_expired((self.session.deps.now)()) {
+            return Err(End::Expired);
         }
         let topic = self.topic(Channel::DownCommand);
         for command in commands {

@@ -22,7 +22,7 @@ const DRAINED: u64 = 16 * 1024 * 1024;
 
 pub(super) async fn head(
     State(api): State<DeviceApi>,
-    Device(device): Device,
+    Device { row: device, .. }: Device,
     Path(sha256): Path<String>,
 ) -> Result<Response, ApiError> {
     let sha256 = parse(&sha256)?;
@@ -39,7 +39,10 @@ pub(super) async fn head(
 
 pub(super) async fn put(
     State(api): State<DeviceApi>,
-    Device(device): Device,
+    Device {
+        row: device,
+        presented,
+    }: Device,
     Path(sha256): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -53,7 +56,13 @@ pub(super) async fn put(
         }
     };
     let mut pieces = body.into_data_stream();
+    let mut changes = api.intake.store().changes();
     loop {
+        // A slow upload may last for hours: it ends with the device's right to it.
+        if changes.has_changed().unwrap_or(false) {
+            changes.mark_unchanged();
+            super::admitted(&api, &presented).await?;
+        }
         let piece = match tokio::time::timeout(IDLE, pieces.next()).await {
             Ok(Some(Ok(piece))) => piece,
             Ok(None) => break,
@@ -68,7 +77,7 @@ pub(super) async fn put(
         };
         upload.write(piece).await?;
     }
-    super::admitted(&api, device.device).await?;
+    super::admitted(&api, &presented).await?;
     Ok(match upload.end(now()).await? {
         Ended::Stored(true) => StatusCode::CREATED.into_response(),
         Ended::Stored(false) => StatusCode::OK.into_response(),

@@ -39,7 +39,10 @@ impl HandedOut {
 
 pub(super) async fn list(
     State(api): State<DeviceApi>,
-    Device(device): Device,
+    Device {
+        row: device,
+        presented,
+    }: Device,
     Query(wait): Query<Wait>,
 ) -> Result<Json<Vec<SignedCommand>>, ApiError> {
     let store = api.intake.store();
@@ -62,6 +65,6 @@ pub(super) async fn list(
             () = tokio::time::sleep_until(deadline) => return Ok(Json(Vec::new())),
             () = api.stop.cancelled() => return Ok(Json(Vec::new())),
         }
-        super::admitted(&api, device.device).await?;
+        super::admitted(&api, &presented).await?;
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 and HTTP/2 on an accepted TLS connection; ends it in good order when the receiver stops.
 
-use super::super::identity::device_of;
+use super::super::identity::{Presented, presented};
 use super::super::listener::Accepted;
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +12,6 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use wire::DeviceId;
 
 /// A peer that does not finish sending a request's head by then is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,8 +25,8 @@ const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
-    /// The device of the client certificate, where the listener asks for one.
-    pub device: Option<DeviceId>,
+    /// What the client certificate says, where the listener asks for one.
+    pub presented: Option<Presented>,
 }
 
 /// Serves one connection until it ends, or until `stop` and the requests in flight have been answered.
@@ -35,7 +34,7 @@ pub async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) 
     let (_, tls) = accepted.stream.get_ref();
     let peer = Peer {
         address: accepted.peer,
-        device: device_of(tls.peer_certificates().unwrap_or_default()).ok(),
+        presented: presented(tls.peer_certificates().unwrap_or_default()).ok(),
     };
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod renewal; // certificates: renewed, left behind, expired
+
 use super::*;
 use crate::store::{Administration, BlobRows, DeviceWrites, OperatorDesk};
 use crate::testing::{DEADLINE, Device, Receiver, soon};
@@ -58,7 +60,7 @@ async fn refusal(request: reqwest::RequestBuilder) -> (StatusCode, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_code_enrolls_once_and_is_refused_by_name_otherwise() {
+async fn fault_31_a_claim_code_enrolls_once_and_is_refused_by_name_otherwise() {
     let receiver = Receiver::start().await;
     let code = receiver.claim(60_000_000).await;
     let device = receiver.enroll(&code, 1).await.unwrap();

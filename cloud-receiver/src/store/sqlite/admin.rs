@@ -1,6 +1,9 @@
 //! The operator's verbs and enrollment.
 
-use super::{SqliteStore, changes, epoch_of, id16, optional_time_at, ranges, time_at, uuid_at};
+use super::{
+    SqliteStore, certificate_at, changes, epoch_of, id16, optional_time_at, ranges, time_at,
+    uuid_at,
+};
 use crate::store::{
     Administration, ClaimRefusal, ContractRow, DeviceListing, Enrollments, EpochDeliveries,
     NewDevice, Place, Result, SiteRow, StoreError,
@@ -53,9 +56,20 @@ fn enroll(
         Some((_, expires, false)) if expires <= at => return Ok(Err(ClaimRefusal::Expired)),
         Some((place, _, false)) => place,
     };
-    let added = connection.execute(
-        "insert or ignore into device (id, contract, site, record_key, agent_version, enrolled_us)
-         values (?1, ?2, ?3, ?4, ?5, ?6)",
+    // A device on file keeps what it is known by. Its site may change with the claim, its contract may not: what
+    // it has delivered is sealed for that one.
+    let certificate = &device.certificate;
+    let enrolled = connection.execute(
+        "insert into device (id, contract, site, record_key, agent_version, enrolled_us, enrollment,
+                             certificate_serial, certificate_from_us, certificate_until_us)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         on conflict (id) do update set
+             site = excluded.site, agent_version = excluded.agent_version, enrolled_us = excluded.enrolled_us,
+             revoked_us = null, enrollment = excluded.enrollment,
+             certificate_serial = excluded.certificate_serial,
+             certificate_from_us = excluded.certificate_from_us,
+             certificate_until_us = excluded.certificate_until_us
+         where contract = excluded.contract and record_key = excluded.record_key",
         (
             id16(device.device.0),
             id16(place.contract.0),
@@ -63,11 +77,17 @@ fn enroll(
             device.record_key.0,
             &device.agent_version,
             at.0,
+            id16(certificate.enrollment.0),
+            certificate.serial.0.to_be_bytes(),
+            certificate.not_before_us.0,
+            certificate.not_after_us.0,
         ),
     )?;
-    if added == 0 {
+    if enrolled == 0 {
         return Ok(Err(ClaimRefusal::DeviceKnown));
     }
+    // Sessions under a certificate of before end now.
+    changes::bump(connection)?;
     connection.execute(
         "update claim set used_us = ?2, used_by = ?3 where secret_hash = ?1",
         (secret_hash.0, at.0, id16(device.device.0)),
@@ -274,7 +294,8 @@ pub(super) fn devices(connection: &Connection) -> Result<Vec<DeviceListing>> {
     let mut statement = connection.prepare(
         "select d.id, c.name, s.name, d.agent_version, d.enrolled_us, d.heard_us, d.revoked_us,
                 (select coalesce(sum(last_seq - first_seq + 1), 0) from rejection r where r.device = d.id),
-                (select count(*) from batch b where b.device = d.id and b.link = 2)
+                (select count(*) from batch b where b.device = d.id and b.link = 2),
+                d.enrollment, d.certificate_serial, d.certificate_from_us, d.certificate_until_us
          from device d join contract c on c.id = d.contract join site s on s.id = d.site
          order by c.name, s.name, d.enrolled_us",
     )?;
@@ -290,6 +311,7 @@ pub(super) fn devices(connection: &Connection) -> Result<Vec<DeviceListing>> {
             cameras: Vec::new(),
             rejected: row.get::<_, i64>(7)?.cast_unsigned(),
             broken_links: row.get::<_, i64>(8)?.cast_unsigned(),
+            certificate: certificate_at(row, 9)?,
         })
     })?;
     let mut devices: Vec<DeviceListing> = rows.collect::<rusqlite::Result<_>>()?;

@@ -1,6 +1,9 @@
 //! What devices need of the store.
 
-use super::{SqliteStore, accept, damaged, id16, name_of_id, optional_time_at, uuid_at};
+use super::{
+    SqliteStore, accept, certificate_at, damaged, id16, name_of_id, optional_time_at, uuid_at,
+};
+use crate::ca::Certificate;
 use crate::ingest::accept::{Accepted, Refused};
 use crate::seal::Purpose;
 use crate::store::{DeviceRow, DeviceWrites, Result, StoreError};
@@ -21,7 +24,8 @@ impl DeviceWrites for SqliteStore {
             .read(move |connection| {
                 Ok(connection
                     .prepare_cached(
-                        "select contract, site, record_key, revoked_us, heard_us, sealed_heartbeat
+                        "select contract, site, record_key, revoked_us, heard_us, sealed_heartbeat, enrollment,
+                                certificate_serial, certificate_from_us, certificate_until_us
                          from device where id = ?1",
                     )?
                     .query_row([id16(device.0)], |row| {
@@ -33,6 +37,7 @@ impl DeviceWrites for SqliteStore {
                             record_key: VerifyingKey(row.get(2)?),
                             revoked_us: optional_time_at(row, 3)?,
                             heard_us: optional_time_at(row, 4)?,
+                            certificate: certificate_at(row, 6)?,
                             heartbeat: None,
                         };
                         Ok((device, sealed))
@@ -80,6 +85,25 @@ impl DeviceWrites for SqliteStore {
                      where id = ?1",
                 )?
                 .execute((id16(device.0), at.0, sealed))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn certificate_shown(&self, device: DeviceId, certificate: Certificate) -> Result<()> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "update device set certificate_serial = ?2, certificate_from_us = ?3, certificate_until_us = ?4
+                     where id = ?1 and enrollment = ?5 and certificate_until_us <= ?4",
+                )?
+                .execute((
+                    id16(device.0),
+                    certificate.serial.0.to_be_bytes(),
+                    certificate.not_before_us.0,
+                    certificate.not_after_us.0,
+                    id16(certificate.enrollment.0),
+                ))?;
             Ok(())
         })
         .await

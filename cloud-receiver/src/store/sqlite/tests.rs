@@ -65,6 +65,7 @@ async fn enrolled(store: &SqliteStore, contract: ContractId, number: u8) -> Devi
         device,
         record_key,
         agent_version: "0.1.0".into(),
+        certificate: Default::default(),
     };
     store.enroll(claim, new, NOW).await.unwrap().unwrap();
     store.device(device).await.unwrap().unwrap()
@@ -577,6 +578,7 @@ async fn a_claim_is_used_once_and_a_race_has_one_winner() {
         device: DeviceId(Uuid::from_u128(number)),
         record_key: bench.key.verifying_key(),
         agent_version: "0.1.0".into(),
+        certificate: Default::default(),
     };
     let late = bench
         .store
@@ -590,7 +592,11 @@ async fn a_claim_is_used_once_and_a_race_has_one_winner() {
         .await
         .unwrap();
     assert_eq!(unknown.unwrap_err(), ClaimRefusal::Unknown);
-    let known = bench.store.enroll(claim, new(1), NOW).await.unwrap();
+    let thief = NewDevice {
+        record_key: SigningKey::generate().verifying_key(),
+        ..new(1)
+    };
+    let known = bench.store.enroll(claim, thief, NOW).await.unwrap();
     assert_eq!(known.unwrap_err(), ClaimRefusal::DeviceKnown);
     let racers = (20..40).map(|number| bench.store.enroll(claim, new(number), NOW));
     let outcomes = futures::future::join_all(racers).await;
@@ -604,6 +610,53 @@ async fn a_claim_is_used_once_and_a_race_has_one_winner() {
         .count();
     assert_eq!((won, used), (1, 19));
     assert_eq!(bench.store.devices().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_device_that_enrolls_again_leaves_its_certificates_and_its_revocation_behind() {
+    let bench = bench().await;
+    let site = bench.store.sites().await.unwrap()[0].id;
+    let device = bench.store.devices().await.unwrap()[0].device;
+    assert!(bench.store.revoke(device, NOW).await.unwrap());
+    let claim = Sha256::of(b"again");
+    let until = NOW.plus_us(10);
+    bench
+        .store
+        .add_claim(claim, site, NOW, until)
+        .await
+        .unwrap();
+    let certificate = |enrollment, not_after_us| Certificate {
+        enrollment: EnrollmentId(Uuid::from_u128(enrollment)),
+        not_after_us: UtcMicros(not_after_us),
+        ..Certificate::default()
+    };
+    let again = NewDevice {
+        device,
+        record_key: bench.key.verifying_key(),
+        agent_version: "0.2.0".into(),
+        certificate: certificate(7, 100),
+    };
+    bench
+        .store
+        .enroll(claim, again, NOW)
+        .await
+        .unwrap()
+        .unwrap();
+    let row = || async { bench.store.device(device).await.unwrap().unwrap() };
+    assert_eq!(row().await.revoked_us, None);
+    assert_eq!(row().await.certificate, certificate(7, 100));
+    // What it shows is noted: a longer one of the same enrollment only.
+    for shown in [
+        certificate(7, 300),
+        certificate(7, 200),
+        certificate(6, 400),
+    ] {
+        bench.store.certificate_shown(device, shown).await.unwrap();
+    }
+    assert_eq!(row().await.certificate, certificate(7, 300));
+    let listed = &bench.store.devices().await.unwrap()[0];
+    assert_eq!(listed.certificate, certificate(7, 300));
+    assert_eq!(listed.agent_version, "0.2.0");
 }
 
 #[tokio::test]

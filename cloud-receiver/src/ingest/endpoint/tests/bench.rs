@@ -1,6 +1,7 @@
 //! An endpoint that listens, its certificates, and a store whose commits a test can hold back or let fail.
 
 use super::super::{EndpointDeps, Limits, serve};
+use crate::ca::Certificate;
 use crate::ingest::accept::{Accepted, Refused};
 use crate::live::Live;
 use crate::seal::SecretKey;
@@ -116,6 +117,7 @@ impl Bench {
             device: device.id,
             record_key: device.key.verifying_key(),
             agent_version: "0.1.0".into(),
+            certificate: Default::default(),
         };
         store.enroll(claim, new, NOW).await.unwrap().unwrap();
         device
@@ -287,6 +289,10 @@ impl DeviceWrites for GatedStore {
         at: UtcMicros,
     ) -> Result<()> {
         self.inner.heard(device, heartbeat, at).await
+    }
+
+    async fn certificate_shown(&self, device: DeviceId, certificate: Certificate) -> Result<()> {
+        self.inner.certificate_shown(device, certificate).await
     }
 
     async fn accept(

@@ -72,7 +72,7 @@ async fn a_stop_answers_what_is_being_committed_and_says_goodbye() {
 }
 
 #[tokio::test]
-async fn revocation_by_another_process_ends_the_session() {
+async fn fault_33_revocation_by_another_process_ends_the_session() {
     let bench = Bench::start().await;
     let device = bench.device(1).await;
     let other = bench.device(2).await;

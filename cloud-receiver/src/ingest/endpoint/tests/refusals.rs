@@ -12,7 +12,7 @@ use mqtt_protocol_core::mqtt::packet::{
 use wire::topic::Channel;
 
 #[tokio::test]
-async fn without_a_certificate_nothing_is_answered() {
+async fn fault_33_without_a_certificate_nothing_is_answered() {
     let bench = Bench::start().await;
     // TLS 1.3 tells a client only afterwards that its handshake failed.
     if let Ok(mut line) = Line::open(&bench, bench.tls_without_certificate()).await {
@@ -22,7 +22,7 @@ async fn without_a_certificate_nothing_is_answered() {
 }
 
 #[tokio::test]
-async fn only_a_device_in_service_under_its_own_name_is_let_in() {
+async fn fault_33_only_a_device_in_service_under_its_own_name_is_let_in() {
     let bench = Bench::start().await;
     let device = bench.device(1).await;
     let revoked = bench.device(2).await;
@@ -231,7 +231,7 @@ async fn who_breaks_the_protocol_is_told_how_and_closed() {
 }
 
 #[tokio::test]
-async fn foreign_topics_are_refused_one_by_one() {
+async fn fault_33_foreign_topics_are_refused_one_by_one() {
     let bench = Bench::start().await;
     let device = bench.device(1).await;
     let other = bench.device(2).await;

@@ -48,8 +48,12 @@ create table device (
     site             blob    not null references site (id),
     record_key       blob    not null check (length(record_key) = 32), -- Ed25519, pinned at enrollment
     agent_version    text    not null,            -- as stated at enrollment
-    enrolled_us      integer not null,
+    enrolled_us      integer not null,            -- the last time
     revoked_us       integer,                     -- from then on nothing of it is taken in
+    enrollment       blob    not null check (length(enrollment) = 16), -- certificates of an earlier one count no more
+    certificate_serial     blob    not null check (length(certificate_serial) = 16), -- the newest one it has shown
+    certificate_from_us    integer not null,
+    certificate_until_us   integer not null,      -- device list: who is overdue
     heard_us         integer,                     -- last sign of life, by the receiver's clock
     sealed_heartbeat blob                         -- the latest heartbeat only
 ) strict, without rowid;
