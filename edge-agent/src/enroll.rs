@@ -6,18 +6,17 @@
 
 use crate::clock::{RealClocks, TimeSource};
 use crate::error::{ErrorKind, Kind};
-use crate::identity::{Enrollment, Identity, IdentityError, SavedFloor};
+use crate::identity::{Enrollment, Identity, IdentityError, SavedFloor, certificate};
 use crate::uplink::https::{self, HttpsError};
 use crate::uplink::tls::{self, TlsError};
 use crate::uplink::{FlooredTime, TimeFloor};
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use rcgen::KeyPair;
 use std::path::Path;
 use std::sync::Arc;
 use url::Url;
 use wire::DeviceId;
 use wire::claim::{ClaimCode, ClaimCodeError};
-use wire::enroll::{EnrollRequest, EnrollResponse, device_from_uri};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use wire::enroll::{EnrollRequest, EnrollResponse};
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
@@ -51,6 +50,11 @@ pub enum EnrollError {
     Tls(#[from] TlsError),
     #[error("a TLS key cannot be made: {0}")]
     Key(#[from] rcgen::Error),
+    #[error(
+        "the receiver knows this box with another record key, or under another contract: move its identity folder \
+         away, so that it becomes a new device; what it has not delivered yet stays behind"
+    )]
+    OtherOwner,
     #[error("the receiver's answer makes no sense ({0}); nothing was stored")]
     Answer(String),
 }
@@ -83,6 +87,7 @@ impl From<HttpsError> for EnrollError {
             "claim_unknown" => EnrollError::UnknownCode,
             "claim_used" => EnrollError::UsedCode,
             "claim_expired" => EnrollError::ExpiredCode,
+            "device_known" => EnrollError::OtherOwner,
             _ => EnrollError::Https(error),
         }
     }
@@ -110,11 +115,11 @@ pub async fn enroll(data_dir: &Path, claim: &Claim<'_>) -> Result<Enrollment, En
             site: before.site_name,
         });
     }
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let key = certificate::new_tls_key()?;
     let request = EnrollRequest::new(
         &code.secret,
         identity.device_id,
-        signing_request(&key, identity.device_id)?,
+        certificate::signing_request(&key, identity.device_id)?,
         &identity.record_key,
         env!("CARGO_PKG_VERSION").into(),
     );
@@ -154,16 +159,6 @@ fn address(text: &str) -> Result<Url, EnrollError> {
     Ok(url)
 }
 
-/// PKCS#10, PEM. The receiver sets the names in the certificate; this one is for people who look at requests.
-fn signing_request(key: &KeyPair, device: DeviceId) -> Result<String, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, device.to_string());
-    params.serialize_request(key)?.pem()
-}
-
 /// Only a certificate for this device and this key is worth keeping.
 fn accept(
     response: EnrollResponse,
@@ -171,25 +166,7 @@ fn accept(
     device: DeviceId,
 ) -> Result<Enrollment, EnrollError> {
     let nonsense = |what: &str| EnrollError::Answer(what.into());
-    let (_, pem) = x509_parser::pem::parse_x509_pem(response.certificate_pem.as_bytes())
-        .map_err(|_| nonsense("its certificate cannot be read"))?;
-    let (_, certificate) = X509Certificate::from_der(&pem.contents)
-        .map_err(|_| nonsense("its certificate cannot be read"))?;
-    if certificate.public_key().subject_public_key.data.as_ref() != key.der_bytes() {
-        return Err(nonsense("its certificate is for another key"));
-    }
-    let names = certificate
-        .subject_alternative_name()
-        .ok()
-        .flatten()
-        .map(|extension| extension.value.general_names.as_slice())
-        .unwrap_or_default();
-    let is_ours = names
-        .iter()
-        .any(|name| matches!(name, GeneralName::URI(uri) if device_from_uri(uri) == Some(device)));
-    if !is_ours {
-        return Err(nonsense("its certificate names another device"));
-    }
+    certificate::fits(&response.certificate_pem, key, device).map_err(nonsense)?;
     let device_url =
         address(&response.device_url).map_err(|_| nonsense("the address for media is none"))?;
     Ok(Enrollment {
@@ -202,13 +179,14 @@ fn accept(
         command_key: response.command_key,
         contract_name: response.contract_name,
         site_name: response.site_name,
+        replaces: None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{SanType, SigningKey};
+    use rcgen::{CertificateParams, SanType, SigningKey};
     use uuid::Uuid;
     use wire::UtcMicros;
     use wire::enroll::device_uri;
@@ -235,7 +213,7 @@ mod tests {
     }
 
     fn key() -> KeyPair {
-        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("generated")
+        certificate::new_tls_key().expect("generated")
     }
 
     #[test]
@@ -255,14 +233,6 @@ mod tests {
             let refused = accept(wrong, &ours, DEVICE).expect_err("refused");
             assert!(matches!(refused, EnrollError::Answer(_)), "{refused}");
         }
-    }
-
-    #[test]
-    fn the_request_is_one_that_a_receiver_can_read() {
-        let key = key();
-        let pem = signing_request(&key, DEVICE).expect("made");
-        let read = rcgen::CertificateSigningRequestParams::from_pem(&pem).expect("readable");
-        assert_eq!(read.public_key.der_bytes(), key.der_bytes());
     }
 
     #[test]

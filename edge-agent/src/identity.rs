@@ -1,7 +1,10 @@
 //! Who this device is: its id and keys, made here and never leaving it, and what enrollment added.
 
+mod beside;
+pub mod certificate;
 mod floor;
 
+pub use beside::Beside;
 pub use floor::{SavedFloor, build_time};
 
 use crate::error::{ErrorKind, Kind};
@@ -10,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-use wire::{DeviceId, SigningKey, VerifyingKey};
+use wire::{DeviceId, Sha256, SigningKey, VerifyingKey};
 
 /// The device's own part exists from the first start on, so that every record is signed; enrollment comes later
 /// and changes neither id nor record key.
@@ -48,6 +51,9 @@ pub struct Enrollment {
     pub command_key: VerifyingKey,
     pub contract_name: String,
     pub site_name: String,
+    /// The certificate that this one renewed; none if it came with a claim code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Sha256>,
 }
 
 impl std::fmt::Debug for Enrollment {
@@ -150,9 +156,17 @@ impl Identity {
 }
 
 impl Enrollment {
-    /// Keeps what the receiver gave; replaces an earlier enrollment whole.
+    /// Keeps what the receiver gave; replaces an earlier enrollment whole, and a renewal of it that is under way.
     pub fn save(&self, data_dir: &Path) -> Result<(), IdentityError> {
+        let beside = Beside::new(data_dir);
+        let _locked = beside.lock()?;
+        beside.discard()?;
         write_json(data_dir, ENROLLMENT_FILE, self, files::write)
+    }
+
+    /// Tells one certificate from another.
+    pub fn fingerprint(&self) -> Sha256 {
+        Sha256::of(self.certificate_pem.as_bytes())
     }
 
     /// As it stands on disk; `None` until the device is enrolled.
@@ -223,6 +237,7 @@ mod tests {
             command_key: SigningKey::from_seed([1; 32]).verifying_key(),
             contract_name: "契約".into(),
             site_name: "本店".into(),
+            replaces: None,
         }
     }
 

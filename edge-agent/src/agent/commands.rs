@@ -5,6 +5,7 @@
 
 use crate::clock::TimeSource;
 use crate::spool::SpoolHandle;
+use crate::uplink::Renewal;
 use crate::vision::Vision;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub(super) struct Executor {
     pub(super) vision: Arc<Vision>,
     pub(super) spool: SpoolHandle,
     pub(super) time: TimeSource,
+    pub(super) renewal: Renewal,
 }
 
 impl Executor {
@@ -78,6 +80,10 @@ impl Executor {
                     Err(_) => Outcome::Failed("the agent is stopping".into()),
                 }
             }
+            Request::RenewCertificate => match self.renewal.now(Some(command.id)).await {
+                Ok(words) => Outcome::Done(words),
+                Err(why) => Outcome::Failed(why),
+            },
             Request::Unknown => Outcome::Refused("this agent does not know that request".into()),
         }
     }

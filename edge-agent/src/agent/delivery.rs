@@ -1,5 +1,5 @@
 //! Starts the uplink once the box is enrolled, which may be now or long after the agent's start, and hands its
-//! commands to whoever carries them out.
+//! commands to whoever carries them out. A box that is enrolled again goes on with what it was given, at once.
 
 use super::commands::Executor;
 use super::view::{self, Delivery, View};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How often a box that is not enrolled looks whether it is now.
+/// How often it is looked whether the box is enrolled now, or enrolled again.
 const ENROLLMENT_POLL: Duration = Duration::from_secs(2);
 
 /// Until told to stop.
@@ -34,8 +34,15 @@ pub(super) async fn deliver(
                     vision: view.vision.clone(),
                     spool: view.spool.clone(),
                     time: view.time.clone(),
+                    renewal: uplink.renewal(),
                 };
-                tokio::join!(uplink.join(), executor.run(orders, stop.clone()));
+                let executed = tokio::spawn(executor.run(orders, stop.clone()));
+                stop.run_until_cancelled(follow(&uplink, &config, &view))
+                    .await;
+                uplink.join().await;
+                if let Err(error) = executed.await {
+                    tracing::error!(%error, "carrying out commands ended badly: {error}");
+                }
                 return;
             }
             Ok(None) => view.set_delivery(Delivery::NotEnrolled),
@@ -53,6 +60,41 @@ pub(super) async fn deliver(
             () = tokio::time::sleep(ENROLLMENT_POLL) => {}
         }
     }
+}
+
+/// Hands on what `enroll --again` leaves, for ever.
+async fn follow(uplink: &Uplink, config: &Config, view: &View) {
+    let mut complaint = None;
+    loop {
+        tokio::time::sleep(ENROLLMENT_POLL).await;
+        let outcome = adopt(uplink, config, view).map_err(|error| crate::error::in_words(&error));
+        if let Err(why) = &outcome
+            && complaint.as_ref() != Some(why)
+        {
+            tracing::error!(
+                "the enrollment on disk cannot be used, the one of before stays in use: {why}"
+            );
+        }
+        complaint = outcome.err();
+    }
+}
+
+fn adopt(uplink: &Uplink, config: &Config, view: &View) -> anyhow::Result<()> {
+    let Some(enrollment) = Enrollment::load(&config.device.data_dir)? else {
+        return Ok(());
+    };
+    let report = view::enrollment_report(&enrollment);
+    if uplink.adopt(enrollment)? {
+        tracing::info!(
+            "this box was enrolled again: delivering to {}",
+            report.receiver
+        );
+    }
+    view.set_delivery(Delivery::Running {
+        watch: uplink.watch(),
+        enrollment: report,
+    });
+    Ok(())
 }
 
 type Orders = mpsc::Receiver<wire::command::Command>;
@@ -79,6 +121,7 @@ fn try_to_deliver(
         spool: view.spool.clone(),
         device_id: view.device,
         enrollment,
+        data_dir: config.device.data_dir.clone(),
         config: config.uplink.clone(),
         heartbeat: Arc::new(move |carriage| source.heartbeat(carriage)),
         time: view.time.clone(),

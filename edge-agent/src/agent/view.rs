@@ -6,6 +6,7 @@ use crate::control::StatusReport;
 use crate::control::report::{CameraLine, EnrollmentReport, SpoolLine, UplinkLine};
 use crate::health::Health;
 use crate::identity::Enrollment;
+use crate::identity::certificate::Validity;
 use crate::ntp::ClockStatus;
 use crate::spool::SpoolHandle;
 use crate::uplink::{Carriage, UplinkWatch};
@@ -38,6 +39,8 @@ pub(super) fn enrollment_report(enrollment: &Enrollment) -> Box<EnrollmentReport
         contract: enrollment.contract_name.clone(),
         site: enrollment.site_name.clone(),
         receiver: enrollment.device_url.to_string(),
+        certificate_until_us: Validity::of(&enrollment.certificate_pem)
+            .map(|validity| validity.until_us),
     })
 }
 

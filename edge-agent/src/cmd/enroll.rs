@@ -52,11 +52,10 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
     let is_running = control::is_answered(&config.device.control_socket());
     super::say(format_args!(
         "{}\n",
-        match (is_running, args.again) {
-            (true, false) =>
-                "the running agent begins to deliver within seconds: see `edge-agent status`",
-            (true, true) => "now restart the agent, so that it uses the new certificate",
-            (false, _) => "now start the agent: systemctl enable --now edge-agent",
+        if is_running {
+            "the running agent begins to deliver within seconds: see `edge-agent status`"
+        } else {
+            "now start the agent: systemctl enable --now edge-agent"
         }
     ));
     Ok(ExitCode::SUCCESS)

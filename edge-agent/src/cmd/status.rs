@@ -2,7 +2,7 @@
 
 use super::table;
 use crate::config;
-use crate::control::report::CameraLine;
+use crate::control::report::{CameraLine, EnrollmentReport};
 use crate::control::{StatusReport, ask_status};
 use crate::health::UnitState;
 use crate::ntp::{ClockReport, Verdict};
@@ -67,8 +67,11 @@ fn summary(report: &StatusReport) -> Vec<Vec<String>> {
             "enrolled",
             match &report.enrollment {
                 Some(enrolled) => format!(
-                    "{} / {}, receiver {}",
-                    enrolled.contract, enrolled.site, enrolled.receiver
+                    "{} / {}, receiver {}{}",
+                    enrolled.contract,
+                    enrolled.site,
+                    enrolled.receiver,
+                    certificate(enrolled)
                 ),
                 None => "no: events are kept here until `edge-agent enroll`".into(),
             },
@@ -89,6 +92,15 @@ fn summary(report: &StatusReport) -> Vec<Vec<String>> {
         }
     }
     rows
+}
+
+fn certificate(enrolled: &EnrollmentReport) -> String {
+    enrolled
+        .certificate_until_us
+        .and_then(|until| jiff::Timestamp::from_microsecond(until.0).ok())
+        .map_or_else(String::new, |until| {
+            format!(", certificate until {}", until.strftime("%F %R UTC"))
+        })
 }
 
 fn uplink(report: &StatusReport) -> String {

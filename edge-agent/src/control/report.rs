@@ -34,6 +34,9 @@ pub struct EnrollmentReport {
     pub contract: String,
     pub site: String,
     pub receiver: String,
+    /// When the device's certificate ends; renewed long before, as long as the receiver can be reached.
+    #[serde(default)]
+    pub certificate_until_us: Option<UtcMicros>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

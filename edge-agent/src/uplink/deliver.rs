@@ -2,17 +2,19 @@
 
 use crate::spool::{Lane, LeasedBatch};
 use crate::uplink::backoff::Backoff;
+use crate::uplink::credentials::Credentials;
 use crate::uplink::https::HttpsError;
 use crate::uplink::mqtt::{Incoming, Link, MqttError, WINDOW};
+use crate::uplink::network::Network;
 use crate::uplink::{Carriage, Courier};
 use futures::FutureExt;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use wire::Receipt;
+use wire::{Receipt, UtcMicros};
 
 /// Without a receipt for this long a batch is sent again.
 const RECEIPT_DEADLINE: Duration = Duration::from_secs(30);
@@ -22,8 +24,12 @@ const TICK: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Batches on their way at a time over HTTPS.
 const HTTPS_WINDOW: usize = 4;
-/// How long one long poll for commands waits at the receiver.
-const POLL_SECONDS: u32 = 25;
+/// How long one long poll for commands waits at the receiver: a keep-alive of the other carriage.
+const POLL_SECONDS: u32 = 10;
+/// How often a box that waits looks whether its network has changed.
+const LOOK_AT_NETWORK: Duration = Duration::from_secs(1);
+/// A box that is offline and has news tries again after this at the latest, whatever the back-off says.
+const NEWS_AFTER: Duration = Duration::from_secs(5);
 
 /// Delivers until the stop.
 pub(super) async fn run(courier: Arc<Courier>) {
@@ -31,25 +37,31 @@ pub(super) async fn run(courier: Arc<Courier>) {
     let mut wait = Duration::ZERO;
     loop {
         let mqtt_is_out = watch::Sender::new(!courier.config.mqtt);
-        let link = tokio::select! {
+        let (link, credentials) = tokio::select! {
             biased;
             () = courier.stop.cancelled() => break,
             link = courier.reach_mqtt(&mut backoff, wait, &mqtt_is_out) => link,
             never = courier.carry_over_https(mqtt_is_out.subscribe()) => match never {},
         };
-        let lost = Session::new(&courier, link).run().await;
+        let ended = Session::new(&courier, link, credentials).run().await;
         courier.enter(Carriage::Offline);
         if courier.stop.is_cancelled() {
             break;
         }
-        if let Some(error) = lost {
-            courier.failed(&error, matches!(error, MqttError::DeviceRefused { .. }));
-        }
-        wait = backoff.after_loss(rand::random());
+        wait = match ended {
+            End::Lost(error) => {
+                courier.failed(&error, error.is_refusal());
+                backoff.after_loss(rand::random())
+            }
+            End::NewCredentials => Duration::ZERO,
+            End::Stopped => break,
+        };
     }
     courier.enter(Carriage::Offline);
     courier.records_reporter.stopped(courier.now());
 }
+
+type NewCredentials = watch::Receiver<Arc<Credentials>>;
 
 impl Courier {
     /// Tries until there is a connection. The first failure lets HTTPS take over meanwhile.
@@ -58,22 +70,54 @@ impl Courier {
         backoff: &mut Backoff,
         mut wait: Duration,
         mqtt_is_out: &watch::Sender<bool>,
-    ) -> Link {
+    ) -> (Link, NewCredentials) {
         if !self.config.mqtt {
             return std::future::pending().await;
         }
         loop {
-            tokio::time::sleep(wait).await;
-            match Link::connect(self.target.clone()).await {
+            self.pause(wait).await;
+            let mut credentials = self.credentials.subscribe();
+            let target = credentials.borrow_and_update().target.clone();
+            match Link::connect(target, self.pace.clone()).await {
                 Ok(link) => {
                     backoff.reset();
-                    return link;
+                    return (link, credentials);
                 }
                 Err(error) => {
-                    self.failed(&error, matches!(error, MqttError::DeviceRefused { .. }));
+                    self.failed(&error, error.is_refusal());
                     mqtt_is_out.send_replace(true);
                     wait = backoff.after_failure(rand::random());
+                    // New ones came while the old ones were tried.
+                    if credentials.has_changed().unwrap_or(false) {
+                        wait = Duration::ZERO;
+                    }
                 }
+            }
+        }
+    }
+
+    /// Waits before the next attempt; less long if the network changes, if there are new credentials, or if, with
+    /// the box offline, there is news that somebody may be waiting for.
+    pub(super) async fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let news_from = Instant::now() + NEWS_AFTER.mul_f64(rand::random_range(0.2..1.0));
+        let (network, waiting) = (Network::now(), self.spool.stats().pending_records);
+        let mut credentials = self.credentials.subscribe();
+        credentials.mark_unchanged();
+        loop {
+            let look = Instant::now() + LOOK_AT_NETWORK;
+            tokio::select! {
+                () = tokio::time::sleep_until(look.min(until)) => {}
+                // The sender lives as long as the courier.
+                _ = credentials.changed() => return,
+            }
+            let now = Instant::now();
+            if now >= until || Network::now() != network {
+                return;
+            }
+            let is_offline = self.watch.status().carriage == Carriage::Offline;
+            if is_offline && now >= news_from && self.spool.stats().pending_records > waiting {
+                return;
             }
         }
     }
@@ -84,36 +128,40 @@ impl Courier {
         if mqtt_is_out.wait_for(|out| *out).await.is_err() {
             return std::future::pending().await;
         }
-        let (never, _) = tokio::join!(self.records_over_https(), self.commands_over_https());
+        let silence = Notify::new();
+        let (never, _) = tokio::join!(
+            self.records_over_https(&silence),
+            self.commands_over_https(&silence)
+        );
         never
     }
 
-    async fn records_over_https(&self) -> Infallible {
+    async fn records_over_https(&self, silence: &Notify) -> Infallible {
         let mut backoff = Backoff::default();
         loop {
-            let error = match self.https.time().await {
+            let error = match self.https().time().await {
                 Ok(time) => {
-                    self.floor.raise(time);
+                    self.heard(time);
                     self.enter(Carriage::Https);
                     self.spool.begin_session();
                     backoff.reset();
-                    self.post_until_failure().await
+                    self.post_until_failure(silence).await
                 }
                 Err(error) => error,
             };
             self.enter(Carriage::Offline);
-            self.failed(&error, matches!(error, HttpsError::DeviceRefused { .. }));
-            tokio::time::sleep(backoff.after_failure(rand::random())).await;
+            self.failed(&error, error.is_refusal());
+            self.pause(backoff.after_failure(rand::random())).await;
         }
     }
 
-    async fn post_until_failure(&self) -> HttpsError {
+    async fn post_until_failure(&self, silence: &Notify) -> HttpsError {
         let mut heartbeat = self.heartbeat_interval();
         let mut lane = Lane::Live;
         loop {
             if heartbeat.tick().now_or_never().is_some() {
                 let report = (self.heartbeat.0)(Carriage::Https);
-                if let Err(error) = self.https.post_heartbeat(&report).await {
+                if let Err(error) = self.https().post_heartbeat(&report).await {
                     return error;
                 }
             }
@@ -122,23 +170,48 @@ impl Courier {
                 tokio::select! {
                     () = self.spool.batches_ready() => {}
                     () = tokio::time::sleep(TICK) => {}
+                    () = silence.notified() => return HttpsError::Silent { url: self.credentials.borrow().enrollment.device_url.to_string() },
                 }
                 continue;
             }
-            let posts = batches.into_iter().map(|batch| self.post(batch));
-            for posted in futures::future::join_all(posts).await {
-                if let Err(error) = posted {
-                    return error;
-                }
+            if let Err(error) = self.post_all(batches).await {
+                return error;
             }
         }
     }
 
-    /// An error is one of the connection; a batch the receiver refuses for good is parked and no error.
-    async fn post(&self, batch: LeasedBatch) -> Result<(), HttpsError> {
+    /// At once what the line takes at once, and the rest behind it.
+    async fn post_all(&self, batches: Vec<LeasedBatch>) -> Result<(), HttpsError> {
+        let mut left = VecDeque::from(batches);
+        while let Some(first) = left.pop_front() {
+            let mut bytes = first.signed.len();
+            let mut group = vec![first];
+            while let Some(next) =
+                left.pop_front_if(|next| bytes + next.signed.len() <= self.pace.ahead_bytes())
+            {
+                bytes += next.signed.len();
+                group.push(next);
+            }
+            let posts = group.into_iter().map(|batch| self.post(batch, bytes));
+            for posted in futures::future::join_all(posts).await {
+                if let Err(error) = posted {
+                    let ids = left.iter().map(|batch| batch.id).collect();
+                    self.spool.release_batches(ids);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An error is one of the connection; a batch the receiver refuses for good is parked and no error. `ahead_bytes`:
+    /// all that is on its way together with it.
+    async fn post(&self, batch: LeasedBatch, ahead_bytes: usize) -> Result<(), HttpsError> {
         self.watch.update(|status| status.batches_sent += 1);
-        match self.https.post_batch(batch.signed).await {
+        let (patience, began) = (self.pace.patience(ahead_bytes), Instant::now());
+        match self.https().post_batch(batch.signed, patience).await {
             Ok(receipt) => {
+                self.pace.answered(ahead_bytes, began.elapsed());
                 self.receipted(receipt);
                 Ok(())
             }
@@ -148,25 +221,36 @@ impl Courier {
                 Ok(())
             }
             Err(error) => {
+                if error.is_silence() {
+                    self.pace.fell_silent();
+                }
                 self.spool.release_batches(vec![batch.id]);
                 Err(error)
             }
         }
     }
 
-    async fn commands_over_https(&self) -> Infallible {
+    /// The long poll is also what notices a half-open line while nothing is to be sent.
+    async fn commands_over_https(&self, silence: &Notify) -> Infallible {
         loop {
-            match self.https.commands(POLL_SECONDS).await {
+            // What is on its way up may stand before the answer.
+            let patience = self.pace.patience(2 * self.pace.ahead_bytes());
+            match self.https().commands(POLL_SECONDS, patience).await {
                 Ok(commands) => {
                     for command in &commands {
-                        self.commands
-                            .accept(command, self.verified_time.now())
-                            .await;
+                        let key = self.credentials.borrow().enrollment.command_key;
+                        let now = self.verified_time.now();
+                        self.commands.accept(command, &key, now).await;
                     }
                     // A receiver that never waits must not be asked without a pause.
                     tokio::time::sleep(TICK).await;
                 }
-                Err(_) => tokio::time::sleep(RETRY_COMMANDS).await,
+                Err(error) => {
+                    if error.is_silence() {
+                        silence.notify_one();
+                    }
+                    tokio::time::sleep(RETRY_COMMANDS).await;
+                }
             }
         }
     }
@@ -190,7 +274,7 @@ impl Courier {
     }
 
     fn receipted(&self, receipt: Receipt) {
-        self.floor.raise(receipt.receiver_time_us);
+        self.heard(receipt.receiver_time_us);
         let now = self.now();
         self.watch.update(|status| {
             status.receipts += 1;
@@ -200,6 +284,17 @@ impl Courier {
         self.spool.settle(receipt);
     }
 
+    /// What a verified receiver says of the time.
+    pub(super) fn heard(&self, stated: UtcMicros) {
+        if self.credentials.borrow().can_be(stated) {
+            self.verified_time.heard(stated);
+        } else {
+            tracing::warn!(
+                "the receiver's clock is beyond the end of our certificate: not believed"
+            );
+        }
+    }
+
     fn heartbeat_interval(&self) -> Interval {
         let period = Duration::from_secs(self.config.heartbeat_seconds.max(1).into());
         let mut interval = tokio::time::interval(period);
@@ -207,7 +302,7 @@ impl Courier {
         interval
     }
 
-    pub(super) fn now(&self) -> wire::UtcMicros {
+    pub(super) fn now(&self) -> UtcMicros {
         self.time.now().captured_at_us
     }
 
@@ -239,6 +334,9 @@ const RETRY_COMMANDS: Duration = Duration::from_secs(5);
 struct Session<'a> {
     courier: &'a Courier,
     link: Link,
+    credentials: NewCredentials,
+    /// Leased; the line takes them a little later.
+    waiting: VecDeque<LeasedBatch>,
     /// Sent and not receipted, by row.
     outstanding: HashMap<i64, Outstanding>,
     lane: Lane,
@@ -246,26 +344,36 @@ struct Session<'a> {
 
 struct Outstanding {
     batch: LeasedBatch,
-    sent: Instant,
+    overdue: Instant,
+}
+
+/// How a session ended.
+enum End {
+    Lost(MqttError),
+    /// Ended on purpose, to connect with the new ones.
+    NewCredentials,
+    Stopped,
 }
 
 impl<'a> Session<'a> {
-    fn new(courier: &'a Courier, link: Link) -> Self {
+    fn new(courier: &'a Courier, link: Link, credentials: NewCredentials) -> Self {
         Self {
             courier,
             link,
+            credentials,
+            waiting: VecDeque::new(),
             outstanding: HashMap::new(),
             lane: Lane::Live,
         }
     }
 
-    /// Returns why the connection was lost; nothing if it was closed on purpose.
-    async fn run(mut self) -> Option<MqttError> {
+    async fn run(mut self) -> End {
         self.courier.enter(Carriage::Mqtt);
         self.courier.spool.begin_session();
         let mut heartbeat = self.courier.heartbeat_interval();
         let mut tick = tokio::time::interval(TICK);
         let mut farewell: Option<Instant> = None;
+        let mut changing: Option<Instant> = None;
         loop {
             let incoming = tokio::select! {
                 incoming = self.link.next() => Some(incoming),
@@ -278,6 +386,10 @@ impl<'a> Session<'a> {
                     self.send_late_ones_again();
                     None
                 }
+                _ = self.credentials.changed(), if changing.is_none() => {
+                    changing = Some(Instant::now() + FAREWELL);
+                    None
+                }
                 () = self.courier.stop.cancelled(), if farewell.is_none() => {
                     farewell = Some(Instant::now() + FAREWELL);
                     self.beat();
@@ -287,13 +399,21 @@ impl<'a> Session<'a> {
             if let Some(incoming) = incoming
                 && let Some(lost) = self.handle(incoming).await
             {
-                return Some(lost);
+                return End::Lost(lost);
             }
             if farewell.is_some_and(|end| Instant::now() > end || self.is_done()) {
                 self.link.disconnect().await;
-                return None;
+                return End::Stopped;
             }
-            self.fill().await;
+            // Nothing new is begun under the old credentials; what is on its way is awaited, or sent again.
+            let Some(end) = changing else {
+                self.fill().await;
+                continue;
+            };
+            if Instant::now() > end || self.outstanding.is_empty() {
+                self.link.disconnect().await;
+                return End::NewCredentials;
+            }
         }
     }
 
@@ -308,24 +428,39 @@ impl<'a> Session<'a> {
     }
 
     async fn fill(&mut self) {
-        let room = self.room();
-        if room == 0 {
-            return;
-        }
-        for batch in self.courier.lease(room, &mut self.lane).await {
-            if self.outstanding.contains_key(&batch.id) {
-                continue;
+        loop {
+            let room = self.room();
+            if room == 0 {
+                return;
             }
-            match self.link.publish_batch(batch.id, batch.signed.clone()) {
-                Ok(()) => {
-                    self.courier.watch.update(|status| status.batches_sent += 1);
-                    let sent = Instant::now();
-                    self.outstanding
-                        .insert(batch.id, Outstanding { batch, sent });
-                }
-                Err(_) => self.courier.spool.release_batches(vec![batch.id]),
+            if self.waiting.is_empty() {
+                let leased = self.courier.lease(room, &mut self.lane).await;
+                self.waiting.extend(leased);
+            }
+            let Some(next) = self.waiting.front() else {
+                return;
+            };
+            let is_on_its_way = self.outstanding.contains_key(&next.id);
+            if !is_on_its_way
+                && (!self.link.takes(next.signed.len())
+                    // The connection is gone, which is the next thing to be heard; the lease ends with the session.
+                    || self.link.publish_batch(next.id, next.signed.clone()).is_err())
+            {
+                return;
+            }
+            let sent = self.waiting.pop_front();
+            if let Some(batch) = sent.filter(|_| !is_on_its_way) {
+                self.note_sent(batch);
             }
         }
+    }
+
+    fn note_sent(&mut self, batch: LeasedBatch) {
+        self.courier.watch.update(|status| status.batches_sent += 1);
+        let patience = RECEIPT_DEADLINE.max(self.link.patience());
+        let overdue = Instant::now() + patience;
+        self.outstanding
+            .insert(batch.id, Outstanding { batch, overdue });
     }
 
     async fn handle(&mut self, incoming: Incoming) -> Option<MqttError> {
@@ -338,7 +473,8 @@ impl<'a> Session<'a> {
             }
             Incoming::Command(command) => {
                 let now = self.courier.verified_time.now();
-                self.courier.commands.accept(&command, now).await;
+                let key = self.credentials.borrow().enrollment.command_key;
+                self.courier.commands.accept(&command, &key, now).await;
             }
             // The receiver has it, but only a receipt says that it is stored.
             Incoming::Taken { .. } => {}
@@ -363,7 +499,7 @@ impl<'a> Session<'a> {
     fn send_late_ones_again(&mut self) {
         let late: Vec<i64> = self
             .outstanding
-            .extract_if(|_, outstanding| outstanding.sent.elapsed() > RECEIPT_DEADLINE)
+            .extract_if(|_, outstanding| Instant::now() > outstanding.overdue)
             .map(|(id, _)| id)
             .collect();
         if !late.is_empty() {

@@ -6,7 +6,7 @@
 use crate::clock::TimeSource;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use wire::{ClockState, UtcMicros};
@@ -48,32 +48,104 @@ impl TimeFloor {
     }
 }
 
-/// The verifier's clock: the device's, corrected by what time servers say, but never before the floor.
+/// The verifier's clock: the device's, corrected by what time servers say, but never before the floor. What a
+/// verified receiver stated since this start, carried on by the boot-time clock, is better than either: it does
+/// not jump when somebody sets the clock.
 #[derive(Clone, Debug)]
 pub struct FlooredTime {
     time: TimeSource,
     floor: TimeFloor,
+    stated: Arc<Mutex<Option<Stated>>>,
+}
+
+/// What a verified receiver's clock said, and when on ours.
+#[derive(Clone, Copy, Debug)]
+struct Stated {
+    utc: UtcMicros,
+    boottime: Duration,
 }
 
 impl FlooredTime {
     pub fn new(time: TimeSource, floor: TimeFloor) -> Self {
-        Self { time, floor }
+        Self {
+            time,
+            floor,
+            stated: Arc::default(),
+        }
     }
 
+    /// Only for a time that a receiver stated whose certificate was verified.
+    pub fn heard(&self, verified: UtcMicros) {
+        self.floor.raise(verified);
+        let boottime = self.time.clocks().boottime();
+        *self.lock() = Some(Stated {
+            utc: verified,
+            boottime,
+        });
+    }
+
+    /// The receiver's clock now, if it was heard since this start.
+    pub fn of_receiver(&self) -> Option<UtcMicros> {
+        let stated = (*self.lock())?;
+        let passed = self
+            .time
+            .clocks()
+            .boottime()
+            .saturating_sub(stated.boottime);
+        let passed_us = i64::try_from(passed.as_micros()).unwrap_or(i64::MAX);
+        Some(stated.utc.plus_us(passed_us))
+    }
+
+    /// How long ago the receiver was heard, if it was since this start.
+    pub fn age_of_statement(&self) -> Option<Duration> {
+        let stated = (*self.lock())?;
+        Some(
+            self.time
+                .clocks()
+                .boottime()
+                .saturating_sub(stated.boottime),
+        )
+    }
+
+    /// The best guess at the true time.
     pub fn now(&self) -> UtcMicros {
         let now = self.time.now();
-        let measured = match now.clock.state {
+        let guess = match now.clock.state {
             ClockState::Synced | ClockState::Holdover => now.corrected_us(),
-            ClockState::Unsynced | ClockState::Unknown => now.captured_at_us,
+            // Somebody may have set it, or its battery is flat.
+            ClockState::Unsynced | ClockState::Unknown => {
+                self.of_receiver().unwrap_or(now.captured_at_us)
+            }
         };
-        measured.max(self.floor.get())
+        guess.max(self.floor.get())
     }
+
+    /// A time that is certainly past, where the clock may have jumped ahead of the true one: by it a certificate
+    /// that only seems to have expired is looked at once more. `None`: there is no reason to doubt the clock.
+    pub fn in_doubt(&self) -> Option<UtcMicros> {
+        let floor = self.floor.get();
+        match (self.of_receiver(), self.time.stamp().state) {
+            (Some(stated), _) => Some(stated.max(floor)),
+            (None, ClockState::Synced | ClockState::Holdover) => None,
+            (None, ClockState::Unsynced | ClockState::Unknown) => Some(floor),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Stated>> {
+        self.stated
+            .lock()
+            .expect("it is only copied under the lock")
+    }
+}
+
+/// As TLS counts it.
+pub(super) fn unix_time(at: UtcMicros) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_micros(u64::try_from(at.0).unwrap_or(0)))
 }
 
 impl TimeProvider for FlooredTime {
     fn current_time(&self) -> Option<UnixTime> {
-        let us = u64::try_from(self.now().0).ok()?;
-        Some(UnixTime::since_unix_epoch(Duration::from_micros(us)))
+        Some(unix_time(self.now()))
     }
 }
 
@@ -98,6 +170,22 @@ mod tests {
         assert_eq!(verifier.now(), later);
         floor.raise(OLDEST_BUILD);
         assert_eq!(floor.get(), later, "never goes back");
+    }
+
+    #[test]
+    fn what_the_receiver_stated_survives_a_jump_of_the_clock() {
+        const DAYS_400_US: i64 = 400 * 24 * 3600 * 1_000_000;
+        let clocks = Arc::new(SimClocks::new(OLDEST_BUILD.plus_us(DAYS_400_US)));
+        let time = TimeSource::new(clocks.clone());
+        let verifier = FlooredTime::new(time, TimeFloor::new(None));
+        assert_eq!(verifier.now(), OLDEST_BUILD.plus_us(DAYS_400_US));
+        assert_eq!(verifier.in_doubt(), Some(OLDEST_BUILD));
+        verifier.heard(OLDEST_BUILD.plus_us(5));
+        clocks.advance(Duration::from_secs(1));
+        let expected = OLDEST_BUILD.plus_us(1_000_005);
+        assert_eq!(verifier.of_receiver(), Some(expected));
+        assert_eq!(verifier.now(), expected);
+        assert_eq!(verifier.in_doubt(), Some(expected));
     }
 
     #[test]

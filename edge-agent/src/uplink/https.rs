@@ -1,26 +1,34 @@
 //! The only file that speaks HTTPS: media, enrollment, and records and commands while MQTT is blocked.
 
 use crate::error::{ErrorKind, Kind};
+use crate::uplink::pace::Pace;
 use crate::uplink::tls::{self, TlsVerdict};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 use url::Url;
 use wire::command::SignedCommand;
 use wire::enroll::{EnrollRequest, EnrollResponse, Refusal};
 use wire::heartbeat::Heartbeat;
+use wire::renew::{RenewRequest, RenewResponse};
 use wire::{Receipt, Sha256, UtcMicros};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without a byte for this long a transfer is given up; a slow one that moves is not.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// For answers that are small.
-const SMALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// One and a half keep-alives of the MQTT carriage: an answer that takes longer does not come. A request that
+/// carries much is given the time that a slow line needs for it.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Above this a blob is asked about before it is sent: part of it may be there already.
 const ASK_FIRST_BYTES: usize = 256 * 1024;
-/// One request carries at most this much of a blob, so that a cut loses at most this much.
+/// One request carries at most this much of a blob, and on a slow line what it takes in two seconds: so every few
+/// seconds an answer says that the line is alive.
 const PIECE_BYTES: usize = 1 << 20;
+const LEAST_PIECE_BYTES: usize = 16 * 1024;
+/// Blobs whose upload broke off, remembered to be asked about; when there are more, all are forgotten.
+const BROKEN_OFF: usize = 256;
 /// An answer of the receiver is never larger.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
@@ -35,10 +43,18 @@ pub enum HttpsError {
         url: String,
         detail: String,
     },
+    #[error("{url} no longer answers; check the network")]
+    Silent { url: String },
     #[error(
-        "the receiver does not accept this device ({detail}): it was revoked or its certificate expired; enroll it again"
+        "the receiver does not accept this device ({detail}). It goes on recording; to deliver again it needs a new \
+         claim code: edge-agent enroll --again"
     )]
     DeviceRefused { detail: String },
+    #[error(
+        "the certificate of this device has expired. It goes on recording; to deliver again it needs a new claim \
+         code: edge-agent enroll --again"
+    )]
+    DeviceExpired,
     #[error("the receiver at {url} cannot be trusted: {detail}")]
     ReceiverRefused { url: String, detail: String },
     #[error(
@@ -73,6 +89,16 @@ impl HttpsError {
         )
     }
 
+    /// Trying again is useless until this box is enrolled anew, or let in again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::DeviceRefused { .. } | Self::DeviceExpired)
+    }
+
+    /// No answer came, though there seemed to be a connection.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent { .. })
+    }
+
     /// The receiver's word for why, for programs.
     pub fn code(&self) -> &str {
         match self {
@@ -85,8 +111,12 @@ impl HttpsError {
 impl Kind for HttpsError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } | Self::Nonsense { .. } => ErrorKind::Transient,
-            Self::DeviceRefused { .. } | Self::ReceiverRefused { .. } => ErrorKind::Config,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::Nonsense { .. } => {
+                ErrorKind::Transient
+            }
+            Self::DeviceRefused { .. } | Self::DeviceExpired | Self::ReceiverRefused { .. } => {
+                ErrorKind::Config
+            }
             Self::WrongReceiver { .. } => ErrorKind::Permanent,
             Self::Refused { .. } if self.is_poison() => ErrorKind::Permanent,
             Self::Refused { .. } => ErrorKind::Transient,
@@ -101,61 +131,114 @@ pub async fn enroll(
     url: &Url,
     request: &EnrollRequest,
 ) -> Result<EnrollResponse, HttpsError> {
-    let client = client(config)?;
-    let url = join(url, "device/v1/enroll")?;
-    let call = Call::new("enroll", &url);
-    let sent = client.post(url).timeout(SMALL_TIMEOUT).json(request);
+    let call = Call {
+        doing: "enroll",
+        url: join(url, "device/v1/enroll")?,
+        client: client(config)?,
+        connections: None,
+    };
+    let sent = call.post().timeout(PATIENCE).json(request);
     call.json(call.send(sent).await?).await
 }
 
 /// The device's side of the receiver's device listener. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DeviceClient {
-    client: reqwest::Client,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: rustls::ClientConfig,
     base: Url,
+    /// Exchanged when an answer did not come: the next request must not go out on the same dead connection.
+    client: RwLock<(u64, reqwest::Client)>,
+    broken_off: Mutex<HashSet<Sha256>>,
 }
 
 impl DeviceClient {
     /// `config` from `tls::device_config`; `base` is `https://host:port`.
     pub fn new(config: rustls::ClientConfig, base: Url) -> Result<Self, HttpsError> {
-        Ok(Self {
-            client: client(config)?,
+        let client = RwLock::new((0, client(config.clone())?));
+        let shared = Arc::new(Shared {
+            config,
             base,
-        })
+            client,
+            broken_off: Mutex::default(),
+        });
+        Ok(Self { shared })
     }
 
-    /// Delivers one signed batch as it is.
-    pub async fn post_batch(&self, signed: Bytes) -> Result<Receipt, HttpsError> {
-        let url = self.url("batch")?;
-        let call = Call::new("deliver records", &url);
-        let request = self
-            .client
-            .post(url)
+    /// Delivers one signed batch as it is; `patience` is how long the line may take for it.
+    pub async fn post_batch(
+        &self,
+        signed: Bytes,
+        patience: Duration,
+    ) -> Result<Receipt, HttpsError> {
+        let call = self.call("deliver records", "batch")?;
+        let request = call
+            .post()
             .header(CONTENT_TYPE, "application/octet-stream")
-            .timeout(READ_TIMEOUT)
+            .timeout(patience.max(PATIENCE))
             .body(signed);
         call.json(call.send(request).await?).await
     }
 
+    /// Draws a new certificate.
+    pub async fn renew(&self, request: &RenewRequest) -> Result<RenewResponse, HttpsError> {
+        let call = self.call("renew the certificate", "renew")?;
+        let request = call.post().timeout(PATIENCE).json(request);
+        call.json(call.send(request).await?).await
+    }
+
     /// Delivers a blob, going on where an earlier attempt ended. Returns once the receiver has all of it.
-    pub async fn put_blob(
+    pub(super) async fn put_blob(
         &self,
         sha256: Sha256,
         content_type: &str,
         bytes: &Bytes,
+        pace: &Pace,
     ) -> Result<(), HttpsError> {
-        let url = self.url(&format!("blobs/{sha256}"))?;
+        let outcome = self.put_pieces(sha256, content_type, bytes, pace).await;
+        let mut broken_off = self.broken_off();
+        match &outcome {
+            Err(HttpsError::Unreachable { .. } | HttpsError::Silent { .. }) => {
+                if broken_off.len() >= BROKEN_OFF {
+                    broken_off.clear();
+                }
+                broken_off.insert(sha256);
+            }
+            _ => {
+                broken_off.remove(&sha256);
+            }
+        }
+        outcome
+    }
+
+    async fn put_pieces(
+        &self,
+        sha256: Sha256,
+        content_type: &str,
+        bytes: &Bytes,
+        pace: &Pace,
+    ) -> Result<(), HttpsError> {
+        let path = format!("blobs/{sha256}");
         let mut offset = 0;
-        if bytes.len() > ASK_FIRST_BYTES {
-            match self.blob_progress(&url).await? {
+        if bytes.len() > ASK_FIRST_BYTES || self.broken_off().contains(&sha256) {
+            match self.blob_progress(&path).await? {
                 Progress::Complete => return Ok(()),
                 Progress::At(known) => offset = known.min(bytes.len()),
             }
         }
         // Each round either moves on or was told where to go on; a receiver that leads in circles is left.
-        let rounds = 2 * (bytes.len() / PIECE_BYTES + 2);
+        let rounds = 2 * (bytes.len() / LEAST_PIECE_BYTES + 2);
         for _ in 0..rounds {
-            match self.put_piece(&url, content_type, bytes, offset).await? {
+            let room = pace.ahead_bytes().clamp(LEAST_PIECE_BYTES, PIECE_BYTES);
+            let piece = offset..bytes.len().min(offset + room);
+            let progress = self
+                .put_piece(&path, content_type, bytes, piece, pace)
+                .await?;
+            match progress {
                 Progress::Complete => return Ok(()),
                 Progress::At(next) => offset = next.min(bytes.len()),
             }
@@ -166,9 +249,9 @@ impl DeviceClient {
         })
     }
 
-    async fn blob_progress(&self, url: &Url) -> Result<Progress, HttpsError> {
-        let call = Call::new("ask for a blob", url);
-        let request = self.client.head(url.clone()).timeout(SMALL_TIMEOUT);
+    async fn blob_progress(&self, path: &str) -> Result<Progress, HttpsError> {
+        let call = self.call("ask for a blob", path)?;
+        let request = call.client.head(call.url.clone()).timeout(PATIENCE);
         let response = call.send_raw(request).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(Progress::At(0)),
@@ -182,24 +265,41 @@ impl DeviceClient {
 
     async fn put_piece(
         &self,
-        url: &Url,
+        path: &str,
         content_type: &str,
         bytes: &Bytes,
-        offset: usize,
+        piece: Range<usize>,
+        pace: &Pace,
     ) -> Result<Progress, HttpsError> {
-        let call = Call::new("deliver a blob", url);
-        let end = bytes.len().min(offset + PIECE_BYTES);
-        let request = self
+        let call = self.call("deliver a blob", path)?;
+        let (end, len) = (piece.end, piece.len());
+        let request = call
             .client
-            .put(url.clone())
+            .put(call.url.clone())
             .header(CONTENT_TYPE, content_type)
-            .header(UPLOAD_OFFSET, offset)
+            .header(UPLOAD_OFFSET, piece.start)
             .header(UPLOAD_LENGTH, bytes.len())
-            .body(bytes.slice(offset..end));
-        let response = call.send_raw(request).await?;
+            .timeout(pace.patience(len).max(PATIENCE))
+            .body(bytes.slice(piece));
+        let began = Instant::now();
+        let response = match call.send_raw(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                if error.is_silence() {
+                    pace.fell_silent();
+                }
+                return Err(error);
+            }
+        };
         match response.status() {
-            StatusCode::OK | StatusCode::CREATED => Ok(Progress::Complete),
-            StatusCode::ACCEPTED => Ok(Progress::At(offset_in(response.headers()).unwrap_or(end))),
+            StatusCode::OK | StatusCode::CREATED => {
+                pace.answered(len, began.elapsed());
+                Ok(Progress::Complete)
+            }
+            StatusCode::ACCEPTED => {
+                pace.answered(len, began.elapsed());
+                Ok(Progress::At(offset_in(response.headers()).unwrap_or(end)))
+            }
             StatusCode::CONFLICT => match offset_in(response.headers()) {
                 Some(known) => Ok(Progress::At(known)),
                 None => Err(call.refusal(response).await),
@@ -209,20 +309,21 @@ impl DeviceClient {
     }
 
     pub async fn post_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), HttpsError> {
-        let url = self.url("heartbeat")?;
-        let call = Call::new("send the heartbeat", &url);
-        let request = self.client.post(url).timeout(SMALL_TIMEOUT).json(heartbeat);
+        let call = self.call("send the heartbeat", "heartbeat")?;
+        let request = call.post().timeout(PATIENCE).json(heartbeat);
         call.send(request).await.map(drop)
     }
 
-    /// Waits up to `wait_seconds` at the receiver for commands.
-    pub async fn commands(&self, wait_seconds: u32) -> Result<Vec<SignedCommand>, HttpsError> {
-        let mut url = self.url("commands")?;
-        url.query_pairs_mut()
-            .append_pair("wait_seconds", &wait_seconds.to_string());
-        let call = Call::new("fetch commands", &url);
-        let timeout = SMALL_TIMEOUT + Duration::from_secs(wait_seconds.into());
-        let request = self.client.get(url).timeout(timeout);
+    /// Waits up to `wait_seconds` at the receiver for commands, and then `patience` for the answer.
+    pub async fn commands(
+        &self,
+        wait_seconds: u32,
+        patience: Duration,
+    ) -> Result<Vec<SignedCommand>, HttpsError> {
+        let path = format!("commands?wait_seconds={wait_seconds}");
+        let call = self.call("fetch commands", &path)?;
+        let timeout = patience + Duration::from_secs(wait_seconds.into());
+        let request = call.client.get(call.url.clone()).timeout(timeout);
         call.json(call.send(request).await?).await
     }
 
@@ -232,17 +333,45 @@ impl DeviceClient {
         struct Answer {
             receiver_time_us: UtcMicros,
         }
-        let url = self.url("time")?;
-        let call = Call::new("ask for the time", &url);
-        let request = self.client.get(url).timeout(SMALL_TIMEOUT);
+        let call = self.call("ask for the time", "time")?;
+        let request = call.client.get(call.url.clone()).timeout(PATIENCE);
         let answer: Answer = call.json(call.send(request).await?).await?;
         Ok(answer.receiver_time_us)
     }
 
-    fn url(&self, path: &str) -> Result<Url, HttpsError> {
-        join(&self.base, &format!("device/v1/{path}"))
+    fn call(&self, doing: &'static str, path: &str) -> Result<Call<'_>, HttpsError> {
+        let (generation, client) = self.read().clone();
+        Ok(Call {
+            doing,
+            url: join(&self.shared.base, &format!("device/v1/{path}"))?,
+            client,
+            connections: Some((self, generation)),
+        })
+    }
+
+    /// Leaves the connections of this generation behind. Requests under way on them go on by themselves.
+    fn leave(&self, generation: u64) {
+        let mut current = self.shared.client.write().expect(ONLY_EXCHANGED);
+        if current.0 == generation
+            && let Ok(fresh) = client(self.shared.config.clone())
+        {
+            *current = (generation + 1, fresh);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, (u64, reqwest::Client)> {
+        self.shared.client.read().expect(ONLY_EXCHANGED)
+    }
+
+    fn broken_off(&self) -> MutexGuard<'_, HashSet<Sha256>> {
+        self.shared
+            .broken_off
+            .lock()
+            .expect("only added to and taken from under the lock")
     }
 }
+
+const ONLY_EXCHANGED: &str = "it is only exchanged under the lock";
 
 /// How much of a blob the receiver has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,10 +399,11 @@ fn client(config: rustls::ClientConfig) -> Result<reqwest::Client, HttpsError> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .http2_keep_alive_timeout(Duration::from_secs(10))
+        // The kernel's own watch: what is sent and never acknowledged ends the connection, however slow the line is.
+        .tcp_user_timeout(PATIENCE)
+        .http2_keep_alive_interval(PATIENCE / 3)
+        .http2_keep_alive_timeout(PATIENCE * 2 / 3)
         .user_agent(concat!("edge-agent/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| HttpsError::Setup(causes(&error)))
@@ -289,17 +419,17 @@ fn join(base: &Url, path: &str) -> Result<Url, HttpsError> {
 }
 
 /// One request, for error messages that say what it was for.
-struct Call {
+struct Call<'a> {
     doing: &'static str,
-    url: String,
+    url: Url,
+    client: reqwest::Client,
+    /// Whose connections it uses; left behind when no answer comes.
+    connections: Option<(&'a DeviceClient, u64)>,
 }
 
-impl Call {
-    fn new(doing: &'static str, url: &Url) -> Self {
-        Self {
-            doing,
-            url: url.to_string(),
-        }
+impl Call<'_> {
+    fn post(&self) -> RequestBuilder {
+        self.client.post(self.url.clone())
     }
 
     /// Sends; any status but 2xx is an error.
@@ -357,6 +487,9 @@ impl Call {
         });
         // Enrollment has no device yet that could be refused: its codes say it all.
         let is_device = self.doing != "enroll";
+        if is_device && refusal.code == "certificate_expired" {
+            return HttpsError::DeviceExpired;
+        }
         if is_device && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return HttpsError::DeviceRefused {
                 detail: format!("{}: {}", refusal.code, refusal.message),
@@ -371,7 +504,16 @@ impl Call {
     }
 
     fn failure(&self, error: &reqwest::Error) -> HttpsError {
-        let url = self.url.clone();
+        if error.is_timeout()
+            && let Some((connections, generation)) = self.connections
+        {
+            connections.leave(generation);
+        }
+        let url = self.url.to_string();
+        // A connection that cannot even be made is no sign of a line that went silent.
+        if error.is_timeout() && !error.is_connect() {
+            return HttpsError::Silent { url };
+        }
         match tls::verdict(error) {
             Some(TlsVerdict::WrongReceiver) => HttpsError::WrongReceiver { url },
             Some(TlsVerdict::ReceiverRefused(detail)) => {
@@ -380,6 +522,7 @@ impl Call {
             Some(TlsVerdict::DeviceRefused) => HttpsError::DeviceRefused {
                 detail: causes(error),
             },
+            Some(TlsVerdict::DeviceExpired) => HttpsError::DeviceExpired,
             None => HttpsError::Unreachable {
                 doing: self.doing,
                 url,

@@ -38,7 +38,7 @@ async fn deliver(courier: &Courier) {
         if let Err(failed) = send(courier, &blob).await {
             courier.spool.release_blob(&blob);
             courier.media_reporter.failed(courier.now(), &failed);
-            tokio::time::sleep(backoff.after_failure(rand::random())).await;
+            courier.pause(backoff.after_failure(rand::random())).await;
         } else {
             backoff.reset();
         }
@@ -86,8 +86,8 @@ async fn send(courier: &Courier, blob: &LeasedBlob) -> Result<(), String> {
         Err(error) => return Err(error.to_string()),
     };
     let sent = courier
-        .https
-        .put_blob(blob.sha256, &blob.content_type, &bytes)
+        .https()
+        .put_blob(blob.sha256, &blob.content_type, &bytes, &courier.pace)
         .await;
     match sent {
         Ok(()) => {

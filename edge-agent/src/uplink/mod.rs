@@ -6,17 +6,22 @@
 
 pub mod backoff;
 mod commands;
+mod credentials;
 mod deliver;
 mod floor;
 pub mod https;
 mod media;
 mod mqtt;
+mod network;
+mod pace;
+mod renewal;
 mod status;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 
 pub use floor::{FlooredTime, TimeFloor};
+pub use renewal::Renewal;
 pub use status::{Carriage, UplinkStatus, UplinkWatch};
 
 use crate::clock::TimeSource;
@@ -26,11 +31,14 @@ use crate::health::{Health, Reporter};
 use crate::identity::Enrollment;
 use crate::spool::SpoolHandle;
 use commands::Commands;
+use credentials::Credentials;
 use https::{DeviceClient, HttpsError};
+use pace::Pace;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tls::TlsError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::DeviceId;
@@ -65,6 +73,8 @@ pub struct UplinkParts {
     pub spool: SpoolHandle,
     pub device_id: DeviceId,
     pub enrollment: Enrollment,
+    /// Where renewed certificates and the ids of commands are kept.
+    pub data_dir: PathBuf,
     pub config: UplinkConfig,
     pub heartbeat: HeartbeatSource,
     pub time: TimeSource,
@@ -83,7 +93,8 @@ impl fmt::Debug for UplinkParts {
 /// The running uplink.
 #[derive(Debug)]
 pub struct Uplink {
-    watch: UplinkWatch,
+    courier: Arc<Courier>,
+    renewal: Renewal,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -94,17 +105,40 @@ impl Uplink {
         let now = parts.time.now().captured_at_us;
         let (queue, orders) = mpsc::channel(commands::QUEUE);
         let watch = UplinkWatch::new(now);
-        let courier = Arc::new(Courier::new(parts, watch.clone(), queue)?);
-        let mut tasks = vec![tokio::spawn(deliver::run(courier.clone()))];
+        let courier = Arc::new(Courier::new(parts, watch, queue)?);
+        let (renewal, requests) = Renewal::new();
+        let mut tasks = vec![
+            tokio::spawn(deliver::run(courier.clone())),
+            tokio::spawn(renewal::run(courier.clone(), requests)),
+        ];
         for _ in 0..BLOB_WORKERS {
             tasks.push(tokio::spawn(media::run(courier.clone())));
         }
-        Ok((Self { watch, tasks }, orders))
+        let uplink = Self {
+            courier,
+            renewal,
+            tasks,
+        };
+        Ok((uplink, orders))
     }
 
     /// For `status` and the heartbeat. Cheap to clone.
     pub fn watch(&self) -> UplinkWatch {
-        self.watch.clone()
+        self.courier.watch.clone()
+    }
+
+    /// By which the certificate can be renewed before its time. Cheap to clone.
+    pub fn renewal(&self) -> Renewal {
+        self.renewal.clone()
+    }
+
+    /// Takes up what `enroll` gave, if it is not what is in use already. Says whether it was news.
+    pub fn adopt(&self, enrollment: Enrollment) -> Result<bool, UplinkError> {
+        if self.courier.credentials.borrow().enrollment.fingerprint() == enrollment.fingerprint() {
+            return Ok(false);
+        }
+        self.courier.adopt(enrollment)?;
+        Ok(true)
     }
 
     /// Waits for the end after the stop was given; at most some seconds. Close the spool afterwards.
@@ -121,13 +155,14 @@ impl Uplink {
 #[derive(Debug)]
 struct Courier {
     spool: SpoolHandle,
-    https: DeviceClient,
-    target: mqtt::Target,
+    device: DeviceId,
+    data_dir: PathBuf,
+    credentials: watch::Sender<Arc<Credentials>>,
+    pace: Arc<Pace>,
     config: UplinkConfig,
     heartbeat: DebugHeartbeat,
     time: TimeSource,
     verified_time: FlooredTime,
-    floor: TimeFloor,
     watch: UplinkWatch,
     commands: Commands,
     records_reporter: Reporter,
@@ -154,6 +189,7 @@ impl Courier {
             spool,
             device_id,
             enrollment,
+            data_dir,
             config,
             heartbeat,
             time,
@@ -161,35 +197,36 @@ impl Courier {
             health,
             stop,
         } = parts;
-        let verified_time = FlooredTime::new(time.clone(), floor.clone());
-        let for_https = tls::device_config(&enrollment, verified_time.clone(), tls::HTTP_ALPN)?;
-        let for_mqtt = tls::device_config(&enrollment, verified_time.clone(), &[])?;
+        let verified_time = FlooredTime::new(time.clone(), floor);
+        let credentials = Credentials::new(device_id, enrollment, &verified_time)?;
         let now = time.now().captured_at_us;
         Ok(Self {
-            https: DeviceClient::new(for_https, enrollment.device_url.clone())?,
-            target: mqtt::Target {
-                host: enrollment.mqtt_host.clone(),
-                port: enrollment.mqtt_port,
-                device: device_id,
-                tls: Arc::new(for_mqtt),
-            },
-            commands: Commands::new(
-                device_id,
-                enrollment.command_key,
-                time.clone(),
-                spool.clone(),
-                queue,
-            ),
+            credentials: watch::Sender::new(Arc::new(credentials)),
+            pace: Arc::default(),
+            commands: Commands::new(device_id, &data_dir, time.clone(), spool.clone(), queue),
             records_reporter: health.unit("uplink-records", now),
             media_reporter: health.unit("uplink-media", now),
             spool,
+            device: device_id,
+            data_dir,
             config,
             heartbeat: DebugHeartbeat(heartbeat),
             time,
             verified_time,
-            floor,
             watch,
             stop,
         })
+    }
+
+    /// With the credentials of now.
+    fn https(&self) -> DeviceClient {
+        self.credentials.borrow().https.clone()
+    }
+
+    /// Whoever connects from now on uses these.
+    fn adopt(&self, enrollment: Enrollment) -> Result<(), UplinkError> {
+        let credentials = Credentials::new(self.device, enrollment, &self.verified_time)?;
+        self.credentials.send_replace(Arc::new(credentials));
+        Ok(())
     }
 }

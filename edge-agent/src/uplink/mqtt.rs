@@ -7,11 +7,13 @@
 //! mid-poll: a poll that is dropped may leave a packet in the write buffer.
 
 use crate::error::{ErrorKind, Kind};
+use crate::uplink::pace::Pace;
 use crate::uplink::tls::{self, TlsVerdict};
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectReturnCode, Filter, LastWill, Packet, PubAckReason, SubscribeReasonCode,
+    ConnectReturnCode, DisconnectReasonCode, Filter, LastWill, Packet, PubAckReason,
+    SubscribeReasonCode,
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
@@ -21,16 +23,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use wire::batch::MAX_BATCH_BYTES;
 use wire::command::SignedCommand;
 use wire::topic::{Channel, Topic};
 use wire::{DeviceId, Receipt};
 
 /// Publishes that may wait for their PUBACK at a time; fewer if the receiver says so.
 pub const WINDOW: usize = 32;
-/// Both sides notice a half-open link within 1.5 of these.
+/// Both sides notice a half-open link within 1.5 of these. Longer on a slow line: the library gives a connection up
+/// whose ping was not answered by the time of the next, and on such a line both may have to wait behind one batch.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// A ping is answered within this. The library by itself would wait for the next ping, a whole keep-alive.
-const PING_PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A receipt with 64 holes and a few thousand refused records fits; the library's own limit is 10 KiB, and a larger
 /// packet would end every session anew.
@@ -61,9 +64,15 @@ pub enum MqttError {
         detail: String,
     },
     #[error(
-        "the receiver does not accept this device ({detail}): it was revoked or its certificate expired; enroll it again"
+        "the receiver does not accept this device ({detail}): it was revoked, or enrolled anew elsewhere. It goes on \
+         recording; to deliver again it needs a new claim code: edge-agent enroll --again"
     )]
     DeviceRefused { detail: String },
+    #[error(
+        "the certificate of this device has expired. It goes on recording; to deliver again it needs a new claim \
+         code: edge-agent enroll --again"
+    )]
+    DeviceExpired,
     #[error("the receiver at {host}:{port} cannot be trusted: {detail}")]
     ReceiverRefused {
         host: String,
@@ -80,10 +89,18 @@ impl Kind for MqttError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Lost { .. } | Self::Full => ErrorKind::Transient,
-            Self::DeviceRefused { .. } | Self::ReceiverRefused { .. } | Self::NotSubscribed(_) => {
-                ErrorKind::Config
-            }
+            Self::DeviceRefused { .. }
+            | Self::DeviceExpired
+            | Self::ReceiverRefused { .. }
+            | Self::NotSubscribed(_) => ErrorKind::Config,
         }
+    }
+}
+
+impl MqttError {
+    /// Trying again is useless until this box is enrolled anew, or let in again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::DeviceRefused { .. } | Self::DeviceExpired)
     }
 }
 
@@ -106,8 +123,17 @@ pub enum Incoming {
 }
 
 /// What a publish carries, so that its PUBACK can be told apart.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    what: What,
+    bytes: usize,
+    /// On their way when it was sent, its own among them.
+    ahead_bytes: usize,
+    at: Instant,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum What {
     Batch(i64),
     Heartbeat,
 }
@@ -124,7 +150,13 @@ pub struct Link {
     /// By packet id.
     unacknowledged: HashMap<u16, Sent>,
     window: usize,
-    /// A ping is on its way: its answer is due by then.
+    /// Of what is not acknowledged.
+    bytes: usize,
+    pace: Arc<Pace>,
+    keep_alive: Duration,
+    /// The library stirs at every keep-alive at the latest; unless a write hangs.
+    stirred: Instant,
+    /// A ping is on its way: its answer, or any other sign of life, is due by then.
     pong_due: Option<Instant>,
 }
 
@@ -136,8 +168,11 @@ impl Drop for Link {
 
 impl Link {
     /// Connects and subscribes; the receiver then pushes receipts and commands.
-    pub async fn connect(target: Target) -> Result<Self, MqttError> {
-        let (client, event_loop) = AsyncClient::new(options(&target), REQUESTS);
+    pub async fn connect(target: Target, pace: Arc<Pace>) -> Result<Self, MqttError> {
+        let keep_alive = pace
+            .patience(MAX_BATCH_BYTES)
+            .clamp(KEEP_ALIVE, LONGEST_KEEP_ALIVE);
+        let (client, event_loop) = AsyncClient::new(options(&target, keep_alive), REQUESTS);
         let (sender, events) = mpsc::channel(EVENTS);
         let mut link = Self {
             target,
@@ -147,6 +182,10 @@ impl Link {
             unnumbered: VecDeque::new(),
             unacknowledged: HashMap::new(),
             window: WINDOW,
+            bytes: 0,
+            pace,
+            keep_alive,
+            stirred: Instant::now(),
             pong_due: None,
         };
         let timeout = CONNECT_TIMEOUT + Duration::from_secs(5);
@@ -200,20 +239,36 @@ impl Link {
         (self.window - 1).saturating_sub(self.unnumbered.len() + self.unacknowledged.len())
     }
 
+    /// Whether the line can take so many bytes more by now. A batch larger than the line likes goes alone.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= self.pace.ahead_bytes()
+    }
+
+    /// How long a receipt may be awaited for what is sent now.
+    pub fn patience(&self) -> Duration {
+        self.pace.patience(self.bytes)
+    }
+
     pub fn publish_batch(&mut self, id: i64, signed: Bytes) -> Result<(), MqttError> {
-        self.publish(Sent::Batch(id), Channel::UpBatch, signed)
+        self.publish(What::Batch(id), Channel::UpBatch, signed)
     }
 
     pub fn publish_heartbeat(&mut self, json: Vec<u8>) -> Result<(), MqttError> {
-        self.publish(Sent::Heartbeat, Channel::UpHeartbeat, json.into())
+        self.publish(What::Heartbeat, Channel::UpHeartbeat, json.into())
     }
 
-    fn publish(&mut self, sent: Sent, channel: Channel, bytes: Bytes) -> Result<(), MqttError> {
-        let topic = self.topic(channel);
+    fn publish(&mut self, what: What, channel: Channel, payload: Bytes) -> Result<(), MqttError> {
+        let (topic, bytes) = (self.topic(channel), payload.len());
         self.client
-            .try_publish(topic, QoS::AtLeastOnce, false, bytes)
+            .try_publish(topic, QoS::AtLeastOnce, false, payload)
             .map_err(|_| MqttError::Full)?;
-        self.unnumbered.push_back(sent);
+        self.bytes += bytes;
+        self.unnumbered.push_back(Sent {
+            what,
+            bytes,
+            ahead_bytes: self.bytes,
+            at: Instant::now(),
+        });
         Ok(())
     }
 
@@ -250,7 +305,10 @@ impl Link {
     }
 
     fn acknowledged(&mut self, packet_id: u16, reason: PubAckReason) -> Option<Incoming> {
-        let Sent::Batch(id) = self.unacknowledged.remove(&packet_id)? else {
+        let sent = self.unacknowledged.remove(&packet_id)?;
+        self.bytes -= sent.bytes;
+        self.pace.answered(sent.ahead_bytes, sent.at.elapsed());
+        let What::Batch(id) = sent.what else {
             return None;
         };
         let refused = |code: &str, is_poison| {
@@ -306,16 +364,16 @@ impl Link {
     }
 
     async fn event(&mut self) -> Result<Event, MqttError> {
-        let received = match self.pong_due {
-            Some(due) => match timeout_at(due, self.events.recv()).await {
-                Ok(received) => received,
-                Err(_) => return Err(self.lost(SILENT)),
-            },
-            None => self.events.recv().await,
+        let patience = self.pace.patience(self.bytes);
+        let stirs_by = self.stirred + self.keep_alive + patience;
+        let due = self.pong_due.unwrap_or(stirs_by).min(stirs_by);
+        let Ok(received) = timeout_at(due, self.events.recv()).await else {
+            self.pace.fell_silent();
+            return Err(self.lost(SILENT));
         };
         match received {
             Some(Ok(event)) => {
-                self.note_ping(&event);
+                self.note_life(&event, patience);
                 Ok(event)
             }
             Some(Err(error)) => Err(self.failure(&error)),
@@ -323,13 +381,16 @@ impl Link {
         }
     }
 
-    fn note_ping(&mut self, event: &Event) {
+    fn note_life(&mut self, event: &Event, patience: Duration) {
+        self.stirred = Instant::now();
         match event {
-            Event::Outgoing(Outgoing::PingReq) => {
-                self.pong_due = Some(Instant::now() + PING_PATIENCE);
-            }
+            Event::Outgoing(Outgoing::PingReq) => self.pong_due = Some(self.stirred + patience),
             Event::Incoming(Packet::PingResp(_)) => self.pong_due = None,
-            _ => {}
+            // The answer to the ping may wait behind others.
+            Event::Incoming(_) => {
+                self.pong_due = self.pong_due.map(|_| self.stirred + patience);
+            }
+            Event::Outgoing(_) => {}
         }
     }
 
@@ -348,6 +409,18 @@ impl Link {
 
     fn failure(&self, error: &ConnectionError) -> MqttError {
         use ConnectReturnCode as Code;
+        if let ConnectionError::MqttState(StateError::AwaitPingResp) = error {
+            self.pace.fell_silent();
+        }
+        // Said to a session that stood: the device was revoked, or its certificate counts no more.
+        if let ConnectionError::MqttState(StateError::ServerDisconnect {
+            reason_code: DisconnectReasonCode::NotAuthorized,
+            ..
+        }) = error
+        {
+            let detail = "NotAuthorized".to_owned();
+            return MqttError::DeviceRefused { detail };
+        }
         if let ConnectionError::ConnectionRefused(
             code @ (Code::NotAuthorized | Code::Banned | Code::BadUserNamePassword),
         ) = error
@@ -359,6 +432,7 @@ impl Link {
             Some(TlsVerdict::DeviceRefused) => MqttError::DeviceRefused {
                 detail: error.to_string(),
             },
+            Some(TlsVerdict::DeviceExpired) => MqttError::DeviceExpired,
             Some(TlsVerdict::ReceiverRefused(detail)) => MqttError::ReceiverRefused {
                 host: self.target.host.clone(),
                 port: self.target.port,
@@ -390,7 +464,7 @@ async fn pump(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, Conn
     }
 }
 
-fn options(target: &Target) -> MqttOptions {
+fn options(target: &Target, keep_alive: Duration) -> MqttOptions {
     let device = target.device;
     let will = Topic {
         device,
@@ -404,7 +478,7 @@ fn options(target: &Target) -> MqttOptions {
             target.tls.clone(),
         )))
         .set_clean_start(true)
-        .set_keep_alive(KEEP_ALIVE)
+        .set_keep_alive(Duration::from_secs(keep_alive.as_secs()))
         .set_connection_timeout(CONNECT_TIMEOUT.as_secs())
         .set_network_options(network)
         .set_max_packet_size(Some(MAX_INCOMING_BYTES))

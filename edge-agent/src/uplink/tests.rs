@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod ca;
+mod doubtful; // what the receiver answers wrongly, late, twice or not at all
 mod receiver;
+mod renewal; // of the certificate, and what can go wrong with it
+mod time; // by which certificates are judged
 
 use crate::clock::{RealClocks, SimClocks, TimeSource};
 use crate::config::{SpoolConfig, UplinkConfig};
@@ -12,6 +15,7 @@ use crate::identity::{Enrollment, SpoolKey};
 use crate::sink::Sink;
 use crate::spool::{Spool, SpoolHandle, SpoolKeys};
 use crate::uplink::https::{DeviceClient, HttpsError, enroll};
+use crate::uplink::pace::Pace;
 use crate::uplink::{
     Carriage, FlooredTime, TimeFloor, Uplink, UplinkParts, UplinkStatus, https, tls,
 };
@@ -49,9 +53,9 @@ fn command_key() -> SigningKey {
 
 /// Receiver, spool and what is needed to start uplinks between them.
 struct Bench {
-    _dir: TempDir,
+    dir: TempDir,
     receiver: Receiver,
-    ca: Ca,
+    ca: Arc<Ca>,
     https: Listening,
     spool: SpoolHandle,
     time: TimeSource,
@@ -84,9 +88,9 @@ impl Bench {
         let spool = Spool::open(dir.path(), &config, keys, time.clone(), &health).unwrap();
         Self {
             https: receiver.listen_https().await,
-            _dir: dir,
+            dir,
             receiver,
-            ca,
+            ca: Arc::new(ca),
             spool,
             time,
             floor: TimeFloor::new(None),
@@ -100,10 +104,15 @@ impl Bench {
     }
 
     fn start(&self, mqtt_port: u16) -> Running {
+        self.start_with(self.enrollment(mqtt_port))
+    }
+
+    fn start_with(&self, enrollment: Enrollment) -> Running {
         let (uplink, commands) = Uplink::start(UplinkParts {
             spool: self.spool.clone(),
             device_id: DEVICE,
-            enrollment: self.enrollment(mqtt_port),
+            enrollment,
+            data_dir: self.dir.path().to_owned(),
             config: UplinkConfig {
                 enabled: true,
                 mqtt: true,
@@ -208,6 +217,7 @@ fn enrollment(ca: &Ca, leaf: &Leaf, https_port: u16, mqtt_port: u16) -> Enrollme
         command_key: command_key().verifying_key(),
         contract_name: "contract".into(),
         site_name: "site".into(),
+        replaces: None,
     }
 }
 
@@ -341,7 +351,7 @@ async fn a_receipt_far_above_the_librarys_limit_ends_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_open_link_is_noticed_within_one_and_a_half_keep_alives() {
+async fn fault_17_a_half_open_link_is_noticed_within_one_and_a_half_keep_alives() {
     let bench = Bench::new().await;
     let mqtt = bench.receiver.listen_mqtt("127.0.0.1:0").await;
     bench.receiver.lock().is_deaf = true;
@@ -506,23 +516,38 @@ async fn an_upload_that_was_cut_goes_on_where_it_ended() {
     let client = bench.client();
     let bytes = Bytes::from(vec![5; 2_500_000]);
     let sha256 = Sha256::of(&bytes);
-    bench.receiver.lock().cut_blob_at = Some(700_000);
-    let cut = client.put_blob(sha256, "video/mp4", &bytes).await;
+    let pace = Pace::default();
+    bench.receiver.lock().cut_blob_at = Some(70_000);
+    let cut = client.put_blob(sha256, "video/mp4", &bytes, &pace).await;
     assert!(
         matches!(cut, Err(HttpsError::Unreachable { .. })),
         "{cut:?}"
     );
-    client.put_blob(sha256, "video/mp4", &bytes).await.unwrap();
+    client
+        .put_blob(sha256, "video/mp4", &bytes, &pace)
+        .await
+        .unwrap();
     assert_eq!(bench.receiver.lock().blobs[&sha256], bytes);
     // Once more: it is there already.
-    client.put_blob(sha256, "video/mp4", &bytes).await.unwrap();
+    client
+        .put_blob(sha256, "video/mp4", &bytes, &pace)
+        .await
+        .unwrap();
 
     // A small one is not asked about first: it hears of its offset by the conflict.
     let small = Bytes::from(vec![6; 100_000]);
     let sha256 = Sha256::of(&small);
     bench.receiver.lock().cut_blob_at = Some(30_000);
-    assert!(client.put_blob(sha256, "image/jpeg", &small).await.is_err());
-    client.put_blob(sha256, "image/jpeg", &small).await.unwrap();
+    assert!(
+        client
+            .put_blob(sha256, "image/jpeg", &small, &pace)
+            .await
+            .is_err()
+    );
+    client
+        .put_blob(sha256, "image/jpeg", &small, &pace)
+        .await
+        .unwrap();
     assert_eq!(bench.receiver.lock().blobs[&sha256], small);
 }
 
@@ -532,12 +557,17 @@ async fn wrong_bytes_are_poison_and_everything_else_may_pass() {
     let client = bench.client();
     let named_wrongly = Sha256::of(b"something else");
     let refused = client
-        .put_blob(named_wrongly, "image/jpeg", &Bytes::from_static(b"bytes"))
+        .put_blob(
+            named_wrongly,
+            "image/jpeg",
+            &Bytes::from_static(b"bytes"),
+            &Pace::default(),
+        )
         .await
         .unwrap_err();
     assert!(refused.is_poison(), "{refused}");
     let refused = client
-        .post_batch(Bytes::from_static(b"no batch"))
+        .post_batch(Bytes::from_static(b"no batch"), Duration::ZERO)
         .await
         .unwrap_err();
     assert_eq!((refused.is_poison(), refused.code()), (true, "bad_shape"));

@@ -6,19 +6,22 @@
 
 use crate::error::{ErrorKind, Kind};
 use crate::identity::Enrollment;
-use crate::uplink::floor::FlooredTime;
+use crate::uplink::floor::{FlooredTime, unix_time};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::{
+    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError,
     RootCertStore, SignatureScheme,
 };
 use std::error::Error as StdError;
 use std::sync::Arc;
+use wire::UtcMicros;
 use wire::claim::Fingerprint;
 
 #[derive(Debug, thiserror::Error)]
@@ -51,12 +54,34 @@ pub fn device_config(
     let chain = certificates("device certificate", &enrollment.certificate_pem)?;
     let key = PrivateKeyDer::from_pem_slice(enrollment.tls_key_pem.as_bytes())
         .map_err(|error| unreadable("device key", error))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| unreadable("CA certificate", error))?;
+    let verifier = FlooredVerifier {
+        inner: verifier,
+        time: time.clone(),
+    };
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(time))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(config)
+}
+
+/// Whether a CA in `ca_pem` signed this device certificate, for a client, and it is good at `now`.
+pub fn is_issued_by(ca_pem: &str, certificate_pem: &str, now: UtcMicros) -> Result<bool, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("CA certificate", ca_pem)? {
+        roots.add(certificate)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| unreadable("CA certificate", error))?;
+    let chain = certificates("device certificate", certificate_pem)?;
+    let verdict = verifier.verify_client_cert(&chain[0], &chain[1..], unix_time(now));
+    Ok(verdict.is_ok())
 }
 
 /// No client certificate; the receiver must present the certificate that the claim code names, as its own or as
@@ -69,6 +94,7 @@ pub fn enrollment_config(
     let verifier = FingerprintVerifier {
         fingerprint,
         provider: provider.clone(),
+        time: time.clone(),
     };
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(time))
         .with_safe_default_protocol_versions()?
@@ -103,6 +129,72 @@ fn unreadable(what: &'static str, detail: impl ToString) -> TlsError {
     }
 }
 
+/// The ordinary verifier, but for a clock that may have jumped ahead: what has expired by it alone has not.
+#[derive(Debug)]
+struct FlooredVerifier {
+    inner: Arc<WebPkiServerVerifier>,
+    time: FlooredTime,
+}
+
+impl ServerCertVerifier for FlooredVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        twice_if_expired(&self.time, now, |now| {
+            self.inner.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            )
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+fn twice_if_expired<T>(
+    time: &FlooredTime,
+    now: UnixTime,
+    verify: impl Fn(UnixTime) -> Result<T, rustls::Error>,
+) -> Result<T, rustls::Error> {
+    use CertificateError::{Expired, ExpiredContext};
+    match verify(now) {
+        Err(rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. })) => {
+            verify(time.in_doubt().map_or(now, unix_time))
+        }
+        verdict => verdict,
+    }
+}
+
 /// The receiver is not the one that the claim code names.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
@@ -115,6 +207,7 @@ pub struct WrongReceiver(pub Fingerprint);
 struct FingerprintVerifier {
     fingerprint: Fingerprint,
     provider: Arc<CryptoProvider>,
+    time: FlooredTime,
 }
 
 impl ServerCertVerifier for FingerprintVerifier {
@@ -142,13 +235,15 @@ impl ServerCertVerifier for FingerprintVerifier {
         roots.add(anchor.clone())?;
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &roots,
-            intermediates,
-            now,
-            algorithms.all,
-        )?;
+        twice_if_expired(&self.time, now, |now| {
+            verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                &roots,
+                intermediates,
+                now,
+                algorithms.all,
+            )
+        })?;
         verify_server_name(&certificate, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -185,6 +280,8 @@ impl ServerCertVerifier for FingerprintVerifier {
 pub enum TlsVerdict {
     /// The receiver refuses this device's certificate.
     DeviceRefused,
+    /// The receiver says that this device's certificate has expired.
+    DeviceExpired,
     /// The receiver's certificate was not accepted, and why.
     ReceiverRefused(String),
     /// The receiver is not the one that the claim code names.
@@ -214,9 +311,9 @@ pub fn verdict(error: &(dyn StdError + 'static)) -> Option<TlsVerdict> {
 fn of_tls(error: &rustls::Error) -> Option<TlsVerdict> {
     use AlertDescription as Alert;
     match error {
+        rustls::Error::AlertReceived(Alert::CertificateExpired) => Some(TlsVerdict::DeviceExpired),
         rustls::Error::AlertReceived(
             Alert::CertificateRevoked
-            | Alert::CertificateExpired
             | Alert::CertificateUnknown
             | Alert::CertificateRequired
             | Alert::BadCertificate

@@ -1,10 +1,15 @@
 //! Certificates for tests, made on the spot.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::sync::Arc;
+use wire::DeviceId;
+use wire::enroll::device_uri;
 
 /// A receiver's CA.
 pub(super) struct Ca {
@@ -49,6 +54,19 @@ impl Ca {
             certificate_pem: certificate.pem(),
             key,
         }
+    }
+
+    /// A device's certificate for the key of a request, under this name.
+    pub(super) fn sign(&self, csr_pem: &str, device: DeviceId, valid: (i32, i32)) -> String {
+        let mut request = CertificateSigningRequestParams::from_pem(csr_pem).expect("a request");
+        let mut params = CertificateParams::default();
+        let uri = device_uri(device).try_into().expect("ASCII");
+        params.subject_alt_names = vec![SanType::URI(uri)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = rcgen::date_time_ymd(valid.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(valid.1, 12, 31);
+        request.params = params;
+        request.signed_by(&self.issuer).expect("signed").pem()
     }
 
     /// Mutual TLS when `clients` is there; presents the leaf and the CA.

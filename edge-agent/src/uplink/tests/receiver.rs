@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +18,7 @@ use wire::command::SignedCommand;
 use wire::enroll::Refusal;
 use wire::heartbeat::Heartbeat;
 use wire::receipt::Rejected;
+use wire::renew::{RenewRequest, RenewResponse};
 use wire::topic::{Channel, Topic};
 use wire::{Epoch, Receipt, Record, Seq, SeqRange, Sha256, SignedBatch, UtcMicros, VerifyingKey};
 
@@ -44,8 +45,23 @@ pub(super) struct Taken {
     pub(super) is_deaf: bool,
     /// So many refusals of records nobody sent stand in every receipt.
     pub(super) foreign_refusals: u64,
+    /// Answers to what is published come late, in reverse order, and receipts twice.
+    pub(super) scrambles_answers: bool,
+    /// Refused by number in every receipt.
+    pub(super) rejects: Option<Seq>,
+    /// Answers to requests for a certificate, in turn; without one the request is cut off.
+    pub(super) renewals: VecDeque<Renewer>,
     /// Handed out by the next long poll.
     pub(super) commands: Vec<SignedCommand>,
+}
+
+/// Makes the answer to one request for a certificate.
+pub(super) struct Renewer(pub(super) Box<dyn FnOnce(RenewRequest) -> RenewResponse + Send>);
+
+impl std::fmt::Debug for Renewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Renewer")
+    }
 }
 
 #[derive(Clone)]
@@ -127,27 +143,43 @@ impl Receiver {
         }
         for (number, record) in (batch.first_seq.0..).zip(&batch.records) {
             let key = (batch.epoch, Seq(number));
+            if taken.rejects == Some(key.1) {
+                continue;
+            }
             let known = taken.records.insert(key, record.clone());
             assert!(
                 known.is_none_or(|known| known == *record),
                 "{key:?} changed"
             );
         }
-        let stored: Vec<SeqRange> = taken
+        // What is refused in a batch counts as answered in this one receipt.
+        let refused = taken
+            .rejects
+            .filter(|seq| (batch.first_seq..=batch.last_seq()).contains(seq));
+        let mut answered: Vec<Seq> = taken
             .records
             .keys()
             .filter(|(epoch, _)| *epoch == batch.epoch)
-            .map(|(_, seq)| SeqRange {
-                first: *seq,
-                last: *seq,
+            .map(|(_, seq)| *seq)
+            .chain(refused)
+            .collect();
+        answered.sort();
+        let answered: Vec<SeqRange> = answered
+            .into_iter()
+            .map(|seq| SeqRange {
+                first: seq,
+                last: seq,
             })
             .collect();
-        let mut receipt = Receipt::from_stored(batch.epoch, &stored, TIME);
-        let refused = |number| Rejected {
-            seq: Seq(1_000_000 + number),
-            code: "bad_signature".into(),
+        let mut receipt = Receipt::from_stored(batch.epoch, &answered, TIME);
+        let rejected = |seq, code: &str| Rejected {
+            seq,
+            code: code.into(),
         };
-        receipt.rejected = (0..taken.foreign_refusals).map(refused).collect();
+        receipt.rejected = (0..taken.foreign_refusals)
+            .map(|number| rejected(Seq(1_000_000 + number), "bad_signature"))
+            .chain(refused.map(|seq| rejected(seq, "bad_shape")))
+            .collect();
         Ok(receipt)
     }
 
@@ -200,6 +232,12 @@ impl Receiver {
                 let heartbeat = serde_json::from_slice(&body).map_err(|_| Cut)?;
                 self.lock().heartbeats.push(heartbeat);
                 Ok(json(StatusCode::OK, &()))
+            }
+            ("POST", "renew") => {
+                let body = body(request).await?;
+                let request = serde_json::from_slice(&body).map_err(|_| Cut)?;
+                let Renewer(answer) = self.lock().renewals.pop_front().ok_or(Cut)?;
+                Ok(json(StatusCode::OK, &answer(request)))
             }
             ("POST", "batch") => {
                 let body = body(request).await?;
@@ -289,6 +327,7 @@ impl Receiver {
         let mut down = self.down.subscribe();
         let mut buffer = BytesMut::new();
         let mut device = None;
+        let mut held = Vec::new();
         loop {
             while let Some((header, packet)) = take_packet(&mut buffer) {
                 let answer = match header >> 4 {
@@ -312,10 +351,23 @@ impl Receiver {
                         let Some(answer) = self.published(packet, &mut device) else {
                             return;
                         };
-                        answer
+                        if self.lock().scrambles_answers {
+                            held.push(answer);
+                            let is_last = held.len() == SCRAMBLED;
+                            held.drain(..if is_last { SCRAMBLED } else { 0 })
+                                .rev()
+                                .flatten()
+                                .collect()
+                        } else {
+                            answer
+                        }
                     }
                     PINGREQ if self.lock().is_deaf => Vec::new(),
-                    PINGREQ => vec![0xd0, 0],
+                    PINGREQ => {
+                        let mut answer: Vec<u8> = held.drain(..).rev().flatten().collect();
+                        answer.extend([0xd0, 0]);
+                        answer
+                    }
                     DISCONNECT => return,
                     _ => Vec::new(),
                 };
@@ -369,7 +421,8 @@ impl Receiver {
                         ..topic
                     };
                     let json = serde_json::to_vec(&receipt).expect("JSON");
-                    answer.extend(publish(&topic, &json));
+                    let times = if self.lock().scrambles_answers { 2 } else { 1 };
+                    answer.extend(publish(&topic, &json).repeat(times));
                 }
                 Some(answer)
             }
@@ -378,6 +431,9 @@ impl Receiver {
         }
     }
 }
+
+/// So many answers come together, the last first.
+const SCRAMBLED: usize = 3;
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
