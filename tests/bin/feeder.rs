@@ -14,7 +14,7 @@ use edge_agent::config::{SpoolConfig, UplinkConfig};
 use edge_agent::health::Health;
 use edge_agent::identity::{Enrollment, Identity, SavedFloor};
 use edge_agent::spool::{Spool, SpoolHandle, SpoolKeys};
-use edge_agent::uplink::{Carriage, TimeFloor, Uplink, UplinkParts, UplinkWatch};
+use edge_agent::uplink::{Carriage, Renewal, TimeFloor, Uplink, UplinkParts, UplinkWatch};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +110,7 @@ impl Feeder {
                     spool,
                     device_id: device,
                     enrollment,
+                    data_dir: args.data_dir.clone(),
                     config: UplinkConfig {
                         enabled: true,
                         mqtt: !args.no_mqtt,
@@ -148,6 +149,11 @@ impl Feeder {
                         Said::balance(&lines).say();
                     }
                 }
+                Ok(Order::Renew) => {
+                    if let Some(uplink) = &self.uplink {
+                        tokio::spawn(renew(uplink.renewal()));
+                    }
+                }
                 Ok(Order::Stop) => return,
                 Err(error) => eprintln!("not an order: {line}: {error}"),
             }
@@ -169,6 +175,15 @@ async fn run(feeding: &Feeding, feed: &Feed) {
     Said::Done {
         order: feed.order,
         kept,
+    }
+    .say();
+}
+
+async fn renew(renewal: Renewal) {
+    let outcome = renewal.now(None).await;
+    Said::Renewed {
+        done: outcome.is_ok(),
+        words: outcome.unwrap_or_else(|why| why),
     }
     .say();
 }

@@ -80,9 +80,18 @@ impl Agent {
     }
 
     pub fn try_enroll(&self, url: &str, code: &str) -> Result<Output> {
+        self.enroll_with(&["enroll", "--url", url], code)
+    }
+
+    /// The same for a box that is enrolled already.
+    pub fn try_enroll_again(&self, url: &str, code: &str) -> Result<Output> {
+        self.enroll_with(&["enroll", "--again", "--url", url], code)
+    }
+
+    fn enroll_with(&self, args: &[&str], code: &str) -> Result<Output> {
         use std::io::Write as _;
         let mut child = self
-            .program(&["enroll", "--url", url])?
+            .program(args)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

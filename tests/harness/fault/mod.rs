@@ -55,6 +55,8 @@ pub enum Order {
     Put(Feed),
     /// Say the spool's counters.
     Balance,
+    /// Renew the certificate, one attempt.
+    Renew,
     /// Deliver what can be delivered in some seconds, and end.
     Stop,
 }
@@ -82,6 +84,11 @@ pub enum Said {
     Refused {
         record: Sha256,
         why: String,
+    },
+    /// How a renewal came out.
+    Renewed {
+        done: bool,
+        words: String,
     },
     Done {
         order: u64,

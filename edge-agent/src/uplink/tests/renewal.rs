@@ -4,6 +4,8 @@ use super::receiver::Renewer;
 use super::*;
 use wire::renew::{RenewRequest, RenewResponse};
 
+type Answer = Box<dyn FnOnce(RenewRequest) -> RenewResponse + Send>;
+
 impl Bench {
     /// Enrolled on disk too, as `enroll` leaves it.
     fn enrolled(&self, mqtt_port: u16) -> Running {
@@ -107,11 +109,11 @@ async fn fault_32_a_wrong_certificate_in_the_answer_leaves_the_old_one_in_use() 
         let (ca, answered_ca) = (ca.clone(), good_ca.pem());
         Box::new(move |request: RenewRequest| {
             answer(ca.sign(&request.csr_pem, device, valid), answered_ca)
-        }) as Box<dyn FnOnce(RenewRequest) -> RenewResponse + Send>
+        }) as Answer
     };
     let ca = bench.ca.clone();
     let (own_pem, strange) = (ca.pem(), stranger.clone());
-    let wrong: Vec<(&str, Box<dyn FnOnce(RenewRequest) -> RenewResponse + Send>)> = vec![
+    let wrong: Vec<(&str, Answer)> = vec![
         (
             "garbage",
             Box::new({
