@@ -109,20 +109,78 @@ impl Turn {
             && !self.shed_on
     }
 
-    /// A later receipt of an epoch says all that an earlier one said, but for what it rejected.
+    /// Mostly a later receipt of an epoch says all that an earlier one said, but for what it rejected. Over HTTPS
+    /// receipts of posts side by side come in any order, and one may lack what another answers: both are kept.
     pub(super) fn add_receipt(&mut self, mut receipt: Receipt) {
-        if let Some(known) = self.receipts.iter_mut().find(|r| r.epoch == receipt.epoch) {
-            if known.through > receipt.through {
-                std::mem::swap(known, &mut receipt);
-            }
-            let earlier = std::mem::replace(known, receipt);
-            for rejected in earlier.rejected {
-                if !known.rejected.iter().any(|r| r.seq == rejected.seq) {
-                    known.rejected.push(rejected);
-                }
-            }
-        } else {
+        let comparable = self.receipts.iter_mut().find(|known| {
+            known.epoch == receipt.epoch
+                && (says_all_of(&receipt, known) || says_all_of(known, &receipt))
+        });
+        let Some(known) = comparable else {
             self.receipts.push(receipt);
+            return;
+        };
+        if !says_all_of(&receipt, known) {
+            std::mem::swap(known, &mut receipt);
         }
+        let lesser = std::mem::replace(known, receipt);
+        for rejected in lesser.rejected {
+            if !known.rejected.iter().any(|r| r.seq == rejected.seq) {
+                known.rejected.push(rejected);
+            }
+        }
+    }
+}
+
+/// Whether everything that `other` answers is answered by `receipt` too.
+fn says_all_of(receipt: &Receipt, other: &Receipt) -> bool {
+    receipt.through >= other.through
+        && receipt.holes.iter().all(|hole| {
+            hole.first > other.through
+                || other
+                    .holes
+                    .iter()
+                    .any(|known| known.first <= hole.first && hole.last <= known.last)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{Epoch, Seq, SeqRange};
+
+    fn receipt(through: u64, hole: Option<(u64, u64)>) -> Receipt {
+        let range = |(first, last)| SeqRange {
+            first: Seq(first),
+            last: Seq(last),
+        };
+        Receipt {
+            epoch: Epoch(1),
+            through: Seq(through),
+            holes: hole.map(range).into_iter().collect(),
+            rejected: Vec::new(),
+            receiver_time_us: UtcMicros(0),
+        }
+    }
+
+    /// Through and first hole of what is left of two receipts in one turn.
+    fn turn(one: Receipt, other: Receipt) -> Vec<(u64, usize)> {
+        let mut turn = Turn::default();
+        turn.add_receipt(one);
+        turn.add_receipt(other);
+        let left = turn.receipts.iter();
+        left.map(|r| (r.through.0, r.holes.len())).collect()
+    }
+
+    #[test]
+    fn a_receipt_that_lacks_what_another_answers_does_not_displace_it() {
+        let (first, both) = (receipt(5, None), receipt(9, None));
+        let second_alone = receipt(9, Some((1, 5)));
+        assert_eq!(turn(first.clone(), both.clone()), [(9, 0)]);
+        assert_eq!(turn(both.clone(), first.clone()), [(9, 0)]);
+        assert_eq!(turn(both.clone(), second_alone.clone()), [(9, 0)]);
+        assert_eq!(turn(second_alone.clone(), both), [(9, 0)]);
+        assert_eq!(turn(first.clone(), second_alone.clone()), [(5, 0), (9, 1)]);
+        assert_eq!(turn(second_alone, first), [(9, 1), (5, 0)]);
     }
 }
