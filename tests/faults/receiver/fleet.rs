@@ -60,6 +60,7 @@ pub async fn enroll(
             device: id,
             record_key: record_key.verifying_key(),
             agent_version: "simulated".into(),
+            certificate: Default::default(),
         };
         let enrolled = store.enroll(claim, new, now()).await?;
         ensure!(enrolled.is_ok(), "enrolling was refused: {enrolled:?}");
@@ -75,7 +76,10 @@ pub async fn enroll(
 fn tls(ca: &Ca, id: DeviceId) -> Result<Arc<rustls::ClientConfig>> {
     let key = rcgen::KeyPair::generate()?;
     let request = rcgen::CertificateParams::default().serialize_request(&key)?;
-    let certificate = ca.issue_device(&request.pem()?, id, now())?;
+    // As on file: none is noted there.
+    let enrollment = wire::EnrollmentId(uuid::Uuid::nil());
+    let life = std::time::Duration::from_secs(3600);
+    let (certificate, _) = ca.issue_device(&request.pem()?, id, enrollment, life, now())?;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ca.certificate_der().clone())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
