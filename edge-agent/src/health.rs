@@ -106,6 +106,16 @@ impl Reporter {
         self.update(|status| status.beats += 1);
     }
 
+    /// It goes on, but something is wrong that a person has to know.
+    pub fn limping(&self, now: UtcMicros, why: impl std::fmt::Display) {
+        self.update(|status| {
+            status.progress += 1;
+            status.beats += 1;
+            enter(status, UnitState::Retrying, now);
+            status.last_error = Some(why.to_string());
+        });
+    }
+
     pub fn queue_length(&self, length: u64) {
         self.update(|status| status.queue_length = length);
     }

@@ -31,6 +31,7 @@ enum Verb {
     Check(cmd::check::Args),
     Enroll(cmd::enroll::Args),
     Status(cmd::status::Args),
+    Spool(cmd::spool::Args),
     Camera(cmd::camera::Args),
 }
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => cmd::check::run(&args, &cli.config),
         Verb::Enroll(args) => cmd::enroll::run(&args, &cli.config),
         Verb::Status(args) => cmd::status::run(&args, &cli.config),
+        Verb::Spool(args) => cmd::spool::run(&args, &cli.config),
         Verb::Camera(args) => cmd::camera::run(&args, &cli.config),
     });
     outcome.unwrap_or_else(|error| cmd::fail(&error))

@@ -4,6 +4,7 @@ pub mod camera;
 pub mod check;
 pub mod enroll;
 pub mod run;
+pub mod spool;
 pub mod status;
 pub mod table;
 
@@ -14,8 +15,8 @@ use std::process::ExitCode;
 
 /// Shown below `--help`.
 pub const EXIT_CODES: &str = "Exit codes:
-  0   done; for `check`: all is well
-  1   failed; for `check`: something has to be put right
+  0   done; for `check` and `spool audit`: all is well
+  1   failed; for `check`: something has to be put right; for `spool audit`: it does not add up
   2   the command line cannot be understood
   78  the configuration file has mistakes; each is printed with line and remedy";
 

@@ -1,7 +1,8 @@
 //! What the receiver's answers change: a receipt settles records, a refusal parks them, an end settles a blob.
 
+use crate::spool::ledger::End;
 use crate::spool::outbox::{Application, Sql};
-use crate::spool::rows::{BatchRow, BlobRow, Column, seq};
+use crate::spool::rows::{BatchRow, BlobRow, Column, batch_columns, seq};
 use crate::spool::seal::Item;
 use crate::spool::tally::{Line, Reason, Span, Tally};
 use crate::spool::turn::BlobEnd;
@@ -19,11 +20,12 @@ impl Application<'_> {
     pub(super) fn settle(&mut self, receipt: &Receipt) -> Sql<()> {
         let mut rows = Vec::new();
         for (first, last) in stored_ranges(receipt) {
-            let mut statement = self.transaction.prepare_cached(
-                "select id, first_seq, records, tally, length(sealed) from batch
-                 where epoch = ?1 and first_seq between ?2 and ?3 and first_seq + records - 1 <= ?3
-                 order by first_seq",
-            )?;
+            let mut statement = self.transaction.prepare_cached(concat!(
+                "select ",
+                batch_columns!(),
+                " from batch where epoch = ?1 and first_seq between ?2 and ?3
+                      and first_seq + records - 1 <= ?3 order by first_seq"
+            ))?;
             let found = statement.query_map(
                 params![receipt.epoch.0.to_be_bytes(), seq(first), seq(last)],
                 BatchRow::read,
@@ -39,12 +41,19 @@ impl Application<'_> {
                 .filter(|rejected| row.holds(rejected.seq))
                 .collect();
             let mut settled = row.tally.clone();
-            if !rejected.is_empty() {
+            if rejected.is_empty() {
+                self.ends
+                    .add(row.epoch, row.first_seq, row.records, End::Settled);
+            } else {
                 settled = Tally::default();
                 for (number, line, span, json) in self.open_records(&row, receipt.epoch)? {
                     match rejected.iter().find(|rejected| rejected.seq == number) {
-                        None => settled.add(line, span),
+                        None => {
+                            self.ends.add(row.epoch, number, 1, End::Settled);
+                            settled.add(line, span);
+                        }
                         Some(rejected) => {
+                            self.ends.add(row.epoch, number, 1, End::Parked);
                             self.park(receipt.epoch, number, &rejected.code, json.as_deref())?;
                             self.count(&line, Column::Parked, span.count)?;
                             self.losses.add(Reason::Rejected, line, span);
@@ -62,17 +71,19 @@ impl Application<'_> {
 
     /// Parks every record of a batch that is refused as a whole, or that cannot be opened any more.
     pub(super) fn park_batch(&mut self, id: i64, code: &str) -> Sql<()> {
-        let found: Option<(BatchRow, [u8; 8])> = self
+        let found = self
             .transaction
-            .prepare_cached(
-                "select id, first_seq, records, tally, length(sealed), epoch from batch where id = ?1",
-            )?
-            .query_row([id], |row| Ok((BatchRow::read(row)?, row.get(5)?)))
+            .prepare_cached(concat!(
+                "select ",
+                batch_columns!(),
+                " from batch where id = ?1"
+            ))?
+            .query_row([id], BatchRow::read)
             .optional()?;
-        let Some((row, epoch)) = found else {
+        let Some(row) = found else {
             return Ok(());
         };
-        let epoch = Epoch(u64::from_be_bytes(epoch));
+        let epoch = row.epoch;
         let reason = if code == UNREADABLE {
             Reason::Quarantine
         } else {
@@ -85,6 +96,8 @@ impl Application<'_> {
             self.count(line, Column::Parked, span.count)?;
             self.losses.add(reason, line.clone(), *span);
         }
+        self.ends
+            .add(epoch, row.first_seq, row.records, End::Parked);
         self.delete_batch(&row)
     }
 

@@ -6,7 +6,6 @@
 
 use crate::spool::error::SpoolError;
 use crate::spool::seal::{Item, Vault};
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +31,8 @@ impl BlobDir {
         Ok(Self { path })
     }
 
+    /// Seals and stores. What an I/O error leaves in doubt is written once more under another name: an fsync that
+    /// failed is never repeated, for the kernel may have dropped what it could not write.
     pub(super) fn write(
         &self,
         vault: &Vault,
@@ -39,10 +40,20 @@ impl BlobDir {
         plain: &[u8],
     ) -> Result<StoredFile, SpoolError> {
         let sealed = vault.seal(Item::Blob(sha256), plain);
+        self.store(&sealed).or_else(|error| {
+            if error.is_full() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "a blob is written once more: {error}");
+            self.store(&sealed)
+        })
+    }
+
+    fn store(&self, sealed: &[u8]) -> Result<StoredFile, SpoolError> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let final_path = self.path.join(&name);
         let temporary = self.path.join(format!("{name}{TEMPORARY}"));
-        let written = write_synced(&temporary, &sealed).and_then(|()| {
+        let written = write_synced(&temporary, sealed).and_then(|()| {
             fs::rename(&temporary, &final_path).map_err(SpoolError::file("rename", &temporary))?;
             sync_dir(&self.path)
         });
@@ -102,27 +113,15 @@ impl BlobDir {
         }
     }
 
-    /// Deletes every file that no row names, and says which named ones are not there.
-    pub(super) fn sweep(&self, named: &HashSet<String>) -> Result<Sweep, SpoolError> {
-        let mut missing = named.clone();
-        let mut orphans = 0;
+    /// Names of all files, in no order.
+    pub(super) fn for_each(&self, mut each: impl FnMut(&str)) -> Result<(), SpoolError> {
         let entries = fs::read_dir(&self.path).map_err(SpoolError::file("list", &self.path))?;
         for entry in entries {
             let entry = entry.map_err(SpoolError::file("list", &self.path))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !missing.remove(&name) {
-                self.remove(&name);
-                orphans += 1;
-            }
+            each(&entry.file_name().to_string_lossy());
         }
-        Ok(Sweep { orphans, missing })
+        Ok(())
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sweep {
-    pub(super) orphans: u64,
-    pub(super) missing: HashSet<String>,
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {

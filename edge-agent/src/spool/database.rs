@@ -1,17 +1,21 @@
-//! Opens the database so that a commit survives a power cut, and sets a damaged one aside.
+//! Opens the database so that a commit survives a power cut, and says when it is damaged.
 
 use crate::spool::error::{SpoolError, is_corruption};
-use crate::spool::migrate;
+use crate::spool::reads::PAGE_BYTES;
+use crate::spool::room::Marks;
+use crate::spool::rows::integer;
+use crate::spool::{migrate, salvage, wal};
 use rusqlite::Connection;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::{DeviceId, Sha256, UtcMicros};
 
 /// First SQLite without the WAL-reset corruption bug.
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// How many set-aside databases are kept; older ones are deleted.
-const KEPT_QUARANTINES: usize = 3;
+/// The database's files: itself, its write-ahead log, the log's index.
+pub(super) const FILES: [&str; 3] = ["spool.db", "spool.db-wal", "spool.db-shm"];
+/// Up to this size a database is checked page by page before anything else; a larger one while the work goes on.
+const CHECKED_AT_ONCE_BYTES: u64 = 32 << 20;
 
 /// Where the spool's files lie.
 #[derive(Clone, Debug)]
@@ -21,7 +25,11 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn database(&self) -> PathBuf {
-        self.dir.join("spool.db")
+        self.dir.join(FILES[0])
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.dir.join(FILES[1])
     }
 
     pub(super) fn blobs(&self) -> PathBuf {
@@ -31,38 +39,87 @@ impl Layout {
     pub(super) fn quarantine(&self) -> PathBuf {
         self.dir.join("quarantine")
     }
+
+    /// Where a damaged database is built anew.
+    pub(super) fn rebuild(&self) -> PathBuf {
+        self.dir.join("rebuild")
+    }
 }
 
-/// Opens, checks and migrates. `Damaged` or an SQLite corruption code asks for `set_aside`.
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// It is too large to be checked first: `check_in_background`.
+    pub(super) unchecked: bool,
+}
+
+/// Opens, checks and migrates. An error for which `asks_for_salvage` holds means that it is damaged.
 pub(super) fn open(
     layout: &Layout,
     device: DeviceId,
+    marks: &Marks,
     now: UtcMicros,
-) -> Result<Connection, SpoolError> {
+) -> Result<Opened, SpoolError> {
     let found = rusqlite::version_number();
     if found < OLDEST_SQLITE {
         return Err(SpoolError::OldSqlite(found));
     }
+    salvage::finish_interrupted(layout)?;
+    let log = layout.log();
+    let verdict = wal::inspect(&log).map_err(SpoolError::file("read", &log))?;
+    if let wal::Verdict::Damaged { lost_commits } = verdict {
+        return Err(SpoolError::Damaged {
+            path: log,
+            detail: format!("{lost_commits} commits lie behind bytes that have changed"),
+        });
+    }
+    let path = layout.database();
+    let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    let connection = create(layout, device, marks, now)?;
+    let unchecked = bytes > CHECKED_AT_ONCE_BYTES;
+    if !unchecked {
+        check(&connection, &path)?;
+    }
+    check_schema(&connection).map_err(SpoolError::database("find its tables"))?;
+    Ok(Opened {
+        connection,
+        unchecked,
+    })
+}
+
+/// Opens what is there or makes it, in the form of this version.
+pub(super) fn create(
+    layout: &Layout,
+    device: DeviceId,
+    marks: &Marks,
+    now: UtcMicros,
+) -> Result<Connection, SpoolError> {
     let path = layout.database();
     let mut connection =
         Connection::open(&path).map_err(SpoolError::database("open the database"))?;
-    configure(&connection).map_err(SpoolError::database("configure the database"))?;
-    check(&connection, &path)?;
+    configure(&connection, marks).map_err(SpoolError::database("configure the database"))?;
     migrate::migrate(&mut connection, &path, now)?;
-    check_schema(&connection).map_err(SpoolError::database("find its tables"))?;
     own(&connection, device, &path)?;
     Ok(connection)
 }
 
 /// WAL with an fsync at every commit: what FACTS found to lose nothing at a power cut.
-fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+fn configure(connection: &Connection, marks: &Marks) -> Result<(), rusqlite::Error> {
     // Nobody else writes; a person who looks with a tool of their own must not stop the agent for long.
     connection.busy_timeout(Duration::from_secs(1))?;
+    // Counts for a new file only. A backlog that is delivered gives its room back.
+    connection.pragma_update(None, "page_size", integer(PAGE_BYTES))?;
+    connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.query_row("pragma journal_mode = wal", (), |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // A write-ahead log that grew in a storm shrinks again at the next checkpoint.
-    connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
+    // The writer checkpoints itself, because SQLite would keep an error of that to itself.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // Kept at this size and written over: on a full disk the log needs no new room.
+    connection.pragma_update(None, "journal_size_limit", integer(marks.wal_bytes))?;
+    let max_pages = marks.max_pages(PAGE_BYTES).min(u64::from(u32::MAX) - 1);
+    connection.pragma_update(None, "max_page_count", integer(max_pages))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -81,16 +138,37 @@ fn check(connection: &Connection, path: &Path) -> Result<(), SpoolError> {
     }
 }
 
+/// Checks a large database beside the work, through a connection of its own; `damaged` hears of what it finds.
+pub(super) fn check_in_background(layout: &Layout, damaged: impl FnOnce(String) + Send + 'static) {
+    let path = layout.database();
+    let thread = std::thread::Builder::new().name("spool-check".to_owned());
+    let spawned = thread.spawn(move || {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let checked = Connection::open_with_flags(&path, flags)
+            .map_err(SpoolError::database("open the database"))
+            .and_then(|connection| check(&connection, &path));
+        match checked {
+            Err(error) if asks_for_salvage(&error) => damaged(error.to_string()),
+            Err(error) => tracing::warn!(%error, "the spool could not be checked: {error}"),
+            Ok(()) => tracing::debug!("the spool's database is sound"),
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "the spool cannot be checked beside the work: {error}");
+    }
+}
+
 /// Every table of this version is there: a database can be sound and yet not ours.
-fn check_schema(connection: &Connection) -> Result<(), rusqlite::Error> {
     for table in [
         "meta",
         "epoch",
+        "ended",
         "batch",
         "blob",
         "parked",
         "balance",
         "open_event",
+    ] {
     ] {
         connection.prepare(&format!("select * from {table} limit 0"))?;
     }
@@ -101,7 +179,7 @@ fn check_schema(connection: &Connection) -> Result<(), rusqlite::Error> {
 fn own(connection: &Connection, device: DeviceId, path: &Path) -> Result<(), SpoolError> {
     connection
         .execute(
-            "insert or ignore into meta (one, device_id, head_hash, turn) values (1, ?1, ?2, 0)",
+            "insert or ignore into meta values (1, ?1, ?2, 1, 0, 0, 0, 0, 0, 0, 0, 0)",
             (device.0.as_bytes(), Sha256::ZERO.0),
         )
         .map_err(SpoolError::database("write its owner"))?;
@@ -118,8 +196,8 @@ fn own(connection: &Connection, device: DeviceId, path: &Path) -> Result<(), Spo
     }
 }
 
-/// Whether this error means: set the database aside and start an empty one.
-pub(super) fn asks_for_quarantine(error: &SpoolError) -> bool {
+/// Whether this error means: the database is damaged.
+pub(super) fn asks_for_salvage(error: &SpoolError) -> bool {
     match error {
         SpoolError::Damaged { .. } => true,
         // SQLite's plain "error" while opening: the tables are not what they should be.
@@ -128,54 +206,5 @@ pub(super) fn asks_for_quarantine(error: &SpoolError) -> bool {
                 || source.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown)
         }
         _ => false,
-    }
-}
-
-/// What was set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SetAside {
-    /// Last change of the database: losses lie before it.
-    pub(super) changed_at: Option<UtcMicros>,
-    /// Blob files that went along, because only the database knew what they are.
-    pub(super) blobs: u64,
-}
-
-/// Moves the database and its blobs into a folder of their own below `quarantine/`.
-pub(super) fn set_aside(layout: &Layout, now: UtcMicros) -> Result<SetAside, SpoolError> {
-    let database = layout.database();
-    let changed_at = fs::metadata(&database)
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .map(|since| UtcMicros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)));
-    let blobs = fs::read_dir(layout.blobs()).map_or(0, |entries| entries.count() as u64);
-
-    let target = layout.quarantine().join(format!("{:020}", now.0.max(0)));
-    fs::create_dir_all(&target).map_err(SpoolError::file("create folder", &target))?;
-    for name in ["spool.db", "spool.db-wal", "spool.db-shm", "blobs"] {
-        let from = layout.dir.join(name);
-        if from.exists() {
-            fs::rename(&from, target.join(name))
-                .map_err(SpoolError::file("move to quarantine", &from))?;
-        }
-    }
-    prune(&layout.quarantine());
-    Ok(SetAside { changed_at, blobs })
-}
-
-fn prune(quarantine: &Path) {
-    let Ok(entries) = fs::read_dir(quarantine) else {
-        return;
-    };
-    let mut folders: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.is_dir())
-        .collect();
-    folders.sort();
-    let surplus = folders.len().saturating_sub(KEPT_QUARANTINES);
-    for old in &folders[..surplus] {
-        if let Err(error) = fs::remove_dir_all(old) {
-            tracing::warn!(path = %old.display(), %error, "cannot delete an old quarantine");
-        }
     }
 }

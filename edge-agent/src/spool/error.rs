@@ -55,6 +55,26 @@ impl SpoolError {
     }
 }
 
+impl SpoolError {
+    /// No room: of bytes, of inodes, or by a quota of the file system's.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+                    // The index of the write-ahead log could not grow.
+                    || source.sqlite_error().is_some_and(|error| {
+                        error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+                    })
+            }
+            Self::File { source, .. } => matches!(
+                source.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl Kind for SpoolError {
     fn kind(&self) -> ErrorKind {
         match self {

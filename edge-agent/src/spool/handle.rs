@@ -2,11 +2,12 @@
 
 use crate::error::ErrorKind;
 use crate::sink::{Keeping, Refusal, Sink, SinkError};
-use crate::spool::blob::BlobDir;
+use crate::spool::blob::{BlobDir, StoredFile};
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Refused};
 use crate::spool::open_events::Told;
 use crate::spool::outbox::{Author, entry_line};
+use crate::spool::quota::Rank;
 use crate::spool::reads::BalanceLine;
 use crate::spool::shared::{Shared, SpoolStats};
 use crate::spool::tally::{Line, Losses, Reason, Span};
@@ -17,11 +18,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use wire::batch::MAX_RECORD_BYTES;
 use wire::record::MediaRecord;
-use wire::{Body, Epoch, MediaClass, Receipt, Record, RecordTime, Seq, Sha256};
+use wire::{Body, Epoch, MediaClass, Receipt, Record, RecordTime, Seq, Sha256, UtcMicros};
 
 /// How long `put` waits for room before it gives a record up; longer means that the disk does not write. The
 /// loss becomes a gap record once it does.
 const PUT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a blob waits for others to give way on a full disk.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The spool, for everyone. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -117,18 +121,21 @@ impl Sink for SpoolHandle {
         media: MediaRecord,
         bytes: Vec<u8>,
     ) -> Result<Keeping, SinkError> {
-        let mut entry = self.entry(&Record::new(time, Body::Media(media.clone())))?;
-        let file = self
-            .blobs
-            .write(&self.author.vault, media.sha256, &bytes)
-            .map_err(|error| {
-                self.lost(
-                    Reason::Outage,
-                    Line::of_blob(media.camera, media.class, entry.at),
-                    &entry,
-                );
-                SinkError::from(error)
-            })?;
+        let record = Record::new(time, Body::Media(media.clone()));
+        let line = Line::of_blob(media.camera, media.class, record.time.captured_at_us);
+        // A record too large for its batch takes its blob along.
+        let mut entry = self.entry(&record).inspect_err(|_| {
+            self.lost(Reason::Oversized, line.clone(), record.time.captured_at_us);
+        })?;
+        let file = self.store_blob(&media, &bytes).map_err(|error| {
+            let reason = if error.is_full() {
+                Reason::DiskFull
+            } else {
+                Reason::Outage
+            };
+            self.lost(reason, line.clone(), entry.at);
+            SinkError::from(error)
+        })?;
         entry.blob = Some(NewBlob {
             sha256: media.sha256,
             class: media.class,
@@ -289,6 +296,25 @@ impl SpoolHandle {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
+    /// Writes the file of a blob. On a full disk what is worth no more gives way first.
+    fn store_blob(&self, media: &MediaRecord, bytes: &[u8]) -> Result<StoredFile, SpoolError> {
+        let write = || self.blobs.write(&self.author.vault, media.sha256, bytes);
+        match write() {
+            Err(error) if error.is_full() => {
+                let (done, made) = std::sync::mpsc::sync_channel(1);
+                self.inbox.request(Request::MakeRoom {
+                    bytes: bytes.len() as u64,
+                    rank: Rank::of_media(media.class),
+                    done,
+                })?;
+                // Without an answer the disk does not write anything at all.
+                made.recv_timeout(ROOM_PATIENCE).map_err(|_| error)?;
+                write()
+            }
+            written => written,
+        }
+    }
+
     fn entry(&self, record: &Record) -> Result<Entry, SinkError> {
         let entry = Entry {
             json: record.to_json(),
@@ -300,7 +326,7 @@ impl SpoolHandle {
         };
         let bytes = entry.json.len();
         if bytes > MAX_RECORD_BYTES {
-            self.lost(Reason::Oversized, entry.line.clone(), &entry);
+            self.lost(Reason::Oversized, entry.line.clone(), entry.at);
             return Err(SinkError {
                 kind: ErrorKind::Permanent,
                 message: format!(
@@ -316,11 +342,11 @@ impl SpoolHandle {
             Ok(()) => Ok(()),
             Err(Refused::Stopped) => Err(SpoolError::Stopped.into()),
             Err(Refused::Full(entry)) => {
-                self.lost(Reason::Outage, entry.line.clone(), &entry);
+                self.lost(Reason::Outage, entry.line.clone(), entry.at);
                 if let Some(blob) = &entry.blob {
                     self.blobs.remove(&blob.file.name);
                     let line = Line::of_blob(blob.camera, blob.class, entry.at);
-                    self.lost(Reason::Outage, line, &entry);
+                    self.lost(Reason::Outage, line, entry.at);
                 }
                 Err(SinkError {
                     kind: ErrorKind::Transient,
@@ -333,9 +359,9 @@ impl SpoolHandle {
         }
     }
 
-    fn lost(&self, reason: Reason, line: Line, entry: &Entry) {
+    fn lost(&self, reason: Reason, line: Line, at: UtcMicros) {
         let mut losses = Losses::default();
-        losses.add(reason, line, Span::one(entry.at));
+        losses.add(reason, line, Span::one(at));
         self.inbox.lost(losses);
     }
 

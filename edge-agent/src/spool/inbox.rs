@@ -1,6 +1,8 @@
 //! What waits for the spool thread: records in a queue of 256, and requests that overtake them.
 //!
-//! A full record queue makes `put` wait, whatever thread it is called on; the frame slots upstream absorb that.
+//! A full record queue makes `put` wait, whatever thread it is called on; the frame slots upstream absorb that. Once
+//! somebody has waited in vain, the others do not: a disk that takes nothing must not hold up detection again and
+//! again. They wait once more as soon as it takes something.
 //! Requests come from the uplink, which waits for each answer, so few wait at a time; receipts wait for none and
 //! are dropped beyond a bound, because the receiver repeats them.
 
@@ -35,6 +37,8 @@ struct State {
     losses: Losses,
     /// Taken and perhaps not committed yet: until the thread comes for more.
     in_hand: usize,
+    /// Somebody has waited for room in vain since the thread last came for records: others need not, too.
+    stalled: bool,
     closing: bool,
     stopped: bool,
 }
@@ -68,7 +72,8 @@ impl Inbox {
         let mut state = self.lock();
         while state.entries.len() >= MAX_ENTRIES && !state.stopped {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || state.stalled {
+                state.stalled |= !patience.is_zero();
                 return Err(Refused::Full(Box::new(entry)));
             }
             state = self
@@ -123,6 +128,7 @@ impl Inbox {
             .expect(NO_PANIC_UNDER_LOCK);
         let entries = take_batch(&mut state.entries);
         state.in_hand = entries.len();
+        state.stalled = false;
         self.emptied.notify_all();
         Work {
             entries,
@@ -130,6 +136,15 @@ impl Inbox {
             losses: std::mem::take(&mut state.losses),
             last: state.closing && state.entries.is_empty(),
         }
+    }
+
+    /// Waits for requests alone, at most `timeout`: records stay while a commit is being tried again.
+    pub(super) fn take_requests(&self, timeout: Duration) -> Vec<Request> {
+        let (mut state, _) = self
+            .filled
+            .wait_timeout_while(self.lock(), timeout, |state| state.requests.is_empty())
+            .expect(NO_PANIC_UNDER_LOCK);
+        state.requests.drain(..).collect()
     }
 
     /// Records that wait for a commit.

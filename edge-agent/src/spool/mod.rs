@@ -12,26 +12,38 @@
 //! `docs/spool.md` tells why.
 
 mod answers;
+mod audit;
+mod ballast;
 mod blob;
+mod commit;
 mod database;
 mod error;
 mod handle;
 mod inbox;
+mod leases;
+mod ledger;
 mod migrate;
 mod open_events;
 mod outbox;
+mod quarantine;
 pub mod quota;
 mod reads;
+pub mod room;
 mod rows;
+mod salvage;
 mod seal;
 mod shared;
 mod shed;
+mod start;
+mod sweep;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod wal;
 mod writer;
 
+pub use audit::{Audit, AuditLine, Difference, ParkedRecord, PendingGap, audit};
 pub use error::SpoolError;
 pub use handle::{Lane, LeasedBatch, LeasedBlob, SpoolHandle};
 pub use reads::BalanceLine;
@@ -41,19 +53,20 @@ use crate::clock::TimeSource;
 use crate::config::SpoolConfig;
 use crate::health::Health;
 use crate::identity::SpoolKey;
-use blob::BlobDir;
+use ballast::Ballast;
 use database::Layout;
 use inbox::Inbox;
+use leases::Leases;
 use outbox::Author;
-use quota::Limits;
-use rusqlite::Connection;
+use quarantine::Quarantine;
+use room::{Limits, Marks};
 use seal::Vault;
 use shared::Shared;
+use start::Site;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use tally::Losses;
-use wire::{DeviceId, Epoch, SigningKey, UtcMicros};
+use wire::{DeviceId, Epoch, SigningKey};
 use writer::Writer;
 
 /// The device's own keys that the spool needs; enrollment changes none of them.
@@ -69,10 +82,10 @@ pub struct SpoolKeys {
 pub struct Spool;
 
 impl Spool {
-    /// Opens or creates the spool in `dir` and starts its thread. A damaged database is set aside and reported,
-    /// never a reason not to start; one written by a newer agent is.
+    /// Opens or creates the spool in `dir` and starts its thread. A damaged database is rebuilt from what can be read
+    /// of it and reported, never a reason not to start; one written by a newer agent is.
     ///
-    /// Blocks: file and database checks take up to some seconds for a large backlog.
+    /// Blocks for well under a second; for a rebuild longer.
     pub fn open(
         dir: &Path,
         config: &SpoolConfig,
@@ -94,106 +107,74 @@ impl Spool {
             vault: Vault::new(&keys.spool_key, keys.device_id),
             record_key: keys.record_key,
         });
-
-        let mut losses = Losses::default();
-        let connection = open_or_set_aside(&layout, keys.device_id, now, &mut losses)?;
-        let blobs = BlobDir::open(layout.blobs())?;
-        blob::sync_dir(dir)?;
-        let missing = sweep(&connection, &blobs)?;
-        let epoch = Epoch(rand::random());
-        let chain = reads::begin_epoch(&connection, epoch, now)
-            .map_err(SpoolError::database("begin an epoch"))?;
-        let interrupted = open_events::all(&connection, &author.vault)
-            .map_err(SpoolError::database("read the open events"))?;
-        let usage = reads::usage(&connection).map_err(SpoolError::database("sum up"))?;
-
-        let inbox = Inbox::new();
-        let shared = Arc::new(Shared::new());
-        let handle = SpoolHandle {
-            inbox: inbox.clone(),
-            shared: shared.clone(),
-            author: author.clone(),
-            blobs: blobs.clone(),
-            epoch,
-            interrupted: interrupted.into(),
-        };
-        for sha256 in missing {
-            // Reported as unreadable, like a damaged one.
-            let end = turn::BlobEnd::Unreadable;
-            inbox.request(turn::Request::EndBlob(sha256, end))?;
-        }
         let limits = Limits {
             quota_bytes: config.quota_bytes,
             min_free_bytes: config.min_free_bytes,
         };
-        let reporter = health.unit("spool", now);
-        shared.set(usage, None, 0);
-        let writer = Writer::new(
+        let volume = ballast::volume(dir);
+        let marks = Marks::new(limits, volume.map(|volume| volume.total_bytes));
+        let quarantine = Quarantine::new(layout.quarantine(), marks.quarantine_bytes);
+        quarantine.prune();
+        let mut ballast = Ballast::find(dir, marks.ballast_bytes);
+        let site = Site {
+            layout: &layout,
+            author: &author,
+            marks: &marks,
+            quarantine: &quarantine,
+        };
+        let epoch = Epoch(rand::random());
+        let started = start::start(&site, &mut ballast, epoch, now)?;
+
+        let inbox = Inbox::new();
+        let shared = Arc::new(Shared::new());
+        shared.set(started.usage, 0, None, 0);
+        if started.unchecked {
+            start::check_beside(&layout, &inbox);
+        }
+        let handle = SpoolHandle {
+            inbox: inbox.clone(),
+            shared: shared.clone(),
+            author: author.clone(),
+            blobs: started.blobs.clone(),
+            epoch,
+            interrupted: started.interrupted.into(),
+        };
+        let mut writer = Writer {
             layout,
-            connection,
+            connection: Some(started.connection),
             author,
-            blobs,
-            limits,
+            blobs: started.blobs,
+            marks,
+            ballast,
+            quarantine,
             time,
-            reporter,
-            inbox.clone(),
-            shared.clone(),
-            chain,
-            usage,
-        );
-        start(writer, losses, inbox, shared)?;
+            reporter: health.unit("spool", now),
+            inbox: inbox.clone(),
+            shared: shared.clone(),
+            chain: started.chain,
+            usage: started.usage,
+            leases: Leases::default(),
+            volume,
+            deferred: Vec::new(),
+            owed: started.first_turn,
+            more_to_shed: false,
+            more_to_give_back: false,
+            alarm: None,
+            database_bytes: 0,
+        };
+        if let Some(why) = started.alarm {
+            writer.raise_alarm(&why);
+        }
+        spawn(writer, inbox, shared)?;
         Ok(handle)
     }
 }
 
-/// A damaged database is moved away, and the gap record that says so is the first of the new one.
-fn open_or_set_aside(
-    layout: &Layout,
-    device: DeviceId,
-    now: UtcMicros,
-    losses: &mut Losses,
-) -> Result<Connection, SpoolError> {
-    match database::open(layout, device, now) {
-        Err(error) if database::asks_for_quarantine(&error) => {
-            tracing::error!(%error, "the spool is damaged, setting it aside: {error}");
-            let set_aside = database::set_aside(layout, now)?;
-            losses.merge(writer::quarantine_losses(set_aside, now));
-            database::open(layout, device, now)
-        }
-        opened => opened,
-    }
-}
-
-/// Files and rows agree after this. Returns the blobs whose file is gone.
-fn sweep(connection: &Connection, blobs: &BlobDir) -> Result<Vec<wire::Sha256>, SpoolError> {
-    let named = reads::blob_files(connection).map_err(SpoolError::database("list blobs"))?;
-    let sweep = blobs.sweep(&named)?;
-    if sweep.orphans > 0 {
-        let orphans = sweep.orphans;
-        tracing::info!(
-            orphans,
-            "{orphans} files without a row swept from the spool"
-        );
-    }
-    let mut missing = Vec::new();
-    for file in &sweep.missing {
-        let sha256 = reads::blob_of_file(connection, file)
-            .map_err(SpoolError::database("look for a blob"))?;
-        missing.extend(sha256);
-    }
-    Ok(missing)
-}
-
 /// The thread `spool`. However it ends, whoever waits is told.
-fn start(
-    writer: Writer,
-    losses: Losses,
-    inbox: Arc<Inbox>,
-    shared: Arc<Shared>,
-) -> Result<(), SpoolError> {
+fn spawn(writer: Writer, inbox: Arc<Inbox>, shared: Arc<Shared>) -> Result<(), SpoolError> {
     let thread = std::thread::Builder::new().name("spool".to_owned());
     let spawned = thread.spawn(move || {
-        let run = std::panic::AssertUnwindSafe(|| writer.run(losses));
+        let run = std::panic::AssertUnwindSafe(|| writer.run());
         let reason = match std::panic::catch_unwind(run) {
             Ok(Ok(())) => None,
             Ok(Err(fatal)) => Some(fatal.to_string()),

@@ -4,12 +4,15 @@
 //! Everything here is a function of the connection and its arguments and may be run again from the start after
 //! a rollback: nothing outside the transaction changes until the writer has seen the commit.
 
-use crate::spool::quota::{Excess, Rank};
+use crate::spool::ledger::Ends;
+use crate::spool::quota::Rank;
+use crate::spool::reads;
+use crate::spool::room::{self, Excess, Fill, Marks, Volume};
 use crate::spool::rows::{BatchRow, BlobRow, Column, integer, lost_column, seq};
 use crate::spool::seal::{Item, Vault};
-use crate::spool::tally::{Line, Losses, Span, Tally, names_a_loss};
-use crate::spool::turn::{Entry, Turn};
-use rusqlite::{Transaction, params};
+use crate::spool::tally::{Line, Losses, Reason, Span, Tally, names_a_loss};
+use crate::spool::turn::{Entry, NewBlob, Turn};
+use rusqlite::{OptionalExtension, Transaction, params};
 use wire::batch::{MAX_BATCH_BYTES, MAX_RECORDS};
 use wire::{Batch, Body, DeviceId, Epoch, Record, RecordTime, Seq, Sha256, SigningKey, UtcMicros};
 
@@ -40,10 +43,13 @@ pub(super) struct Usage {
     pub(super) parked: u64,
 }
 
-impl Usage {
-    pub(super) fn bytes(&self) -> u64 {
-        self.batch_bytes + self.blob_bytes
-    }
+/// What a turn is told of the room it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) marks: Marks,
+    pub(super) volume: Option<Volume>,
+    /// Above zero: the commit before found the disk full, and this much has to go.
+    pub(super) starved_bytes: u64,
 }
 
 /// What a committed turn leads to outside the database.
@@ -51,6 +57,8 @@ impl Usage {
 pub(super) struct Applied {
     pub(super) chain: Chain,
     pub(super) usage: Usage,
+    /// Pages of the database that are in use.
+    pub(super) database_bytes: u64,
     pub(super) new_batches: u64,
     pub(super) new_blobs: u64,
     /// Rows that are gone: their leases are over.
@@ -71,6 +79,7 @@ pub(super) struct Application<'a> {
     pub(super) now: RecordTime,
     pub(super) applied: Applied,
     pub(super) losses: Losses,
+    pub(super) ends: Ends,
 }
 
 pub(super) type Sql<T> = Result<T, rusqlite::Error>;
@@ -90,6 +99,7 @@ impl<'a> Application<'a> {
             applied: Applied {
                 chain,
                 usage,
+                database_bytes: 0,
                 new_batches: 0,
                 new_blobs: 0,
                 gone_batches: Vec::new(),
@@ -100,11 +110,11 @@ impl<'a> Application<'a> {
                 more_to_shed: false,
             },
             losses: Losses::default(),
+            ends: Ends::default(),
         }
     }
 
-    /// `excess` is asked for after the turn's own changes, with the bytes then in use.
-    pub(super) fn run(mut self, turn: &Turn, excess: impl Fn(u64) -> Excess) -> Sql<Applied> {
+    pub(super) fn run(mut self, turn: &Turn, room: Room) -> Sql<Applied> {
         for receipt in &turn.receipts {
             self.settle(receipt)?;
         }
@@ -120,17 +130,65 @@ impl<'a> Application<'a> {
             self.count(line, lost_column(reason), span.count)?;
             self.losses.add(reason, line.clone(), span);
         }
+        for (line, span) in &turn.damaged {
+            self.count(line, Column::Parked, span.count)?;
+            self.losses.add(Reason::Quarantine, line.clone(), *span);
+        }
         for entry in &turn.entries {
             self.keep_blob(entry)?;
         }
+        // Before the records go in: on a full disk they need the pages that become free.
+        self.make_room(turn, room)?;
         self.append(turn.entries.iter().map(Piece::of_entry).collect())?;
         self.follow_events(&turn.entries)?;
-        self.shed(excess(self.applied.usage.bytes()))?;
         self.report_losses()?;
-        self.transaction
-            .prepare_cached("update meta set head_hash = ?1, turn = turn + 1")?
-            .execute([self.applied.chain.head.0])?;
+        std::mem::take(&mut self.ends).write(self.transaction)?;
+        self.close_turn(turn)?;
         Ok(self.applied)
+    }
+
+    /// What comes in has its blobs' rows already, so that the least valuable goes even if it is the newest.
+    fn make_room(&mut self, turn: &Turn, room: Room) -> Sql<()> {
+        let incoming: usize = turn.entries.iter().map(|entry| entry.json.len() + 4).sum();
+        let fill = Fill {
+            database_bytes: reads::bytes_in_use(self.transaction)?,
+            blobs: self.applied.usage.blobs,
+            blob_bytes: self.applied.usage.blob_bytes,
+            incoming_bytes: incoming as u64,
+            starved_bytes: room.starved_bytes,
+        };
+        self.shed(
+            room::excess(&room.marks, fill, room.volume),
+            Rank::RecordsNamingLosses,
+        )?;
+        match turn.room_wanted {
+            Some((bytes, rank)) => self.shed(Excess::for_blob(bytes), rank),
+            None => Ok(()),
+        }
+    }
+
+    /// The row of `meta` says how much there is and where the chain ends, as of this commit.
+    fn close_turn(&mut self, turn: &Turn) -> Sql<()> {
+        let (usage, chain) = (self.applied.usage, self.applied.chain);
+        self.transaction
+            .prepare_cached(
+                "update meta set turn = turn + 1, head_hash = ?1, next_seq = ?2, records = ?3, batches = ?4,
+                   batch_bytes = ?5, blobs = ?6, blob_bytes = ?7, parked = ?8,
+                   salvaged = case when ?9 then 0 else salvaged end",
+            )?
+            .execute(params![
+                chain.head.0,
+                seq(chain.next_seq),
+                integer(usage.records),
+                integer(usage.batches),
+                integer(usage.batch_bytes),
+                integer(usage.blobs),
+                integer(usage.blob_bytes),
+                integer(usage.parked),
+                turn.names_salvage,
+            ])?;
+        self.applied.database_bytes = reads::bytes_in_use(self.transaction)?;
+        Ok(())
     }
 
     pub(super) fn delete_batch(&mut self, row: &BatchRow) -> Sql<()> {
@@ -153,6 +211,43 @@ impl<'a> Application<'a> {
         self.applied.usage.blob_bytes -= row.file_bytes;
         self.applied.gone_blobs.push(row.id);
         Ok(())
+    }
+
+    /// The same bytes under a dearer class: from now on they are worth that, and counted under it.
+    fn revalue(&self, blob: &NewBlob, at: UtcMicros) -> Sql<()> {
+        let row = self
+            .transaction
+            .prepare_cached(
+                "select id, class, camera, captured_us, file_bytes, file from blob
+                 where sha256 = ?1 and shed_rank < ?2",
+            )?
+            .query_row(
+                params![blob.sha256.0, Rank::of_media(blob.class) as u8],
+                BlobRow::read,
+            )
+            .optional()?;
+        let Some(row) = row else {
+            return Ok(());
+        };
+        self.transaction
+            .prepare_cached(
+                "update blob set class = ?2, shed_rank = ?3, camera = ?4, captured_us = ?5 where id = ?1",
+            )?
+            .execute(params![
+                row.id,
+                blob.class.as_str(),
+                Rank::of_media(blob.class) as u8,
+                blob.camera.0.as_bytes(),
+                at.0,
+            ])?;
+        let (was, line) = (row.line, Line::of_blob(blob.camera, blob.class, at));
+        self.transaction
+            .prepare_cached(
+                "update balance set captured = captured - 1
+                 where camera = ?1 and class = ?2 and hour_us = ?3",
+            )?
+            .execute(params![was.camera_key(), was.class, was.hour_us])?;
+        self.count(&line, Column::Captured, 1)
     }
 
     /// The row of a blob whose file is already durable. The same bytes once more need no second row.
@@ -180,7 +275,7 @@ impl<'a> Application<'a> {
             ])?;
         if inserted == 0 {
             self.applied.files_to_delete.push(blob.file.name.clone());
-            return Ok(());
+            return self.revalue(blob, entry.at);
         }
         self.applied.usage.blobs += 1;
         self.applied.usage.blob_bytes += blob.file.bytes;
@@ -281,8 +376,7 @@ impl<'a> Application<'a> {
         self.transaction
             .prepare_cached(column.upsert())?
             .execute(params![
-                line.camera
-                    .map_or(Vec::new(), |camera| camera.0.as_bytes().to_vec()),
+                line.camera_key(),
                 line.class,
                 line.hour_us,
                 integer(count),

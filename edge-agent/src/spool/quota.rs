@@ -1,52 +1,10 @@
-//! What to shed when the disk is full, and in which order. Pure: sizes in, a choice out.
+//! What to shed when there is too much, and in which order. Pure: sizes in, a choice out.
 //!
 //! Order: clips, periodic pictures, requested pictures, event snapshots, oldest first within each; records only
 //! when nothing else is left, and of them those last that already name a loss. Media that was delivered is
-//! deleted at its 2xx, so it is never there to be shed.
-//!
-//! Two marks: nothing happens up to the quota (high water); beyond it the spool shrinks to 15/16 of it (low
-//! water), so that a full disk costs one sweep now and then and not one at every commit.
+//! deleted at its 2xx, so it is never there to be shed. How much must go is said in `room.rs`.
 
-/// What the spool may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub quota_bytes: u64,
-    /// Free space to leave on the disk. Only media is shed for it: records are worth more than other
-    /// programs' room, and they are small.
-    pub min_free_bytes: u64,
-}
-
-/// How much must go, to reach the low-water mark.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Excess {
-    /// To be shed from whatever there is, records last.
-    pub any_bytes: u64,
-    /// To be shed from media; includes `any_bytes`.
-    pub media_bytes: u64,
-}
-
-impl Excess {
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// `used_bytes`: what the spool takes; `free_bytes`: what the disk has left, where that is known.
-pub fn excess(limits: Limits, used_bytes: u64, free_bytes: Option<u64>) -> Excess {
-    let low_water = limits.quota_bytes - limits.quota_bytes / 16;
-    let any_bytes = if used_bytes > limits.quota_bytes {
-        used_bytes - low_water
-    } else {
-        0
-    };
-    let missing = limits
-        .min_free_bytes
-        .saturating_sub(free_bytes.unwrap_or(u64::MAX));
-    Excess {
-        any_bytes,
-        media_bytes: any_bytes.max(missing),
-    }
-}
+use crate::spool::room::Excess;
 
 /// The order of shedding: least comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,16 +46,17 @@ pub struct Candidate {
 /// The fewest candidates, in the order of shedding, that free the excess; all of them if that is not enough.
 pub fn choose(mut candidates: Vec<Candidate>, excess: Excess) -> Vec<Candidate> {
     candidates.sort_unstable_by_key(|candidate| (candidate.rank, candidate.id));
-    let mut freed = 0;
+    let (mut freed, mut files) = (0, 0);
     candidates.retain(|candidate| {
-        let wanted = if candidate.rank.is_media() {
-            excess.media_bytes
+        let is_media = candidate.rank.is_media();
+        let take = if is_media {
+            freed < excess.media_bytes || files < excess.media_files
         } else {
-            excess.any_bytes
+            freed < excess.any_bytes
         };
-        let take = freed < wanted;
         if take {
             freed += candidate.bytes;
+            files += u64::from(is_media);
         }
         take
     });
@@ -109,27 +68,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits = Limits {
-        quota_bytes: 1600,
-        min_free_bytes: 100,
-    };
-
-    #[test]
-    fn nothing_goes_up_to_the_quota_and_then_down_to_the_low_mark() {
-        assert!(excess(LIMITS, 1600, Some(100)).is_none());
-        assert_eq!(excess(LIMITS, 1601, None).any_bytes, 101);
-        let low_disk = excess(LIMITS, 0, Some(40));
-        assert_eq!((low_disk.any_bytes, low_disk.media_bytes), (0, 60));
-    }
-
     #[test]
     fn a_disk_that_others_filled_costs_media_but_no_record() {
         let candidates = vec![
             candidate(1, Rank::Records, 50),
             candidate(2, Rank::Snapshot, 10),
         ];
-        let chosen = choose(candidates, excess(LIMITS, 0, Some(0)));
+        let excess = Excess {
+            media_bytes: 100,
+            ..Excess::default()
+        };
+        let chosen = choose(candidates, excess);
         assert_eq!(chosen, [candidate(2, Rank::Snapshot, 10)]);
+    }
+
+    #[test]
+    fn missing_inodes_take_files_in_order() {
+        let candidates = (1..9).map(|id| candidate(id, Rank::Clip, 0)).collect();
+        let excess = Excess {
+            media_files: 3,
+            ..Excess::default()
+        };
+        assert_eq!(choose(candidates, excess).len(), 3);
     }
 
     fn candidate(id: i64, rank: Rank, bytes: u64) -> Candidate {
@@ -160,7 +120,7 @@ mod tests {
             any_bytes in 0u64..20_000,
             more in 0u64..5_000,
         ) {
-            let excess = Excess { any_bytes, media_bytes: any_bytes + more };
+            let excess = Excess { any_bytes, media_bytes: any_bytes + more, ..Excess::default() };
             let chosen = choose(candidates.clone(), excess);
             let order = |c: &Candidate| (c.rank, c.id);
 

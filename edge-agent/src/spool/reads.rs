@@ -3,10 +3,12 @@
 use crate::spool::outbox::{Chain, Usage};
 use crate::spool::quota::Rank;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashSet;
 use wire::{Epoch, MediaClass, Seq, Sha256, UtcMicros};
 
-type Sql<T> = Result<T, rusqlite::Error>;
+pub(super) type Sql<T> = Result<T, rusqlite::Error>;
+
+/// SQLite's page size; `database.rs` sets it.
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// What a ready batch needs to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,29 +122,66 @@ pub(super) fn oldest_pending(connection: &Connection) -> Sql<Option<UtcMicros>> 
         .query_row((), |row| Ok(row.get::<_, Option<i64>>(0)?.map(UtcMicros)))
 }
 
-pub(super) fn usage(connection: &Connection) -> Sql<Usage> {
-    let number = |sql: &str| -> Sql<u64> {
-        connection.query_row(sql, (), |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+/// Pages of the database that hold something.
+pub(super) fn bytes_in_use(connection: &Connection) -> Sql<u64> {
+    let pages = |pragma: &str| -> Sql<i64> {
+        connection
+            .prepare_cached(pragma)?
+            .query_row((), |row| row.get(0))
     };
-    Ok(Usage {
-        records: number("select coalesce(sum(records), 0) from batch")?,
-        batches: number("select count(*) from batch")?,
-        batch_bytes: number("select coalesce(sum(length(sealed)), 0) from batch")?,
-        blobs: number("select count(*) from blob")?,
-        blob_bytes: number("select coalesce(sum(file_bytes), 0) from blob")?,
-        parked: number(
-            "select coalesce(sum(parked), 0) from balance where class not in ('clip', 'periodic', 'requested', 'snapshot')",
-        )?,
-    })
+    let used = pages("pragma page_count")? - pages("pragma freelist_count")?;
+    Ok(used.max(0).cast_unsigned() * PAGE_BYTES)
 }
 
-/// Where the chain goes on in a new epoch.
-pub(super) fn begin_epoch(connection: &Connection, epoch: Epoch, now: UtcMicros) -> Sql<Chain> {
-    connection.execute(
+/// Pages of the database's file that hold nothing.
+pub(super) fn free_bytes(connection: &Connection) -> Sql<u64> {
+    let pages: i64 = connection
+        .prepare_cached("pragma freelist_count")?
+        .query_row((), |row| row.get(0))?;
+    Ok(pages.cast_unsigned() * PAGE_BYTES)
+}
+
+/// Makes the file shorter by up to so many free pages, at the next checkpoint.
+pub(super) fn give_pages_back(connection: &Connection, pages: u64) -> Sql<()> {
+    let mut statement = connection.prepare(&format!("pragma incremental_vacuum({pages})"))?;
+    let mut rows = statement.query(())?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// What there is, as the last commit counted it.
+pub(super) fn usage(connection: &Connection) -> Sql<Usage> {
+    connection.query_row(
+        "select records, batches, batch_bytes, blobs, blob_bytes, parked from meta",
+        (),
+        |row| {
+            let number = |index| -> Sql<u64> { Ok(row.get::<_, i64>(index)?.cast_unsigned()) };
+            Ok(Usage {
+                records: number(0)?,
+                batches: number(1)?,
+                batch_bytes: number(2)?,
+                blobs: number(3)?,
+                blob_bytes: number(4)?,
+                parked: number(5)?,
+            })
+        },
+    )
+}
+
+/// Closes the epoch before and says where the chain goes on in a new one.
+pub(super) fn begin_epoch(connection: &mut Connection, epoch: Epoch, now: UtcMicros) -> Sql<Chain> {
+    let transaction = connection.transaction()?;
+    transaction.execute(
+        "update epoch set last_seq = (select next_seq - 1 from meta) where last_seq is null",
+        (),
+    )?;
+    transaction.execute(
         "insert into epoch (epoch, started_us) values (?1, ?2)",
         params![epoch.0.to_be_bytes(), now.0],
     )?;
-    let head = connection.query_row("select head_hash from meta", (), |row| row.get(0))?;
+    transaction.execute("update meta set next_seq = 1", ())?;
+    let head = transaction.query_row("select head_hash from meta", (), |row| row.get(0))?;
+    transaction.commit()?;
     Ok(Chain {
         epoch,
         next_seq: Seq::FIRST,
@@ -157,9 +196,16 @@ pub(super) fn turn_number(connection: &Connection) -> Sql<i64> {
         .query_row((), |row| row.get(0))
 }
 
-pub(super) fn blob_files(connection: &Connection) -> Sql<HashSet<String>> {
-    let mut statement = connection.prepare("select file from blob")?;
-    statement.query_map((), |row| row.get(0))?.collect()
+/// Every file a row names, in order of the name.
+pub(super) fn for_each_blob_file(connection: &Connection, mut each: impl FnMut(&str)) -> Sql<()> {
+    let mut statement = connection.prepare("select file from blob order by file")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        if let Ok(file) = row.get_ref(0)?.as_str() {
+            each(file);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn blob_of_file(connection: &Connection, file: &str) -> Sql<Option<Sha256>> {

@@ -1,10 +1,19 @@
 //! Rows of the outbox as types, and what SQL is told of numbers.
 
 use crate::spool::tally::{Line, Reason, Tally};
-use wire::{Seq, UtcMicros};
+use wire::{Epoch, Seq, UtcMicros};
+
+/// The columns that `BatchRow::read` reads, in its order.
+macro_rules! batch_columns {
+    () => {
+        "id, epoch, first_seq, records, tally, length(sealed)"
+    };
+}
+pub(super) use batch_columns;
 
 pub(super) struct BatchRow {
     pub(super) id: i64,
+    pub(super) epoch: Epoch,
     pub(super) first_seq: Seq,
     pub(super) records: u64,
     pub(super) tally: Tally,
@@ -13,14 +22,15 @@ pub(super) struct BatchRow {
 
 impl BatchRow {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, rusqlite::Error> {
-        let tally: String = row.get(3)?;
+        let tally: String = row.get(4)?;
         Ok(Self {
             id: row.get(0)?,
-            first_seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
-            records: row.get::<_, u32>(2)?.into(),
+            epoch: Epoch(u64::from_be_bytes(row.get(1)?)),
+            first_seq: Seq(row.get::<_, i64>(2)?.cast_unsigned()),
+            records: row.get::<_, u32>(3)?.into(),
             // Only this program writes it; an unreadable one counts nothing rather than stop the spool.
             tally: Tally::from_json(&tally).unwrap_or_default(),
-            sealed_len: row.get::<_, i64>(4)?.cast_unsigned(),
+            sealed_len: row.get::<_, i64>(5)?.cast_unsigned(),
         })
     }
 
@@ -90,7 +100,7 @@ impl Column {
 pub(super) fn lost_column(reason: Reason) -> Column {
     match reason {
         Reason::Quarantine | Reason::Rejected => Column::Parked,
-        Reason::Quota | Reason::Oversized | Reason::Outage => Column::Shed,
+        Reason::Quota | Reason::DiskFull | Reason::Oversized | Reason::Outage => Column::Shed,
     }
 }
 

@@ -11,20 +11,40 @@ create table schema_version (
     applied_at_us integer not null                          -- UTC as the device's clock said; for people
 ) strict;
 
--- One row: whose outbox this is and where its chain ends.
+-- One row: whose outbox this is, where its chain ends and how much there is. Counted here, in the transaction that
+-- changes what is counted, so that a start with a large backlog sums nothing up.
 create table meta (
-    one       integer primary key check (one = 1),          -- keeps it one row
-    device_id blob not null check (length(device_id) = 16), -- UUID; a foreign database is quarantined
-    head_hash blob not null check (length(head_hash) = 32), -- SHA-256 of the newest batch; zeros: none yet. The next batch names it
-    turn      integer not null check (turn >= 0)            -- counts commits: tells after a failed fsync whether the commit landed
+    one         integer primary key check (one = 1),          -- keeps it one row
+    device_id   blob not null check (length(device_id) = 16), -- UUID; a foreign database is quarantined
+    head_hash   blob not null check (length(head_hash) = 32), -- SHA-256 of the newest batch; zeros: none yet. The next batch names it
+    next_seq    integer not null check (next_seq >= 1),       -- number of the next record of the newest epoch
+    turn        integer not null check (turn >= 0),           -- counts commits: tells after a failed one whether it landed
+    salvaged    integer not null check (salvaged between 0 and 2), -- 1: carried over from a damaged database, losses not yet named; 2: and its balance was unreadable
+    records     integer not null check (records >= 0),        -- pending
+    batches     integer not null check (batches >= 0),
+    batch_bytes integer not null check (batch_bytes >= 0),    -- of the sealed batches
+    blobs       integer not null check (blobs >= 0),
+    blob_bytes  integer not null check (blob_bytes >= 0),     -- of the sealed files
+    parked      integer not null check (parked >= 0)          -- records ever parked
 ) strict;
 
--- One row per start of the agent that wrote something.
+-- One row per start of the agent.
 create table epoch (
     ordinal    integer primary key,                                -- order of starts
     epoch      blob not null unique check (length(epoch) = 8),     -- random, big-endian
-    started_us integer not null                                    -- UTC as the device's clock said; for people
+    started_us integer not null,                                   -- UTC as the device's clock said; for people
+    last_seq   integer check (last_seq >= 0)                       -- number of its last record; null: goes on, see meta.next_seq
 ) strict;
+
+-- Which record numbers are no longer pending, and what became of them: neighbours with the same end share a row, so
+-- there are few. With `batch` this covers every number of an epoch; a number in neither is a defect, and has a name.
+create table ended (
+    epoch     blob not null check (length(epoch) = 8),   -- big-endian
+    first_seq integer not null check (first_seq >= 1),
+    last_seq  integer not null check (last_seq >= first_seq),
+    how       text not null check (how in ('settled', 'shed', 'parked')),
+    primary key (epoch, first_seq)
+) strict, without rowid;
 
 -- One row per batch, not per record: one insert, one signature, one seal and one delete for up to 100 records.
 create table batch (

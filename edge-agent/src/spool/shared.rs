@@ -1,6 +1,7 @@
 //! What the spool thread shows to everyone else: figures, wake-ups, and whether it lives.
 
 use crate::spool::outbox::Usage;
+use crate::spool::room::Fill;
 use serde::Serialize;
 use std::sync::Mutex;
 use tokio::sync::{Notify, watch};
@@ -28,6 +29,8 @@ pub struct SpoolStats {
     pub pending_blobs: u64,
     pub batch_bytes: u64,
     pub blob_bytes: u64,
+    /// On the disk: database pages in use and blob files, with their last blocks.
+    pub disk_bytes: u64,
     pub parked_records: u64,
     pub oldest_pending_us: Option<UtcMicros>,
 }
@@ -37,7 +40,7 @@ impl SpoolStats {
         SpoolReport {
             pending_records: self.pending_records,
             pending_blobs: self.pending_blobs,
-            bytes: self.batch_bytes + self.blob_bytes,
+            bytes: self.disk_bytes,
             parked_records: self.parked_records,
             oldest_pending_us: self.oldest_pending_us,
         }
@@ -55,7 +58,19 @@ impl Shared {
         }
     }
 
-    pub(super) fn set(&self, usage: Usage, oldest: Option<UtcMicros>, leased_batches: u64) {
+    pub(super) fn set(
+        &self,
+        usage: Usage,
+        database_bytes: u64,
+        oldest: Option<UtcMicros>,
+        leased_batches: u64,
+    ) {
+        let fill = Fill {
+            database_bytes,
+            blobs: usage.blobs,
+            blob_bytes: usage.blob_bytes,
+            ..Fill::default()
+        };
         *self.lock() = SpoolStats {
             pending_records: usage.records,
             pending_batches: usage.batches,
@@ -63,6 +78,7 @@ impl Shared {
             pending_blobs: usage.blobs,
             batch_bytes: usage.batch_bytes,
             blob_bytes: usage.blob_bytes,
+            disk_bytes: fill.used_bytes(),
             parked_records: usage.parked,
             oldest_pending_us: oldest,
         };

@@ -1,31 +1,41 @@
-//! Loss door 3: what gives way at the quota, in the turn's own transaction. `quota.rs` chooses.
+//! Loss door 3: what gives way to the quota or to a full disk, in the turn's own transaction. `room.rs` says how much
+//! must go, `quota.rs` chooses.
 
+use crate::spool::ledger::End;
 use crate::spool::outbox::{Application, Sql};
-use crate::spool::quota::{self, Candidate, Excess, Rank};
-use crate::spool::rows::{BatchRow, BlobRow, Column};
+use crate::spool::quota::{self, Candidate, Rank};
+use crate::spool::room::{Cause, Excess};
+use crate::spool::rows::{BatchRow, BlobRow, Column, batch_columns};
 use crate::spool::tally::{Reason, Span};
 use rusqlite::params;
 
 /// How many candidates for shedding are looked at in one turn; the next turn goes on.
 const SHED_LOOKAHEAD: u32 = 512;
+/// What a batch's row takes beside its sealed bytes: tally, index entry, its share of page headers.
+const ROW_OVERHEAD_BYTES: u64 = 300;
 
 impl Application<'_> {
-    /// Drops the least valuable until the excess is gone, and names each loss.
-    pub(super) fn shed(&mut self, excess: Excess) -> Sql<()> {
+    /// Drops the least valuable, nothing above `up_to`, until the excess is gone; names each loss.
+    pub(super) fn shed(&mut self, excess: Excess, up_to: Rank) -> Sql<()> {
         if excess.is_none() {
             return Ok(());
         }
-        let candidates = self.candidates(excess)?;
+        let mut candidates = self.candidates(excess)?;
+        candidates.retain(|candidate| candidate.rank <= up_to);
         let chosen = quota::choose(candidates, excess);
+        let reason = match excess.cause {
+            Cause::Quota => Reason::Quota,
+            Cause::Disk => Reason::DiskFull,
+        };
         for candidate in &chosen {
             if candidate.rank.is_media() {
-                self.shed_blob(candidate.id)?;
+                self.shed_blob(candidate.id, reason)?;
             } else {
-                self.shed_batch(candidate.id)?;
+                self.shed_batch(candidate.id, reason)?;
             }
         }
         let freed: u64 = chosen.iter().map(|candidate| candidate.bytes).sum();
-        self.applied.shed = chosen.len() as u64;
+        self.applied.shed += chosen.len() as u64;
         self.applied.more_to_shed =
             chosen.len() >= SHED_LOOKAHEAD as usize && freed < excess.any_bytes;
         Ok(())
@@ -50,7 +60,8 @@ impl Application<'_> {
         }
         let media_bytes: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
         // Records only where no media is left beyond what was looked at.
-        if media_bytes >= excess.any_bytes || candidates.len() == SHED_LOOKAHEAD as usize {
+        let enough = media_bytes >= excess.any_bytes;
+        if enough || candidates.len() == SHED_LOOKAHEAD as usize {
             return Ok(candidates);
         }
         for (has_gap, rank) in [(false, Rank::Records), (true, Rank::RecordsNamingLosses)] {
@@ -60,13 +71,18 @@ impl Application<'_> {
             let batches = statement
                 .query_map(params![has_gap, SHED_LOOKAHEAD], |row| candidate(row, rank))?;
             for batch in batches {
-                candidates.push(batch?);
+                let mut batch = batch?;
+                batch.bytes += ROW_OVERHEAD_BYTES;
+                candidates.push(batch);
+            }
+            if candidates.len() >= SHED_LOOKAHEAD as usize {
+                break;
             }
         }
         Ok(candidates)
     }
 
-    fn shed_blob(&mut self, id: i64) -> Sql<()> {
+    fn shed_blob(&mut self, id: i64, reason: Reason) -> Sql<()> {
         let row = self
             .transaction
             .prepare_cached(
@@ -75,21 +91,25 @@ impl Application<'_> {
             .query_row([id], BlobRow::read)?;
         self.count(&row.line, Column::Shed, 1)?;
         self.losses
-            .add(Reason::Quota, row.line.clone(), Span::one(row.captured_at));
+            .add(reason, row.line.clone(), Span::one(row.captured_at));
         self.applied.files_to_delete.push(row.file.clone());
         self.delete_blob(&row)
     }
 
-    fn shed_batch(&mut self, id: i64) -> Sql<()> {
+    fn shed_batch(&mut self, id: i64, reason: Reason) -> Sql<()> {
         let row = self
             .transaction
-            .prepare_cached(
-                "select id, first_seq, records, tally, length(sealed) from batch where id = ?1",
-            )?
+            .prepare_cached(concat!(
+                "select ",
+                batch_columns!(),
+                " from batch where id = ?1"
+            ))?
             .query_row([id], BatchRow::read)?;
+        self.ends
+            .add(row.epoch, row.first_seq, row.records, End::Shed);
         for (line, span) in row.tally.iter() {
             self.count(line, Column::Shed, span.count)?;
-            self.losses.add(Reason::Quota, line.clone(), *span);
+            self.losses.add(reason, line.clone(), *span);
         }
         self.delete_batch(&row)
     }

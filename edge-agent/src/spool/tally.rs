@@ -36,6 +36,12 @@ impl Line {
         Self::new(Some(camera), class.as_str(), at)
     }
 
+    /// As the balance stores it: empty for the device itself.
+    pub(super) fn camera_key(&self) -> Vec<u8> {
+        self.camera
+            .map_or(Vec::new(), |camera| camera.0.as_bytes().to_vec())
+    }
+
     /// Losses of gap records are not told by gap records: refused for good, they would breed for ever.
     pub(super) fn is_gap(&self) -> bool {
         self.class == "gap"
@@ -131,6 +137,8 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
     Quota,
+    /// The disk, not the quota, left no room.
+    DiskFull,
     Quarantine,
     Rejected,
     Oversized,
@@ -142,6 +150,7 @@ impl Reason {
     fn as_str(self) -> &'static str {
         match self {
             Reason::Quota => "quota",
+            Reason::DiskFull => "disk_full",
             Reason::Quarantine => "quarantine",
             Reason::Rejected => "rejected",
             Reason::Oversized => "oversized",

@@ -3,8 +3,9 @@
 use crate::spool::blob::StoredFile;
 use crate::spool::error::SpoolError;
 use crate::spool::open_events::Told;
+use crate::spool::quota::Rank;
 use crate::spool::reads::BalanceLine;
-use crate::spool::tally::{Line, Losses};
+use crate::spool::tally::{Line, Losses, Span};
 use crate::spool::{Lane, LeasedBatch, LeasedBlob};
 use tokio::sync::oneshot;
 use wire::{CameraId, MediaClass, Receipt, Sha256, UtcMicros};
@@ -85,6 +86,14 @@ pub(super) enum Request {
     /// Everything leased is ready again, and what waits now is backlog.
     BeginSession,
     Balance(oneshot::Sender<Result<Vec<BalanceLine>, SpoolError>>),
+    /// The disk had no room for a blob's file: whatever is worth no more than it may give way.
+    MakeRoom {
+        bytes: u64,
+        rank: Rank,
+        done: std::sync::mpsc::SyncSender<()>,
+    },
+    /// The check beside the work found the database damaged.
+    Damaged(String),
 }
 
 /// Everything one transaction changes.
@@ -95,6 +104,12 @@ pub(super) struct Turn {
     pub(super) refused_batches: Vec<(i64, String)>,
     pub(super) ended_blobs: Vec<(Sha256, BlobEnd)>,
     pub(super) losses: Losses,
+    /// What a damaged database had counted as pending and no longer held.
+    pub(super) damaged: Vec<(Line, Span)>,
+    /// With this turn all that was lost by a salvage is named.
+    pub(super) names_salvage: bool,
+    /// Room for a blob: its size, and the rank up to which others give way for it.
+    pub(super) room_wanted: Option<(u64, Rank)>,
     /// The quota was still exceeded after the turn before.
     pub(super) shed_on: bool,
 }
@@ -106,7 +121,26 @@ impl Turn {
             && self.refused_batches.is_empty()
             && self.ended_blobs.is_empty()
             && self.losses.is_empty()
+            && self.damaged.is_empty()
+            && !self.names_salvage
+            && self.room_wanted.is_none()
             && !self.shed_on
+    }
+
+    /// Takes over what another turn had to say of damages.
+    pub(super) fn absorb(&mut self, other: Turn) {
+        self.losses.merge(other.losses);
+        self.damaged.extend(other.damaged);
+        self.ended_blobs.extend(other.ended_blobs);
+        self.names_salvage |= other.names_salvage;
+    }
+
+    /// Several who wait for room get it together; nothing goes that any of them would not outlive.
+    pub(super) fn want_room(&mut self, bytes: u64, rank: Rank) {
+        self.room_wanted = Some(match self.room_wanted {
+            Some((more, other)) => (bytes + more, rank.min(other)),
+            None => (bytes, rank),
+        });
     }
 
     /// Mostly a later receipt of an epoch says all that an earlier one said, but for what it rejected. Over HTTPS

@@ -1,131 +1,90 @@
 //! The spool thread: the only one that writes. One turn takes whatever waits, makes it one transaction, and only
-//! after the commit answers anyone, deletes any file or wakes the uplink.
-//!
-//! A failed commit is never retried on the same connection: an fsync error leaves it unknown what is on disk.
-//! The connection is closed, opened and checked again; the turn counter in the database says whether the commit
-//! landed; if not, the same turn, still in memory, is applied again. While that goes on `put` waits.
+//! after the commit answers anyone, deletes any file or wakes the uplink. `commit.rs` tells what a disk that does
+//! not write leads to, `leases.rs` what is taken for sending.
 
 use crate::clock::TimeSource;
 use crate::health::Reporter;
-use crate::spool::answers::UNREADABLE;
+use crate::spool::ballast::{self, Ballast};
 use crate::spool::blob::BlobDir;
-use crate::spool::database::{self, Layout};
+use crate::spool::database::Layout;
 use crate::spool::error::SpoolError;
 use crate::spool::inbox::{Inbox, Work};
-use crate::spool::outbox::{Application, Applied, Author, Chain, Usage};
-use crate::spool::quota::{self, Excess, Limits};
-use crate::spool::reads;
-use crate::spool::seal::Item;
+use crate::spool::leases::Leases;
+use crate::spool::outbox::{Applied, Author, Chain, Usage};
+use crate::spool::quarantine::Quarantine;
+use crate::spool::reads::{self, PAGE_BYTES};
+use crate::spool::room::{Marks, Volume};
 use crate::spool::shared::Shared;
-use crate::spool::tally::{Line, Losses, Reason, Span};
 use crate::spool::turn::{Request, Turn};
-use crate::spool::{Lane, LeasedBatch, LeasedBlob};
-use bytes::Bytes;
-use rusqlite::{Connection, TransactionBehavior};
-use std::collections::HashMap;
+use rusqlite::Connection;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-use wire::UtcMicros;
 
 /// How often the thread says that it lives when there is nothing to do.
 const IDLE_TICK: Duration = Duration::from_secs(1);
-/// Between two attempts to get a failing disk to take a commit.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// How long a stopping agent goes on trying.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// A lease without a receipt ends after this; the batch is sent again.
-pub(super) const LEASE: Duration = Duration::from_secs(60);
-/// Blobs take longer on a thin line.
-const BLOB_LEASE: Duration = Duration::from_secs(600);
-
-/// Leases live in memory only: a restart forgets them, which is what is wanted.
-#[derive(Debug, Default)]
-struct Leases {
-    /// By row, with the boot time at which the lease ends.
-    batches: HashMap<i64, Duration>,
-    blobs: HashMap<i64, Duration>,
-    /// Rows up to these waited when the session began: backlog. Later ones are live.
-    backlog_batch: i64,
-    backlog_blob: i64,
-}
-
-impl Leases {
-    fn expire(&mut self, now: Duration) {
-        self.batches.retain(|_, ends| *ends > now);
-        self.blobs.retain(|_, ends| *ends > now);
-    }
-}
+/// How long `status` shows that the database was damaged.
+const ALARM_LASTS: Duration = Duration::from_secs(3600);
 
 pub(super) struct Writer {
     pub(super) layout: Layout,
     pub(super) connection: Option<Connection>,
     pub(super) author: Arc<Author>,
     pub(super) blobs: BlobDir,
-    pub(super) limits: Limits,
+    pub(super) marks: Marks,
+    pub(super) ballast: Ballast,
+    pub(super) quarantine: Quarantine,
     pub(super) time: TimeSource,
     pub(super) reporter: Reporter,
     pub(super) inbox: Arc<Inbox>,
     pub(super) shared: Arc<Shared>,
     pub(super) chain: Chain,
     pub(super) usage: Usage,
-    leases: Leases,
-    more_to_shed: bool,
+    pub(super) leases: Leases,
+    /// The disk, as last seen.
+    pub(super) volume: Option<Volume>,
+    /// Came in while a commit was being tried again; done first thing afterwards.
+    pub(super) deferred: Vec<Request>,
+    /// What the next turn has to say besides its own.
+    pub(super) owed: Turn,
+    pub(super) more_to_shed: bool,
+    pub(super) more_to_give_back: bool,
+    /// Why `status` shows the spool as troubled, and until when by the boot clock.
+    pub(super) alarm: Option<(String, Duration)>,
+    pub(super) database_bytes: u64,
+}
+
+/// What became of free pages.
+struct Given {
+    any: bool,
+    more: bool,
 }
 
 /// The thread cannot go on; the process has to end and start again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Fatal(String);
+pub(super) struct Fatal(pub(super) String);
 
 impl Writer {
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn new(
-        layout: Layout,
-        connection: Connection,
-        author: Arc<Author>,
-        blobs: BlobDir,
-        limits: Limits,
-        time: TimeSource,
-        reporter: Reporter,
-        inbox: Arc<Inbox>,
-        shared: Arc<Shared>,
-        chain: Chain,
-        usage: Usage,
-    ) -> Self {
-        Self {
-            layout,
-            connection: Some(connection),
-            author,
-            blobs,
-            limits,
-            time,
-            reporter,
-            inbox,
-            shared,
-            chain,
-            usage,
-            leases: Leases::default(),
-            more_to_shed: false,
-        }
-    }
-
     /// Works until the inbox is closed and empty.
-    pub(super) fn run(mut self, first_losses: Losses) -> Result<(), Fatal> {
-        self.begin_session()?;
-        self.turn(Turn {
-            losses: first_losses,
-            ..Turn::default()
-        })?;
+    pub(super) fn run(mut self) -> Result<(), Fatal> {
+        self.begin_session();
+        let first = std::mem::take(&mut self.owed);
+        self.turn(first)?;
+        let mut housekept = Instant::now();
         loop {
-            let patience = if self.more_to_shed {
-                Duration::ZERO
-            } else {
-                IDLE_TICK
-            };
+            let busy = self.more_to_shed
+                || self.more_to_give_back
+                || !self.deferred.is_empty()
+                || !self.owed.is_empty();
+            let patience = if busy { Duration::ZERO } else { IDLE_TICK };
             let work = self.inbox.take(patience);
             let last = work.last;
             self.work(work)?;
+            if housekept.elapsed() >= IDLE_TICK || self.more_to_give_back {
+                self.housekeep()?;
+                housekept = Instant::now();
+            }
             if last {
                 self.reporter.stopped(self.time.now().captured_at_us);
                 return Ok(());
@@ -134,29 +93,34 @@ impl Writer {
     }
 
     fn work(&mut self, work: Work) -> Result<(), Fatal> {
-        let mut turn = Turn {
-            entries: work.entries,
-            losses: work.losses,
-            shed_on: self.more_to_shed,
-            ..Turn::default()
-        };
-        let mut reads = Vec::new();
-        for request in work.requests {
+        let mut turn = std::mem::take(&mut self.owed);
+        turn.entries = work.entries;
+        turn.losses.merge(work.losses);
+        turn.shed_on = self.more_to_shed;
+        let (mut questions, mut room_made) = (Vec::new(), Vec::new());
+        let deferred = std::mem::take(&mut self.deferred);
+        for request in deferred.into_iter().chain(work.requests) {
             match request {
                 Request::Settle(receipt) => turn.add_receipt(receipt),
                 Request::ParkBatch { id, code } => turn.refused_batches.push((id, code)),
                 Request::EndBlob(sha256, end) => turn.ended_blobs.push((sha256, end)),
+                Request::MakeRoom { bytes, rank, done } => {
+                    turn.want_room(bytes, rank);
+                    room_made.push(done);
+                }
                 // Before the turn: what is committed from here on is live.
-                Request::BeginSession => self.begin_session()?,
-                read => reads.push(read),
+                Request::BeginSession => self.begin_session(),
+                Request::Damaged(why) => self.salvage(&why)?,
+                question => questions.push(question),
             }
         }
         self.turn(turn)?;
+        room_made.iter().for_each(tell);
         // Also without work: the sign of life that the watchdog looks for.
         self.publish();
-        if !reads.is_empty() {
-            for read in reads {
-                self.answer(read)?;
+        if !questions.is_empty() {
+            for question in questions {
+                self.answer(question);
             }
             self.publish();
         }
@@ -171,27 +135,9 @@ impl Writer {
         let applied = self.commit(&turn)?;
         self.chain = applied.chain;
         self.usage = applied.usage;
+        self.database_bytes = applied.database_bytes;
         self.more_to_shed = applied.more_to_shed;
-        for id in applied.gone_batches {
-            self.leases.batches.remove(&id);
-        }
-        for id in applied.gone_blobs {
-            self.leases.blobs.remove(&id);
-        }
-        for file in &applied.files_to_delete {
-            self.blobs.remove(file);
-        }
-        for file in &applied.files_to_quarantine {
-            self.blobs.quarantine(file, &self.layout.quarantine());
-        }
-        if applied.shed > 0 {
-            tracing::warn!(
-                shed = applied.shed,
-                spool.bytes = self.usage.bytes(),
-                "the spool is full: {} items shed, each named in a gap record",
-                applied.shed
-            );
-        }
+        self.let_go(&applied);
         // Whoever hears of the commit finds it in the figures.
         self.publish();
         for entry in &mut turn.entries {
@@ -205,172 +151,68 @@ impl Writer {
         if applied.new_blobs > 0 {
             self.shared.blobs_ready.notify_one();
         }
-        Ok(())
+        self.checkpoint_if_due()
     }
 
-    /// Returns only with the turn committed, or with the word that the process has to end.
-    fn commit(&mut self, turn: &Turn) -> Result<Applied, Fatal> {
-        let mut gave_up_at = None;
-        loop {
-            let Failed { error, landed } = match self.attempt(turn) {
-                Ok(applied) => return Ok(applied),
-                Err(failed) => failed,
-            };
-            self.report_failure(&error);
-            if self.reopen()?
-                && let Some(landed) = landed
-                && self.turn_number() == Some(landed.0)
-            {
-                return Ok(landed.1);
-            }
-            if self.inbox.is_closing() {
-                let give_up_at = *gave_up_at.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
-                if Instant::now() > give_up_at {
-                    return Err(Fatal(format!(
-                        "{} records could not be written before the agent stopped: {error}",
-                        turn.entries.len()
-                    )));
-                }
-            }
-            std::thread::sleep(RETRY_PAUSE);
+    /// After the commit only: leases and files of rows that are gone.
+    fn let_go(&mut self, applied: &Applied) {
+        for id in &applied.gone_batches {
+            self.leases.batches.remove(id);
+        }
+        for id in &applied.gone_blobs {
+            self.leases.blobs.remove(id);
+        }
+        for file in &applied.files_to_delete {
+            self.blobs.remove(file);
+        }
+        for file in &applied.files_to_quarantine {
+            self.blobs.quarantine(file, self.quarantine.path());
+        }
+        if !applied.files_to_quarantine.is_empty() {
+            self.quarantine.prune();
+        }
+        if applied.shed > 0 {
+            tracing::warn!(
+                shed = applied.shed,
+                "the spool is full: {} items shed, each named in a gap record",
+                applied.shed
+            );
         }
     }
 
-    /// One try. The error carries what would be true if the commit landed in spite of it.
-    fn attempt(&mut self, turn: &Turn) -> Result<Applied, Failed> {
-        let limits = self.limits;
-        let free = free_bytes(&self.layout);
-        let excess = |used| -> Excess { quota::excess(limits, used, free) };
-        let Some(connection) = &mut self.connection else {
-            return Err(SpoolError::Stopped.into());
-        };
-        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        let transaction = begun.map_err(SpoolError::database("begin"))?;
-        let now = self.time.now();
-        let applied = Application::new(&transaction, &self.author, now, self.chain, self.usage)
-            .run(turn, excess)
-            .map_err(SpoolError::database("write records"))?;
-        let number =
-            reads::turn_number(&transaction).map_err(SpoolError::database("count the commit"))?;
-        match transaction.commit() {
-            Ok(()) => Ok(applied),
-            Err(source) => Err(Failed {
-                error: SpoolError::database("commit")(source),
-                landed: Some(Box::new((number, applied))),
-            }),
-        }
-    }
-
-    /// Closes, opens and checks again. A database found damaged is set aside and an empty one started; the
-    /// records in hand go into that. `false`: it cannot be opened now.
-    fn reopen(&mut self) -> Result<bool, Fatal> {
-        self.connection = None;
-        let now = self.time.now().captured_at_us;
-        let opened = database::open(&self.layout, self.author.device, now);
-        match opened {
-            Ok(connection) => {
-                self.connection = Some(connection);
-                Ok(true)
-            }
-            Err(error) if database::asks_for_quarantine(&error) => {
-                tracing::error!(%error, "the spool's database is damaged, setting it aside: {error}");
-                self.start_afresh(now).map_err(|error| {
-                    Fatal(format!("a damaged spool cannot be set aside: {error}"))
-                })?;
-                Ok(false)
-            }
-            Err(error @ SpoolError::Newer { .. }) => Err(Fatal(error.to_string())),
-            Err(error) => {
-                self.report_failure(&error);
-                Ok(false)
-            }
-        }
-    }
-
-    fn start_afresh(&mut self, now: UtcMicros) -> Result<(), SpoolError> {
-        let set_aside = database::set_aside(&self.layout, now)?;
-        self.blobs = BlobDir::open(self.layout.blobs())?;
-        let connection = database::open(&self.layout, self.author.device, now)?;
-        let head = self.chain.head;
-        let begun = reads::begin_epoch(&connection, self.chain.epoch, now)
-            .map_err(SpoolError::database("begin an epoch"))?;
-        // Same run of the agent, same epoch: numbers and chain go on where they stood.
-        self.chain = Chain {
-            next_seq: self.chain.next_seq,
-            head,
-            ..begun
-        };
-        self.usage = Usage::default();
-        self.leases = Leases::default();
-        self.connection = Some(connection);
-        self.inbox.lost(quarantine_losses(set_aside, now));
-        Ok(())
-    }
-
-    fn turn_number(&self) -> Option<i64> {
-        self.connection
-            .as_ref()
-            .and_then(|connection| reads::turn_number(connection).ok())
-    }
-
-    fn report_failure(&self, error: &SpoolError) {
-        self.reporter.failed(self.time.now().captured_at_us, error);
-        tracing::error!(%error, "the spool cannot write and tries again: {error}");
-    }
-
-    fn answer(&mut self, request: Request) -> Result<(), Fatal> {
+    pub(super) fn answer(&mut self, request: Request) {
         self.leases.expire(self.time.clocks().boottime());
         match request {
+            // Whoever stopped waiting never got it: the lease runs out.
             Request::LeaseBatches {
                 limit,
                 lane,
                 answer,
-            } => {
-                let leased = self.lease_batches(limit, lane);
-                let refused = self.take_unreadable(leased, answer);
-                self.turn(refused)?;
-            }
+            } => drop(answer.send(self.lease_batches(limit, lane))),
+            Request::LeaseBlob { lane, answer } => drop(answer.send(self.lease_blob(lane))),
             Request::ReleaseBatches(ids) => {
                 for id in ids {
                     self.leases.batches.remove(&id);
                 }
                 self.shared.batches_ready.notify_one();
             }
-            Request::LeaseBlob { lane, answer } => {
-                // Whoever stopped waiting never got it: the lease runs out.
-                drop(answer.send(self.lease_blob(lane)));
-            }
             Request::ReleaseBlob(id) => {
                 self.leases.blobs.remove(&id);
                 self.shared.blobs_ready.notify_one();
             }
             Request::Balance(answer) => {
-                let balance = self.read("read the balance", reads::balance);
-                drop(answer.send(balance));
+                drop(answer.send(self.read("read the balance", reads::balance)));
             }
             Request::Settle(_)
             | Request::ParkBatch { .. }
             | Request::EndBlob(..)
+            | Request::MakeRoom { .. }
+            | Request::Damaged(_)
             | Request::BeginSession => {}
         }
-        Ok(())
     }
 
-    fn begin_session(&mut self) -> Result<(), Fatal> {
-        let (backlog_batch, backlog_blob) = self
-            .read("read the newest ids", reads::newest_ids)
-            .unwrap_or((i64::MAX, i64::MAX));
-        self.leases = Leases {
-            backlog_batch,
-            backlog_blob,
-            ..Leases::default()
-        };
-        self.shared.batches_ready.notify_one();
-        self.shared.blobs_ready.notify_one();
-        Ok(())
-    }
-
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         doing: &'static str,
         query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
@@ -379,133 +221,110 @@ impl Writer {
         query(connection).map_err(SpoolError::database(doing))
     }
 
-    fn lease_batches(&mut self, limit: usize, lane: Lane) -> LeaseOutcome {
-        let (after, up_to) = lane.range(self.leases.backlog_batch);
-        let is_leased = |id| self.leases.batches.contains_key(&id);
-        let stored = self.read("lease batches", |connection| {
-            reads::next_batches(connection, after, up_to, limit, is_leased)
-        })?;
-        let ends = self.time.clocks().boottime() + LEASE;
-        let mut leased = Vec::with_capacity(stored.len());
-        let mut unreadable = Vec::new();
-        for batch in stored {
-            let item = Item::Batch {
-                epoch: batch.epoch,
-                first_seq: batch.first_seq,
-            };
-            match self.author.vault.open(item, batch.sealed) {
-                Ok(signed) => {
-                    self.leases.batches.insert(batch.id, ends);
-                    leased.push(LeasedBatch {
-                        id: batch.id,
-                        epoch: batch.epoch,
-                        first_seq: batch.first_seq,
-                        last_seq: batch.first_seq.advanced_by(batch.records - 1),
-                        signed: Bytes::from(signed),
-                    });
-                }
-                Err(error) => {
-                    tracing::error!(%error, "setting aside what cannot be opened: {error}");
-                    unreadable.push(batch.id);
-                }
+    /// Once a second: others may have filled or freed the disk, and pages that a delivered backlog has left go back
+    /// to it.
+    fn housekeep(&mut self) -> Result<(), Fatal> {
+        self.volume = ballast::volume(&self.layout.dir);
+        let is_low = self.volume.is_some_and(|volume| self.marks.is_low(volume));
+        self.more_to_shed = is_low && self.usage.blobs > 0;
+        let Some(connection) = &self.connection else {
+            return Ok(());
+        };
+        let given_back = reads::free_bytes(connection).and_then(|free| {
+            // Some are kept: the next records would only ask for them again.
+            let surplus = free.saturating_sub(self.marks.wal_bytes) / PAGE_BYTES;
+            let step = surplus.min(self.marks.wal_bytes / 2 / PAGE_BYTES);
+            if step > 0 {
+                reads::give_pages_back(connection, step)?;
+            }
+            Ok(Given {
+                any: step > 0,
+                more: surplus > step,
+            })
+        });
+        match given_back {
+            Ok(Given { any: false, .. }) => Ok(()),
+            // The file becomes shorter when the log is copied into it.
+            Ok(Given { more, .. }) => {
+                self.more_to_give_back = more;
+                self.checkpoint()
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no pages were given back: {error}");
+                Ok(())
             }
         }
-        Ok((leased, unreadable))
-    }
-
-    /// Answers with what could be opened; what could not is parked by the turn this returns.
-    fn take_unreadable(
-        &self,
-        leased: LeaseOutcome,
-        answer: oneshot::Sender<Result<Vec<LeasedBatch>, SpoolError>>,
-    ) -> Turn {
-        let mut turn = Turn::default();
-        let leased = leased.map(|(leased, unreadable)| {
-            turn.refused_batches = unreadable
-                .into_iter()
-                .map(|id| (id, UNREADABLE.to_owned()))
-                .collect();
-            leased
-        });
-        // Whoever stopped waiting never got them: the leases run out.
-        drop(answer.send(leased));
-        turn
-    }
-
-    fn lease_blob(&mut self, lane: Lane) -> Result<Option<LeasedBlob>, SpoolError> {
-        let (after, up_to) = lane.range(self.leases.backlog_blob);
-        let is_leased = |id| self.leases.blobs.contains_key(&id);
-        let stored = self.read("lease a blob", |connection| {
-            reads::next_blob(connection, after, up_to, is_leased)
-        })?;
-        Ok(stored.map(|blob| {
-            let ends = self.time.clocks().boottime() + BLOB_LEASE;
-            self.leases.blobs.insert(blob.id, ends);
-            // There may be another one for another worker.
-            self.shared.blobs_ready.notify_one();
-            LeasedBlob {
-                id: blob.id,
-                sha256: blob.sha256,
-                class: reads::media_class(&blob.class),
-                bytes: blob.bytes,
-                content_type: blob.content_type,
-                file: blob.file,
-            }
-        }))
     }
 
     /// Brings the figures that others read up to date and says that the thread lives.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let oldest = self
             .read("read the oldest record", reads::oldest_pending)
             .ok()
             .flatten();
         let leased = self.leases.batches.len() as u64;
-        self.shared.set(self.usage, oldest, leased);
+        self.shared
+            .set(self.usage, self.database_bytes, oldest, leased);
         self.reporter.queue_length(self.inbox.len() as u64);
-        if self.connection.is_some() {
-            self.reporter.progressed(self.time.now().captured_at_us);
+        if self.connection.is_none() {
+            return;
+        }
+        let now = self.time.now().captured_at_us;
+        match self.trouble() {
+            Some(trouble) => self.reporter.limping(now, trouble),
+            None => self.reporter.progressed(now),
         }
     }
-}
 
-/// A commit that failed; `landed` is what is true if it is on disk in spite of the error, by its turn number.
-#[derive(Debug)]
-struct Failed {
-    error: SpoolError,
-    landed: Option<Box<(i64, Applied)>>,
-}
-
-impl From<SpoolError> for Failed {
-    fn from(error: SpoolError) -> Self {
-        Self {
-            error,
-            landed: None,
+    /// What a field engineer has to know although the spool goes on. Takes the ballast back when there is room.
+    fn trouble(&mut self) -> Option<String> {
+        if !self.ballast.is_held() || self.volume.is_none() {
+            self.volume = ballast::volume(&self.layout.dir);
         }
+        let volume = self.volume?;
+        if !self.ballast.is_held() && self.marks.has_room_for_ballast(volume) {
+            match self.ballast.take() {
+                Ok(()) => tracing::info!("the spool holds its ballast"),
+                Err(error) => tracing::debug!(%error, "no room for the ballast yet: {error}"),
+            }
+        }
+        let free = volume.free_bytes;
+        if !self.ballast.is_held() {
+            return Some(format!(
+                "the disk is full ({free} bytes free): the spool's reserve is given up and the least valuable is \
+                 shed; make room on {}",
+                self.layout.dir.display()
+            ));
+        }
+        if self.marks.is_low(volume) {
+            return Some(format!(
+                "the disk is nearly full ({free} bytes, {} inodes free): pictures are shed; make room on {}",
+                volume
+                    .free_inodes
+                    .map_or("enough".into(), |free| free.to_string()),
+                self.layout.dir.display()
+            ));
+        }
+        let now = self.time.clocks().boottime();
+        if self.alarm.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.alarm = None;
+        }
+        self.alarm.as_ref().map(|(why, _)| why.clone())
+    }
+
+    /// Damage was found and mended as far as it could be: a gap record tells the cloud, this tells `status`.
+    pub(super) fn raise_alarm(&mut self, why: &str) {
+        let until = self.time.clocks().boottime() + ALARM_LASTS;
+        let words = format!(
+            "the spool was damaged ({why}); what could be read was carried over, the rest is named in gap records; \
+             see {}",
+            self.quarantine.path().display()
+        );
+        self.alarm = Some((words, until));
     }
 }
 
-/// What could be leased, and the rows that could not be opened.
-type LeaseOutcome = Result<(Vec<LeasedBatch>, Vec<i64>), SpoolError>;
-
-/// The words of the gap record for a database that was set aside: how many records it held nobody knows.
-pub(super) fn quarantine_losses(set_aside: database::SetAside, now: UtcMicros) -> Losses {
-    let from = set_aside.changed_at.unwrap_or(now).min(now);
-    let mut losses = Losses::default();
-    let span = |count| Span {
-        count,
-        from,
-        to: now,
-    };
-    losses.add(Reason::Quarantine, Line::new(None, "records", now), span(0));
-    if set_aside.blobs > 0 {
-        let line = Line::new(None, "media", now);
-        losses.add(Reason::Quarantine, line, span(set_aside.blobs));
-    }
-    losses
-}
-
-fn free_bytes(layout: &Layout) -> Option<u64> {
-    let stat = rustix::fs::statvfs(&layout.dir).ok()?;
-    Some(stat.f_bavail * stat.f_frsize)
+/// Whoever stopped waiting does not need to know.
+fn tell(done: &SyncSender<()>) {
+    let _ = done.try_send(());
 }
