@@ -1,5 +1,8 @@
-//! What the spool costs over bare SQLite with the same durability (WAL, FULL, up to 100 rows a commit) on this disk,
-//! and how long one record takes from `put` to its commit. Run: `cargo bench -p edge-agent --bench spool`.
+//! What the spool costs over the bare limits of this disk, in the same run: records against bare SQLite with the same
+//! durability (WAL, FULL, up to 100 rows a commit), blobs against bare files (write, fsync, rename, fsync of the
+//! folder). Then how long a start takes after a crash with 100,000 records in batches of one, and how much memory a
+//! million pending records take. Run: `cargo bench -p edge-agent --bench spool`, with a word to run one part only:
+//! `-- records`, `blobs`, `latency`, `start`, `memory`.
 
 use edge_agent::clock::{RealClocks, TimeSource};
 use edge_agent::config::SpoolConfig;
@@ -7,48 +10,87 @@ use edge_agent::health::Health;
 use edge_agent::identity::SpoolKey;
 use edge_agent::sink::Sink;
 use edge_agent::spool::{Spool, SpoolHandle, SpoolKeys};
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use wire::record::{EventRecord, EventState, NormBox, PathPoint};
-use wire::{Body, CameraId, DeviceId, EventId, Record, SigningKey};
+use wire::record::{EventRecord, EventState, MediaRecord, NormBox, PathPoint};
+use wire::{Body, CameraId, DeviceId, EventId, MediaClass, Record, Sha256, SigningKey};
 
 const RECORDS: u32 = 20_000;
+const BLOBS: u32 = 200;
+/// A snapshot at 1080p.
+const BLOB_BYTES: usize = 150_000;
 /// The two take turns, so that a busy disk is busy for both.
 const ROUNDS: usize = 9;
 const SINGLES: usize = 500;
+const START_RECORDS: u32 = 100_000;
+const MANY_RECORDS: u32 = 1_000_000;
+/// Names the child process that measures its own memory, and the folder it does it in.
+const MEASURE: &str = "SPOOL_BENCH_MEASURE";
 
 fn main() {
     let time = TimeSource::new(Arc::new(RealClocks::new()));
-    let record = event(&time);
+    if let Ok(dir) = std::env::var(MEASURE) {
+        return measure_memory(Path::new(&dir), &time);
+    }
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let part = |name: &str, run: fn(&TimeSource)| {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            run(&time);
+        }
+    };
+    part("records", records);
+    part("blobs", blobs);
+    part("latency", latency);
+    part("start", start);
+    part("memory", memory);
+}
+
+fn records(time: &TimeSource) {
+    let record = event(time);
     let json = record.to_json();
     println!("record: {} bytes of JSON", json.len());
-    let mut shares = Vec::new();
-    for round in 1..=ROUNDS {
-        let bare = per_second(|| bare_sqlite(&folder("bare"), &json));
-        let spool = per_second(|| through_spool(&time, &record));
-        let share = 100.0 * spool / bare;
-        shares.push(share);
-        println!(
-            "round {round}: bare SQLite {bare:.0} records/s, spool {spool:.0} records/s ({share:.0} %)"
-        );
-    }
-    shares.sort_by(f64::total_cmp);
-    println!("median share of bare SQLite: {:.0} %", shares[ROUNDS / 2]);
-    let mut latencies = latencies(&time, &record);
-    latencies.sort_unstable();
-    let at = |percent: usize| latencies[latencies.len() * percent / 100];
-    println!(
-        "put to commit, one at a time: p50 {:?}, p95 {:?}, p99 {:?}",
-        at(50),
-        at(95),
-        at(99)
+    rounds(
+        "records/s",
+        || per_second(RECORDS, bare_sqlite(&folder("bare"), &json)),
+        || per_second(RECORDS, through_spool(time, &record)),
     );
 }
 
-fn per_second(work: impl FnOnce() -> Duration) -> f64 {
-    f64::from(RECORDS) / work().as_secs_f64()
+fn blobs(time: &TimeSource) {
+    println!("blob: {BLOB_BYTES} bytes");
+    rounds(
+        "blobs/s",
+        || per_second(BLOBS, bare_files(&folder("files"))),
+        || per_second(BLOBS, blobs_through_spool(time)),
+    );
+}
+
+/// Bare and spool in turn; the median of the ratios is what counts.
+fn rounds(what: &str, bare: impl Fn() -> f64, spool: impl Fn() -> f64) {
+    let mut shares = Vec::new();
+    for round in 1..=ROUNDS {
+        let (bare, spool) = (bare(), spool());
+        let share = 100.0 * spool / bare;
+        shares.push(share);
+        println!("round {round}: bare {bare:.0} {what}, spool {spool:.0} {what} ({share:.0} %)");
+    }
+    shares.sort_by(f64::total_cmp);
+    println!(
+        "{what}: median share of the bare limit {:.0} %",
+        shares[ROUNDS / 2]
+    );
+}
+
+fn per_second(count: u32, took: Duration) -> f64 {
+    f64::from(count) / took.as_secs_f64()
 }
 
 fn folder(name: &str) -> tempfile::TempDir {
@@ -91,10 +133,18 @@ fn through_spool(time: &TimeSource, record: &Record) -> Duration {
     let dir = folder("spool");
     let spool = open(dir.path(), time);
     let start = Instant::now();
+    put_all(&spool, record, RECORDS);
+    let took = start.elapsed();
+    runtime().block_on(spool.close());
+    took
+}
+
+/// Returns once all are durable.
+fn put_all(spool: &SpoolHandle, record: &Record, count: u32) {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..RECORDS / 4 {
+                for _ in 0..count / 4 {
                     spool.put(record.clone()).expect("takes it");
                 }
             });
@@ -103,16 +153,62 @@ fn through_spool(time: &TimeSource, record: &Record) -> Duration {
     runtime()
         .block_on(spool.put_durable(record.clone()))
         .expect("commits");
+}
+
+/// The most files can do with this durability, one at a time, as the one media worker makes them.
+fn bare_files(dir: &tempfile::TempDir) -> Duration {
+    let bytes = vec![7; BLOB_BYTES];
+    let start = Instant::now();
+    for number in 0..BLOBS {
+        let temporary = dir.path().join("new");
+        let mut file = File::create_new(&temporary).expect("creates");
+        file.write_all(&bytes).expect("writes");
+        file.sync_all().expect("fsyncs");
+        drop(file);
+        std::fs::rename(&temporary, dir.path().join(number.to_string())).expect("renames");
+        File::open(dir.path())
+            .and_then(|folder| folder.sync_all())
+            .expect("fsyncs the folder");
+    }
+    start.elapsed()
+}
+
+/// Seal, file, and the record that names it, each durable before the next.
+fn blobs_through_spool(time: &TimeSource) -> Duration {
+    let dir = folder("spool");
+    let spool = open(dir.path(), time);
+    let mut bytes = vec![7; BLOB_BYTES];
+    let start = Instant::now();
+    for number in 0..BLOBS {
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        let media = MediaRecord {
+            sha256: Sha256::of(&bytes),
+            class: MediaClass::Snapshot,
+            bytes: bytes.len() as u64,
+            content_type: "image/jpeg".into(),
+            camera: CameraId(Uuid::from_u128(2)),
+            width: 1920,
+            height: 1080,
+            event: None,
+            command: None,
+            boxes: Vec::new(),
+            quality: 0.5,
+            masked: false,
+        };
+        spool
+            .put_media(time.now(), media, bytes.clone())
+            .expect("takes it");
+    }
     let took = start.elapsed();
     runtime().block_on(spool.close());
     took
 }
 
-fn latencies(time: &TimeSource, record: &Record) -> Vec<Duration> {
-    let dir = folder("single");
+fn latency(time: &TimeSource) {
+    let (dir, record) = (folder("single"), event(time));
     let spool = open(dir.path(), time);
     let runtime = runtime();
-    let latencies = (0..SINGLES)
+    let mut latencies: Vec<Duration> = (0..SINGLES)
         .map(|_| {
             let start = Instant::now();
             runtime
@@ -122,7 +218,120 @@ fn latencies(time: &TimeSource, record: &Record) -> Vec<Duration> {
         })
         .collect();
     runtime.block_on(spool.close());
-    latencies
+    latencies.sort_unstable();
+    let at = |percent: usize| latencies[latencies.len() * percent / 100];
+    println!(
+        "put to commit, one at a time: p50 {:?}, p95 {:?}, p99 {:?}",
+        at(50),
+        at(95),
+        at(99)
+    );
+}
+
+/// The worst case: every record a batch of its own, the log not copied into the database, nothing in the cache.
+fn start(time: &TimeSource) {
+    let dir = folder("start");
+    let record = event(time);
+    let spool = open(dir.path(), time);
+    let runtime = runtime();
+    for _ in 0..START_RECORDS {
+        runtime
+            .block_on(spool.put_durable(record.clone()))
+            .expect("commits");
+    }
+    let bytes = std::fs::metadata(dir.path().join("spool.db")).map_or(0, |meta| meta.len());
+    // As a crash would leave it: copied while the spool runs.
+    let crashed = folder("crashed");
+    copy_durably(dir.path(), crashed.path());
+    runtime.block_on(spool.close());
+    let dropped = drop_caches();
+    let start = Instant::now();
+    let again = open(crashed.path(), time);
+    let took = start.elapsed();
+    assert!(again.stats().pending_records >= u64::from(START_RECORDS));
+    runtime.block_on(again.close());
+    let cache = if dropped {
+        "cold"
+    } else {
+        "WARM: caches cannot be dropped here"
+    };
+    println!(
+        "start with {START_RECORDS} records in batches of one ({} MB, {cache} cache): {took:?}",
+        bytes / 1_000_000
+    );
+}
+
+fn copy_durably(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("lists").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&target).expect("makes a folder");
+            copy_durably(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("copies");
+            File::open(&target)
+                .and_then(|file| file.sync_all())
+                .expect("fsyncs");
+        }
+    }
+}
+
+/// Needs root.
+fn drop_caches() -> bool {
+    std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+}
+
+/// In processes of their own: what one with nothing to deliver takes, and what one with a million records takes.
+fn memory(time: &TimeSource) {
+    let (empty, full) = (folder("empty"), folder("full"));
+    runtime().block_on(open(empty.path(), time).close());
+    let spool = open(full.path(), time);
+    put_all(&spool, &event(time), MANY_RECORDS);
+    runtime().block_on(spool.close());
+    let without = measured(empty.path());
+    let with = measured(full.path());
+    println!(
+        "resident memory after start, checks, delivery of 32 batches and 1,000 more records: {without} kB with \
+         nothing pending, {with} kB with {MANY_RECORDS} records pending: {:+} kB",
+        with - without
+    );
+}
+
+fn measured(dir: &Path) -> i64 {
+    let program = std::env::current_exe().expect("this program");
+    let output = Command::new(program)
+        .env(MEASURE, dir)
+        .output()
+        .expect("runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    printed.trim().parse().unwrap_or_else(|_| {
+        let words = String::from_utf8_lossy(&output.stderr);
+        panic!("the measuring process said {printed:?} and {words}")
+    })
+}
+
+/// In the child: opens, works a little, says what it has come to hold.
+fn measure_memory(dir: &Path, time: &TimeSource) {
+    let spool = open(dir, time);
+    let runtime = runtime();
+    put_all(&spool, &event(time), 1000);
+    runtime.block_on(async {
+        for lane in [
+            edge_agent::spool::Lane::Backlog,
+            edge_agent::spool::Lane::Live,
+        ] {
+            drop(spool.lease_batches(32, lane).await.expect("leases"));
+        }
+        drop(spool.balance().await.expect("answers"));
+    });
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .expect("peak of resident memory");
+    println!("{}", peak.trim());
+    runtime.block_on(spool.close());
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -159,6 +159,7 @@ pub(super) fn check_in_background(layout: &Layout, damaged: impl FnOnce(String) 
 }
 
 /// Every table of this version is there: a database can be sound and yet not ours.
+pub(super) fn check_schema(connection: &Connection) -> Result<(), rusqlite::Error> {
     for table in [
         "meta",
         "epoch",
@@ -168,7 +169,6 @@ pub(super) fn check_in_background(layout: &Layout, damaged: impl FnOnce(String) 
         "parked",
         "balance",
         "open_event",
-    ] {
     ] {
         connection.prepare(&format!("select * from {table} limit 0"))?;
     }

@@ -391,7 +391,13 @@ fn carry_meta(from: &Connection, to: &Connection) -> Sql<()> {
 fn carry_tables(from: &Connection, to: &mut Connection) -> Sql<bool> {
     let transaction = to.transaction()?;
     let mut whole = true;
-    for (table, columns) in [("epoch", 4), ("ended", 4), ("parked", 6), ("open_event", 3), ("balance", 7)] {
+    for (table, columns) in [
+        ("epoch", 4),
+        ("ended", 4),
+        ("parked", 6),
+        ("open_event", 3),
+        ("balance", 7),
+    ] {
         let Ok(rows) = whole_table(from, table, columns) else {
             tracing::warn!(table, "the table {table} cannot be read and is made anew");
             whole &= table != "balance";
