@@ -11,7 +11,7 @@ use e2e::fault::feeding::{Feed, Feeding};
 use e2e::fault::{Order, Said};
 use edge_agent::clock::{RealClocks, TimeSource};
 use edge_agent::config::{SpoolConfig, UplinkConfig};
-use edge_agent::health::Health;
+use edge_agent::health::{Health, UnitState};
 use edge_agent::identity::{Enrollment, Identity, SavedFloor};
 use edge_agent::spool::{Spool, SpoolHandle, SpoolKeys};
 use edge_agent::uplink::{Carriage, Renewal, TimeFloor, Uplink, UplinkParts, UplinkWatch};
@@ -96,6 +96,7 @@ impl Feeder {
             error_us: Some(1000),
         });
         let health = Health::default();
+        let told = health.clone();
         let device = identity.device_id;
         let spool = open_spool(args, identity, &time, &health).await?;
         let stop = CancellationToken::new();
@@ -125,7 +126,11 @@ impl Feeder {
                 Some(uplink)
             }
         };
-        tokio::spawn(tell(spool.clone(), uplink.as_ref().map(Uplink::watch)));
+        tokio::spawn(tell(
+            spool.clone(),
+            uplink.as_ref().map(Uplink::watch),
+            told,
+        ));
         let feeding = Arc::new(Feeding::new(spool.clone(), time, args.seed, args.cameras));
         Ok(Self {
             spool,
@@ -226,8 +231,15 @@ fn heartbeat(spool: &SpoolHandle, time: &TimeSource, carriage: Carriage) -> Hear
     }
 }
 
+/// Why the status would show the spool as anything but running.
+fn trouble(health: &Health) -> Option<String> {
+    let units = health.snapshot();
+    let spool = units.get("spool")?;
+    (spool.state != UnitState::Running).then(|| spool.last_error.clone().unwrap_or_default())
+}
+
 /// What the agent's status would say.
-async fn tell(spool: SpoolHandle, watch: Option<UplinkWatch>) {
+async fn tell(spool: SpoolHandle, watch: Option<UplinkWatch>, health: Health) {
     let mut tick = tokio::time::interval(TELL_EVERY);
     loop {
         tick.tick().await;
@@ -237,7 +249,8 @@ async fn tell(spool: SpoolHandle, watch: Option<UplinkWatch>) {
             pending_records: stats.pending_records,
             pending_blobs: stats.pending_blobs,
             parked_records: stats.parked_records,
-            bytes: stats.batch_bytes + stats.blob_bytes,
+            bytes: stats.report().bytes,
+            spool_trouble: trouble(&health),
             carriage: uplink
                 .as_ref()
                 .map_or("disabled", |it| it.carriage.as_str())

@@ -15,6 +15,7 @@ mod answers;
 mod audit;
 mod ballast;
 mod blob;
+mod carve;
 mod commit;
 mod database;
 mod error;

@@ -17,15 +17,19 @@ use crate::spool::reads::{self, Sql};
 use crate::spool::room::Marks;
 use crate::spool::seal::Item;
 use crate::spool::tally::{HOUR_US, Line, Span, Tally};
-use crate::spool::{audit, blob, wal};
+use crate::spool::{audit, blob, carve, wal};
+use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wire::{CameraId, Epoch, Record, Seq, SignedBatch, UtcMicros};
 
 /// Rows written in one go.
 const ROWS_A_COMMIT: usize = 500;
+/// Of the tables `batch` and `blob`.
+const BATCH_COLUMNS: usize = 8;
+const BLOB_COLUMNS: usize = 10;
 /// How far beyond the last row that could be read others are looked for, if the tables do not say how many there are.
 const BLIND_STEPS: i64 = 10_000;
 
@@ -58,7 +62,7 @@ pub(super) fn rebuild(
     };
     let views = views(layout, &aside);
     for view in &views {
-        if let Err(error) = carrier.carry(view, &mut new) {
+        if let Err(error) = carrier.carry_view(view, &mut new) {
             // A disk without room for all keeps what fits; the rest is named as lost.
             tracing::error!(%error, "not all could be carried over: {error}");
         }
@@ -118,7 +122,7 @@ fn clear(folder: &Path) -> Result<(), SpoolError> {
 }
 
 /// The damaged files in every reading that makes sense, the newest first.
-fn views(layout: &Layout, aside: &Path) -> Vec<Connection> {
+fn views(layout: &Layout, aside: &Path) -> Vec<View> {
     let (database, log) = (layout.database(), layout.log());
     let copy = aside.join("with-log.db");
     let copied = fs::copy(&database, &copy).and_then(|_| {
@@ -135,9 +139,19 @@ fn views(layout: &Layout, aside: &Path) -> Vec<Connection> {
     }
     paths.push(database);
     paths
-        .iter()
-        .filter_map(|path| open_as_it_is(path).ok())
+        .into_iter()
+        .map(|path| View {
+            connection: open_as_it_is(&path).ok(),
+            path,
+        })
         .collect()
+}
+
+/// One reading of the damaged files.
+struct View {
+    path: PathBuf,
+    /// Absent where SQLite does not take it for a database at all.
+    connection: Option<Connection>,
 }
 
 /// Reads the file alone and changes nothing beside it.
@@ -178,12 +192,25 @@ struct Whole {
 }
 
 impl Carrier<'_> {
-    fn carry(&mut self, from: &Connection, to: &mut Connection) -> Result<(), SpoolError> {
+    /// Through SQLite, and what its trees no longer lead to from the pages themselves.
+    fn carry_view(&mut self, view: &View, to: &mut Connection) -> Result<(), SpoolError> {
+        let ours = match &view.connection {
+            Some(from) => self.carry(from, to)?,
+            None => true,
+        };
+        if ours {
+            self.carve(&view.path, to)
+                .map_err(SpoolError::database("carry over what was carved out"))?;
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, from: &Connection, to: &mut Connection) -> Result<bool, SpoolError> {
         let owner: Option<[u8; 16]> = from
             .query_row("select device_id from meta", (), |row| row.get(0))
             .ok();
         if owner.is_some_and(|owner| owner != *self.author.device.0.as_bytes()) {
-            return Ok(());
+            return Ok(false);
         }
         carry_meta(from, to).map_err(SpoolError::database("carry over the chain"))?;
         if !self.balance_carried {
@@ -193,7 +220,54 @@ impl Carrier<'_> {
         self.carry_batches(from, to)
             .map_err(SpoolError::database("carry over batches"))?;
         self.carry_blobs(from, to)
-            .map_err(SpoolError::database("carry over blobs"))
+            .map_err(SpoolError::database("carry over blobs"))?;
+        Ok(true)
+    }
+
+    /// Pages that were freed still hold batches that are long done with: what is known to have ended stays ended.
+    fn carve(&mut self, database: &Path, to: &mut Connection) -> Sql<()> {
+        let (author, mut outcome) = (self.author, Ok(()));
+        let mut found = Vec::new();
+        let carved = carve::for_each_row(database, BATCH_COLUMNS, |id, row| {
+            found.extend(carved_batch(author, id, row));
+            if found.len() == ROWS_A_COMMIT && outcome.is_ok() {
+                outcome = self.insert_carved(std::mem::take(&mut found), to);
+            }
+        });
+        outcome?;
+        self.insert_carved(found, to)?;
+        let mut blobs = Vec::new();
+        let carved = carved.and_then(|()| {
+            carve::for_each_row(database, BLOB_COLUMNS, |id, mut row| {
+                row[0] = SqlValue::Integer(id);
+                blobs.push(row);
+            })
+        });
+        if let Err(error) = carved {
+            tracing::warn!(%error, "the damaged pages cannot be read: {error}");
+        }
+        self.insert_blobs(blobs, to)
+    }
+
+    fn insert_carved(&mut self, found: Vec<Whole>, to: &mut Connection) -> Sql<()> {
+        let transaction = to.transaction()?;
+        for whole in found {
+            let has_ended: bool = transaction
+                .prepare_cached(
+                    "select exists (select 1 from ended
+                     where epoch = ?1 and first_seq <= ?2 and last_seq >= ?2)",
+                )?
+                .query_row(
+                    params![whole.epoch.0.to_be_bytes(), whole.first_seq.0.cast_signed()],
+                    |row| row.get(0),
+                )?;
+            if !has_ended {
+                let inserted = insert_batch(&transaction, &whole)?;
+                self.salvaged.batches += inserted;
+                self.salvaged.records += inserted * whole.records;
+            }
+        }
+        transaction.commit()
     }
 
     fn carry_batches(&mut self, from: &Connection, to: &mut Connection) -> Sql<()> {
@@ -225,33 +299,37 @@ impl Carrier<'_> {
         let mut walk = Walk::new(from, "blob", columns);
         loop {
             let portion = walk.portion(|row| {
-                (0..10)
-                    .map(|column| row.get::<_, rusqlite::types::Value>(column))
+                (0..BLOB_COLUMNS)
+                    .map(|column| row.get::<_, SqlValue>(column))
                     .collect::<Sql<Vec<_>>>()
             });
             if portion.is_empty() {
                 return Ok(());
             }
-            let transaction = to.transaction()?;
-            for row in portion {
-                let (
-                    Some(rusqlite::types::Value::Text(file)),
-                    Some(rusqlite::types::Value::Integer(bytes)),
-                ) = (row.get(9), row.get(7))
-                else {
-                    continue;
-                };
-                let path = self.layout.blobs().join(file);
-                if fs::metadata(path).is_ok_and(|meta| meta.len() == bytes.cast_unsigned()) {
-                    // What breaks a rule of the table was changed on disk.
-                    let inserted = transaction
-                        .prepare_cached("insert or ignore into blob values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
-                        .execute(rusqlite::params_from_iter(row));
-                    self.salvaged.blobs += inserted.or_else(ignore_refused)? as u64;
-                }
-            }
-            transaction.commit()?;
+            self.insert_blobs(portion, to)?;
         }
+    }
+
+    fn insert_blobs(&mut self, rows: Vec<Vec<SqlValue>>, to: &mut Connection) -> Sql<()> {
+        let transaction = to.transaction()?;
+        for row in rows {
+            let (Some(SqlValue::Text(file)), Some(SqlValue::Integer(bytes))) =
+                (row.get(9), row.get(7))
+            else {
+                continue;
+            };
+            let path = self.layout.blobs().join(file);
+            if fs::metadata(path).is_ok_and(|meta| meta.len() == bytes.cast_unsigned()) {
+                // What breaks a rule of the table was changed on disk.
+                let inserted = transaction
+                    .prepare_cached(
+                        "insert or ignore into blob values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                    )?
+                    .execute(rusqlite::params_from_iter(row));
+                self.salvaged.blobs += inserted.or_else(ignore_refused)? as u64;
+            }
+        }
+        transaction.commit()
     }
 
     /// Sums up what is there and marks it as salvaged.
@@ -309,6 +387,27 @@ impl Carrier<'_> {
         }
         Ok(())
     }
+}
+
+/// A row of `batch` as it stands in a page.
+fn carved_batch(author: &Author, id: i64, row: Vec<SqlValue>) -> Option<Whole> {
+    let Ok(
+        [
+            _,
+            SqlValue::Blob(epoch),
+            SqlValue::Integer(first_seq),
+            _,
+            _,
+            _,
+            _,
+            SqlValue::Blob(sealed),
+        ],
+    ) = <[SqlValue; BATCH_COLUMNS]>::try_from(row)
+    else {
+        return None;
+    };
+    let epoch = Epoch(u64::from_be_bytes(epoch.try_into().ok()?));
+    open_whole(author, id, epoch, Seq(first_seq.cast_unsigned()), sealed)
 }
 
 fn open_whole(
@@ -416,11 +515,7 @@ fn carry_tables(from: &Connection, to: &mut Connection) -> Sql<bool> {
     Ok(whole)
 }
 
-fn whole_table(
-    from: &Connection,
-    table: &str,
-    columns: usize,
-) -> Sql<Vec<Vec<rusqlite::types::Value>>> {
+fn whole_table(from: &Connection, table: &str, columns: usize) -> Sql<Vec<Vec<SqlValue>>> {
     let mut statement = from.prepare(&format!("select * from {table}"))?;
     if statement.column_count() != columns {
         return Err(rusqlite::Error::QueryReturnedNoRows);

@@ -99,6 +99,8 @@ pub enum Said {
         pending_blobs: u64,
         parked_records: u64,
         bytes: u64,
+        /// Why the status would show the spool as anything but running.
+        spool_trouble: Option<String>,
         /// As the status calls it: `mqtt`, `https`, `offline`, `disabled`.
         carriage: String,
         last_error: Option<String>,

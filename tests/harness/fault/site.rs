@@ -8,6 +8,8 @@ use crate::agent::Agent;
 use crate::process::run_ok;
 use crate::receiver::{Account, Receiver, path};
 use anyhow::{Context, Result};
+use edge_agent::identity::Identity;
+use edge_agent::spool::{Audit, SpoolKeys};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -108,6 +110,18 @@ impl Site {
             ],
         )?;
         oracle::parse(&printed)
+    }
+
+    /// What `edge-agent spool audit` would say of a spool that lies there.
+    pub fn audit_spool(&self, dir: &Path) -> Result<Audit> {
+        let identity =
+            Identity::load(&self.agent.data_dir())?.context("this box has no identity")?;
+        let keys = SpoolKeys {
+            device_id: identity.device_id,
+            record_key: identity.record_key,
+            spool_key: identity.spool_key,
+        };
+        Ok(edge_agent::spool::audit(dir, &keys)?)
     }
 
     /// What became of every obligation so far.

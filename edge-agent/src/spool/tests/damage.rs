@@ -272,6 +272,19 @@ async fn a_damaged_page_costs_what_stood_in_it_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn without_a_schema_the_rows_are_found_in_their_pages() {
+    let bench = Bench::new();
+    let put = filled(&bench, 120, false).await;
+    let database = bench.path().join("spool.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes[..4096].fill(0x5a);
+    std::fs::write(&database, bytes).unwrap();
+    let (there, named) = assert_all_accounted(&bench, put, "the schema").await;
+    assert_eq!((there, named), (put + 1, 0));
+    assert_eq!(bench.open().stats().pending_blobs, 3);
+}
+
+#[tokio::test]
 async fn a_flipped_byte_in_the_log_is_noticed_and_costs_little() {
     let bench = Bench::new();
     let put = filled(&bench, 60, true).await;
