@@ -37,6 +37,24 @@ struct Failed {
     landed: Option<Box<(i64, Applied)>>,
 }
 
+/// Why there is no connection.
+enum NotReady {
+    Spool(SpoolError),
+    Fatal(Fatal),
+}
+
+impl From<SpoolError> for NotReady {
+    fn from(error: SpoolError) -> Self {
+        Self::Spool(error)
+    }
+}
+
+impl From<Fatal> for NotReady {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
 impl From<SpoolError> for Failed {
     fn from(error: SpoolError) -> Self {
         Self {
@@ -51,10 +69,24 @@ impl Writer {
     pub(super) fn commit(&mut self, turn: &Turn) -> Result<Applied, Fatal> {
         let mut give_up_at = None;
         let mut starved = 0;
+        // Of the attempt before.
+        let mut landed = None;
         loop {
-            let Failed { error, landed } = match self.attempt(turn, starved_bytes(starved)) {
-                Ok(applied) => return Ok(applied),
-                Err(failed) => failed,
+            let error = match self.ready() {
+                Ok(()) => {
+                    if let Some(landed) = self.take_landed(landed.take()) {
+                        return Ok(landed);
+                    }
+                    match self.attempt(turn, starved_bytes(starved)) {
+                        Ok(applied) => return Ok(applied),
+                        Err(failed) => {
+                            landed = failed.landed;
+                            failed.error
+                        }
+                    }
+                }
+                Err(NotReady::Fatal(fatal)) => return Err(fatal),
+                Err(NotReady::Spool(error)) => error,
             };
             if error.is_full() {
                 self.disk_is_full(&error);
@@ -63,12 +95,8 @@ impl Writer {
                 }
             } else {
                 self.report_failure(&error);
-                if self.reopen()?
-                    && let Some(landed) = landed
-                    && self.turn_number() == Some(landed.0)
-                {
-                    return Ok(landed.1);
-                }
+                // In doubt from here on: opened and checked again before the next attempt.
+                self.connection = None;
             }
             if self.inbox.is_closing() {
                 let give_up_at = *give_up_at.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
@@ -149,38 +177,38 @@ impl Writer {
         }
     }
 
-    /// Closes, opens and checks again. `false`: it cannot be opened now, or had to be rebuilt.
-    pub(super) fn reopen(&mut self) -> Result<bool, Fatal> {
-        self.connection = None;
+    /// What the attempt before would have changed, if its commit is on disk in spite of the error.
+    fn take_landed(&self, landed: Option<Box<(i64, Applied)>>) -> Option<Applied> {
+        let (number, applied) = *landed?;
+        (self.turn_number() == Some(number)).then_some(applied)
+    }
+
+    /// With an open connection whose log is not in doubt; after a failure it is opened and checked anew.
+    fn ready(&mut self) -> Result<(), NotReady> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
         let now = self.time.now().captured_at_us;
         match database::open(&self.layout, self.author.device, &self.marks, now) {
             Ok(opened) => {
                 // What a failed fsync left in doubt is written once more.
-                if let Err(error) = checkpoint(&opened.connection, "truncate") {
-                    self.report_failure(&SpoolError::database("write the log anew")(error));
-                    return Ok(false);
-                }
+                checkpoint(&opened.connection, "truncate")
+                    .map_err(SpoolError::database("write the log anew"))?;
                 self.connection = Some(opened.connection);
                 if opened.unchecked {
                     start::check_beside(&self.layout, &self.inbox);
                 }
-                Ok(true)
+                Ok(())
             }
-            Err(error) if database::asks_for_salvage(&error) => {
-                self.salvage(&error.to_string())?;
-                Ok(false)
-            }
-            Err(error @ SpoolError::Newer { .. }) => Err(Fatal(error.to_string())),
-            Err(error) => {
-                self.report_failure(&error);
-                Ok(false)
-            }
+            Err(error) if database::asks_for_salvage(&error) => self.salvage(&error.to_string()),
+            Err(error @ SpoolError::Newer { .. }) => Err(NotReady::Fatal(Fatal(error.to_string()))),
+            Err(error) => Err(NotReady::Spool(error)),
         }
     }
 
     /// Sets the damaged database aside and goes on with what can be read of it. Same run of the agent, same epoch:
     /// numbers and chain go on where they stood.
-    pub(super) fn salvage(&mut self, why: &str) -> Result<(), Fatal> {
+    fn salvage(&mut self, why: &str) -> Result<(), NotReady> {
         self.connection = None;
         let now = self.time.now().captured_at_us;
         tracing::error!("the spool's database is damaged, carrying over what can be read: {why}");
@@ -189,15 +217,35 @@ impl Writer {
                 self.raise_alarm(why);
                 Ok(())
             }
-            Err(error) if error.is_full() => {
-                self.disk_is_full(&error);
-                self.ballast.release();
-                self.quarantine.clear();
+            // The caller makes room and tries again.
+            Err(error) if error.is_full() => Err(NotReady::Spool(error)),
+            Err(error) => Err(NotReady::Fatal(Fatal(format!(
+                "a damaged spool cannot be set aside: {error}"
+            )))),
+        }
+    }
+
+    /// The check beside the work found damage.
+    pub(super) fn mend(&mut self, why: &str) -> Result<(), Fatal> {
+        match self.salvage(why) {
+            Err(NotReady::Fatal(fatal)) => Err(fatal),
+            Err(NotReady::Spool(error)) => {
+                self.report_failure(&error);
                 Ok(())
             }
-            Err(error) => Err(Fatal(format!(
-                "a damaged spool cannot be set aside: {error}"
-            ))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// A connection that was given up comes back without work, too: others wait to read.
+    pub(super) fn recover(&mut self) -> Result<(), Fatal> {
+        match self.ready() {
+            Err(NotReady::Fatal(fatal)) => Err(fatal),
+            Err(NotReady::Spool(error)) => {
+                self.report_failure(&error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -239,21 +287,23 @@ impl Writer {
 
     /// Copies the log into the database once it has reached its size. SQLite would do the same at every commit, and
     /// keep an error to itself.
-    pub(super) fn checkpoint_if_due(&mut self) -> Result<(), Fatal> {
+    pub(super) fn checkpoint_if_due(&mut self) {
         let Some(connection) = &self.connection else {
-            return Ok(());
+            return;
         };
         let is_due = log_pages(connection)
             .is_ok_and(|pages| pages.cast_unsigned() * PAGE_BYTES >= self.marks.wal_bytes);
-        if is_due { self.checkpoint() } else { Ok(()) }
+        if is_due {
+            self.checkpoint();
+        }
     }
 
-    pub(super) fn checkpoint(&mut self) -> Result<(), Fatal> {
+    pub(super) fn checkpoint(&mut self) {
         let Some(connection) = &self.connection else {
-            return Ok(());
+            return;
         };
         let Err(source) = checkpoint(connection, "passive") else {
-            return Ok(());
+            return;
         };
         let error = SpoolError::database("checkpoint the log")(source);
         if error.is_full() {
@@ -262,10 +312,11 @@ impl Writer {
             if !self.ballast.release() {
                 self.quarantine.clear();
             }
-            return Ok(());
+            return;
         }
+        // The next turn opens and checks it again.
         self.report_failure(&error);
-        self.reopen().map(drop)
+        self.connection = None;
     }
 }
 

@@ -110,7 +110,7 @@ impl Writer {
                 }
                 // Before the turn: what is committed from here on is live.
                 Request::BeginSession => self.begin_session(),
-                Request::Damaged(why) => self.salvage(&why)?,
+                Request::Damaged(why) => self.mend(&why)?,
                 question => questions.push(question),
             }
         }
@@ -151,7 +151,8 @@ impl Writer {
         if applied.new_blobs > 0 {
             self.shared.blobs_ready.notify_one();
         }
-        self.checkpoint_if_due()
+        self.checkpoint_if_due();
+        Ok(())
     }
 
     /// After the commit only: leases and files of rows that are gone.
@@ -226,7 +227,9 @@ impl Writer {
     fn housekeep(&mut self) -> Result<(), Fatal> {
         self.volume = ballast::volume(&self.layout.dir);
         let is_low = self.volume.is_some_and(|volume| self.marks.is_low(volume));
-        self.more_to_shed = is_low && self.usage.blobs > 0;
+        self.more_to_shed |= is_low && self.usage.blobs > 0;
+        self.more_to_give_back = false;
+        self.recover()?;
         let Some(connection) = &self.connection else {
             return Ok(());
         };
@@ -243,17 +246,22 @@ impl Writer {
             })
         });
         match given_back {
-            Ok(Given { any: false, .. }) => Ok(()),
+            Ok(Given { any: false, .. }) => {}
             // The file becomes shorter when the log is copied into it.
             Ok(Given { more, .. }) => {
                 self.more_to_give_back = more;
-                self.checkpoint()
+                self.checkpoint();
             }
             Err(error) => {
-                tracing::debug!(%error, "no pages were given back: {error}");
-                Ok(())
+                let error = SpoolError::database("give pages back")(error);
+                // It was a commit like any other.
+                if !error.is_full() {
+                    self.report_failure(&error);
+                    self.connection = None;
+                }
             }
         }
+        Ok(())
     }
 
     /// Brings the figures that others read up to date and says that the thread lives.
