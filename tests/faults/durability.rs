@@ -126,8 +126,8 @@ fn fault_04_failed_fsyncs_full_writes_and_short_writes_lose_nothing() -> Result<
             disk.cut_power()?;
             feeder.kill();
             disk.restore()?;
+            settle(&site, &options, false).with_context(|| format!("{call}:when={when}"))?;
         }
-        settle(&site, &options, false)?;
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl Application<'_> {
 
     /// The records of a batch; where it cannot be opened, their numbers alone, under the batch's first line.
     #[allow(clippy::type_complexity)]
-    fn open_records(
+    pub(super) fn open_records(
         &self,
         row: &BatchRow,
         epoch: Epoch,

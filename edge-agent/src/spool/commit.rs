@@ -145,7 +145,10 @@ impl Writer {
             return true;
         }
         let left = self.usage.batches + self.usage.blobs;
-        if left == 0 || *starved == STARVED_STEPS {
+        // A disk that has room and yet says that it has none is out of order: what it holds is no help.
+        let is_short = self.volume.is_none_or(|volume| self.marks.is_short(volume))
+            || self.database_bytes >= self.marks.high_bytes;
+        if left == 0 || !is_short || *starved == STARVED_STEPS {
             *starved = 0;
             return false;
         }

@@ -89,6 +89,14 @@ impl Marks {
                 .is_some_and(|free| free < MIN_FREE_INODES)
     }
 
+    /// A commit may really have found no room.
+    pub fn is_short(&self, volume: Volume) -> bool {
+        volume.free_bytes < 2 * (self.ballast_bytes + self.wal_bytes)
+            || volume
+                .free_inodes
+                .is_some_and(|free| free < MIN_FREE_INODES)
+    }
+
     /// There is room to take the ballast back without falling below the mark again at once.
     pub fn has_room_for_ballast(&self, volume: Volume) -> bool {
         let wanted = self.min_free_bytes + self.ballast_bytes;

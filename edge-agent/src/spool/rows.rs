@@ -100,7 +100,12 @@ impl Column {
 pub(super) fn lost_column(reason: Reason) -> Column {
     match reason {
         Reason::Quarantine | Reason::Rejected => Column::Parked,
-        Reason::Quota | Reason::DiskFull | Reason::Oversized | Reason::Outage => Column::Shed,
+        Reason::Quota
+        | Reason::DiskFull
+        | Reason::Oversized
+        | Reason::Outage
+        | Reason::MediaBusy
+        | Reason::MediaFailed => Column::Shed,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::spool::room::{Cause, Excess};
 use crate::spool::rows::{BatchRow, BlobRow, Column, batch_columns};
 use crate::spool::tally::{Reason, Span};
 use rusqlite::params;
+use wire::{Body, Record};
 
 /// How many candidates for shedding are looked at in one turn; the next turn goes on.
 const SHED_LOOKAHEAD: u32 = 512;
@@ -111,7 +112,21 @@ impl Application<'_> {
             self.count(line, Column::Shed, span.count)?;
             self.losses.add(reason, line.clone(), *span);
         }
+        if row.tally.iter().any(|(line, _)| line.is_gap()) {
+            self.say_losses_again(&row)?;
+        }
         self.delete_batch(&row)
+    }
+
+    /// A gap record that has to go takes no word with it: all of one kind become one, so there is room in that, too.
+    fn say_losses_again(&mut self, row: &BatchRow) -> Sql<()> {
+        for (_, _, _, json) in self.open_records(row, row.epoch)? {
+            let record = json.and_then(|json| Record::from_json(&json).ok());
+            if let Some(Body::Gap(gap)) = record.map(|record| record.body) {
+                self.losses.say_again(&gap);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -144,6 +144,9 @@ pub(super) enum Reason {
     Oversized,
     /// The spool's disk did not take it in time.
     Outage,
+    /// These two are told by others, and kept when their words have to be put together.
+    MediaBusy,
+    MediaFailed,
 }
 
 impl Reason {
@@ -155,7 +158,24 @@ impl Reason {
             Reason::Rejected => "rejected",
             Reason::Oversized => "oversized",
             Reason::Outage => "outage",
+            Reason::MediaBusy => "media_busy",
+            Reason::MediaFailed => "media_failed",
         }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [
+            Reason::Quota,
+            Reason::DiskFull,
+            Reason::Quarantine,
+            Reason::Rejected,
+            Reason::Oversized,
+            Reason::Outage,
+            Reason::MediaBusy,
+            Reason::MediaFailed,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == word)
     }
 }
 
@@ -169,6 +189,18 @@ impl Losses {
             .entry((reason, line))
             .and_modify(|known| known.add(span))
             .or_insert(span);
+    }
+
+    /// What a gap record said that has to go: said again, together with others.
+    pub(super) fn say_again(&mut self, gap: &GapRecord) {
+        // A reason of a later version is a loss all the same.
+        let reason = Reason::of_word(&gap.reason).unwrap_or(Reason::Quota);
+        let span = Span {
+            count: gap.count,
+            from: gap.from_us,
+            to: gap.to_us,
+        };
+        self.add(reason, Line::new(gap.camera, &gap.class, gap.from_us), span);
     }
 
     pub(super) fn is_empty(&self) -> bool {

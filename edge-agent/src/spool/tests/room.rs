@@ -103,6 +103,37 @@ async fn the_same_bytes_under_a_dearer_class_are_worth_that_and_counted_so() {
 }
 
 #[tokio::test]
+async fn a_gap_record_that_has_to_go_says_its_word_again() {
+    let bench = Bench::with_quota(16 << 20);
+    let spool = bench.open();
+    // In nearly every batch one names a loss: such batches have to go, too.
+    let mut told = 0;
+    for _ in 0..220 {
+        let gap = GapRecord {
+            from_us: START,
+            to_us: START,
+            camera: Some(CAMERA),
+            class: "snapshot".into(),
+            count: 3,
+            reason: "media_busy".into(),
+        };
+        told += 3;
+        let record = Record::new(bench.time.now(), Body::Gap(gap));
+        spool.put(record).unwrap();
+        let large = audit_record(&bench, &"x".repeat(60_000));
+        spool.put_durable(large).await.unwrap();
+    }
+    let named: u64 = gaps(&lease_all(&spool).await)
+        .iter()
+        .filter(|gap| gap.reason == "media_busy")
+        .map(|gap| gap.count)
+        .sum();
+    assert_eq!(named, told);
+    spool.close().await;
+    assert_adds_up(&bench);
+}
+
+#[tokio::test]
 async fn a_delivered_backlog_gives_its_room_back() {
     let bench = Bench::with_quota(16 << 20);
     let spool = bench.open();
