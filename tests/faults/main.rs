@@ -4,10 +4,10 @@
 //! A test is named after its number in `docs/reliability.md`. A failure prints the seed of its choices.
 
 mod clock; // clocks that are wrong and set
-mod evidence; // exports, the receiver's own store, heads and the balance
-mod identity; // certificates and claim codes, and lines that fall silent
 mod disk; // a disk that is full, has no inodes left, or turns read-only
 mod durability; // power cuts, failing system calls, damaged files, a restored copy
+mod evidence; // exports, the receiver's own store, heads and the balance
+mod identity; // certificates and claim codes, and lines that fall silent
 mod killed; // kill -9 of box and receiver
 mod life; // units that stall and hang, disks that take nothing, little memory, reconnects
 mod network; // the line between box and receiver
