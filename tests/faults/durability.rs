@@ -1,11 +1,13 @@
-//! What the box has accepted survives its disk: power cuts, failing system calls, damaged files, a restored copy.
+//! What the box has accepted survives its disk: power cuts, failing system calls, damaged files, a restored copy, a crash
+//! at every step between a blob and its row.
 
 use anyhow::{Context, Result, ensure};
 use e2e::fault::disk::Disk;
 use e2e::fault::feeder::Options;
 use e2e::fault::feeding::Feed;
-use e2e::fault::strace::inject;
+use e2e::fault::strace::{has_killed, inject, inject_logged};
 use e2e::fault::{Chance, Feeder, Site, Size};
+use e2e::wait;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -267,4 +269,54 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn fault_08_a_crash_at_any_step_between_blob_and_row_leaves_neither_alone() -> Result<()> {
+    let mut chance = Chance::new("fault_08");
+    let rounds = Size::from_env().of(1, 12);
+    let site = Site::new()?;
+    let spool = site.folder().join("spool-of-its-own");
+    let mut options = options(&chance, &spool);
+    for _ in 0..rounds {
+        // Coming in: the file is written, fsynced, renamed, its folder fsynced, its row written and fsynced. Going out:
+        // the row is deleted, and then its file.
+        for (call, delivers) in [
+            ("write", false),
+            ("fsync", false),
+            ("rename", false),
+            ("pwrite64", false),
+            ("pwrite64", true),
+            ("fsync", true),
+            ("unlink", true),
+        ] {
+            options.no_uplink = !delivers;
+            // Counted by thread; `pwrite64` happens often in a start already.
+            let when = match call {
+                "pwrite64" => chance.number(40..200),
+                _ => chance.number(6..30),
+            };
+            let log = site.folder().join("strace.log");
+            let _ = fs::remove_file(&log);
+            options.under = inject_logged(&[&format!("{call}:signal=KILL:when={when}")], &log)?;
+            let mut feeder = site.spawn_feeder(&options)?;
+            let feed = Feed {
+                picture_every: 1,
+                picture_bytes: 4000,
+                at_once: 4,
+                ..endless()
+            };
+            // It may die before it hears the order.
+            let _ = feeder.put(feed);
+            wait::until(format!("{call} number {when}"), PATIENCE, || {
+                (feeder.ended().is_some() || has_killed(&log)).then_some(())
+            })?;
+            feeder.kill();
+            options.under = Vec::new();
+            options.no_uplink = true;
+            start(&site, &options)?.stop()?;
+            adds_up(&site, &spool).with_context(|| format!("killed at {call} number {when}"))?;
+        }
+    }
+    settle(&site, &options, true)
 }

@@ -184,13 +184,25 @@ impl Writer {
     pub(super) fn answer(&mut self, request: Request) {
         self.leases.expire(self.time.clocks().boottime());
         match request {
-            // Whoever stopped waiting never got it: the lease runs out.
+            // Whoever stopped waiting never got it, and nobody else would for as long as the lease lasts.
             Request::LeaseBatches {
                 limit,
                 lane,
                 answer,
-            } => drop(answer.send(self.lease_batches(limit, lane))),
-            Request::LeaseBlob { lane, answer } => drop(answer.send(self.lease_blob(lane))),
+            } => {
+                if let Err(Ok(unheard)) = answer.send(self.lease_batches(limit, lane)) {
+                    for batch in unheard {
+                        self.leases.batches.remove(&batch.id);
+                    }
+                    self.shared.batches_ready.notify_one();
+                }
+            }
+            Request::LeaseBlob { lane, answer } => {
+                if let Err(Ok(Some(unheard))) = answer.send(self.lease_blob(lane)) {
+                    self.leases.blobs.remove(&unheard.id);
+                    self.shared.blobs_ready.notify_one();
+                }
+            }
             Request::ReleaseBatches(ids) => {
                 for id in ids {
                     self.leases.batches.remove(&id);

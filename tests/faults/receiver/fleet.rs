@@ -177,16 +177,14 @@ impl Session {
         publish.extend_from_slice(&[0, 1, 0]);
         publish.extend_from_slice(batch);
         self.send(0x32, &publish).await?;
-        loop {
-            let (kind, body) = self.next().await?;
-            match kind >> 4 {
-                3 => {
-                    let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
-                    return Ok(serde_json::from_slice(&body[3 + topic..])?);
-                }
-                4 => bail!("PUBACK without a receipt before it: {body:?}"),
-                _ => bail!("the session was ended: {kind:#04x} {body:?}"),
+        let (kind, body) = self.next().await?;
+        match kind >> 4 {
+            3 => {
+                let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
+                Ok(serde_json::from_slice(&body[3 + topic..])?)
             }
+            4 => bail!("PUBACK without a receipt before it: {body:?}"),
+            _ => bail!("the session was ended: {kind:#04x} {body:?}"),
         }
     }
 

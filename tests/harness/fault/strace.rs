@@ -3,6 +3,7 @@
 use crate::wait;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +36,20 @@ pub fn inject(inject: &[&str]) -> Result<Vec<String>> {
 
 /// Tampering with a thread, or a whole process, that runs already. It ends when this is dropped: then calls are what
 /// they were.
+/// The same, with a log in which [`has_killed`] finds the blow.
+pub fn inject_logged(inject: &[&str], log: &Path) -> Result<Vec<String>> {
+    let mut under = self::inject(inject)?;
+    let into = under.iter().position(|word| word == "/dev/null");
+    under[into.context("strace writes somewhere")?] = log.display().to_string();
+    Ok(under)
+}
+
+/// Whether an injected signal has struck. strace itself may get stuck over a program of many threads that dies so.
+pub fn has_killed(log: &Path) -> bool {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.contains("killed by SIGKILL")
+}
+
 #[derive(Debug)]
 pub struct Attached(Child);
 

@@ -480,11 +480,13 @@ async fn what_a_device_began_before_it_was_revoked_is_not_kept() {
     device.client.get(&time).send().await.unwrap();
     receiver.app.store.revoke(device.id, now()).await.unwrap();
     for (mut raw, (head, body)) in open.into_iter().zip(&whole) {
-        raw.write_all(&body[10..]).await.unwrap();
+        // A revocation ends connections, too: whichever comes first.
         let mut answer = String::new();
-        soon("the answer", raw.read_to_string(&mut answer))
-            .await
-            .unwrap();
+        let sent = raw.write_all(&body[10..]).await;
+        let read = soon("the answer", raw.read_to_string(&mut answer)).await;
+        if answer.is_empty() && (sent.is_err() || read.is_err()) {
+            continue;
+        }
         assert!(answer.starts_with("HTTP/1.1 403"), "{head}: {answer}");
         assert!(answer.contains("device_revoked"), "{head}: {answer}");
     }
