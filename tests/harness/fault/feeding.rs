@@ -182,7 +182,9 @@ fn joined(one: Option<Result<bool, tokio::task::JoinError>>) -> u64 {
 
 /// Whether the spool has accepted it.
 async fn put(spool: SpoolHandle, record: Record, bytes: Option<Vec<u8>>) -> bool {
-    let hash = Sha256::of(&record.to_json());
+    let json = record.to_json();
+    let hash = Sha256::of(&json);
+    let bytes_in_all = (json.len() + bytes.as_ref().map_or(0, Vec::len)) as u64;
     let blob = bytes.as_ref().map(|bytes| Sha256::of(bytes));
     Said::Trying { record: hash, blob }.say();
     let outcome = match (record, bytes) {
@@ -203,7 +205,12 @@ async fn put(spool: SpoolHandle, record: Record, bytes: Option<Vec<u8>>) -> bool
     };
     match outcome {
         Ok(()) => {
-            Said::Kept { record: hash, blob }.say();
+            Said::Kept {
+                record: hash,
+                blob,
+                bytes: bytes_in_all,
+            }
+            .say();
             true
         }
         Err(error) => {

@@ -79,6 +79,8 @@ pub enum Said {
     Kept {
         record: Sha256,
         blob: Option<Sha256>,
+        /// Of the record and its picture together.
+        bytes: u64,
     },
     /// The spool has refused it, and said so.
     Refused {

@@ -69,7 +69,7 @@ impl Oracle {
                     oracle.tried.insert(*record);
                     oracle.tried_blobs.extend(*blob);
                 }
-                Said::Kept { record, blob } => {
+                Said::Kept { record, blob, .. } => {
                     oracle.kept.insert(*record);
                     oracle.kept_blobs.extend(*blob);
                 }
