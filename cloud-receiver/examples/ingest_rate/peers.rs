@@ -63,7 +63,7 @@ async fn start(program: &Path, site: &Site, root: &Path, name: &str) -> Server {
     let (dir, port, root) = (site.path(), free_port(), root.display());
     let file = site.dir().join(format!("nginx-{port}.conf"));
     let text = format!(
-        "daemon off;\nuser root;\nworker_processes 1;\npid {dir}/nginx-{port}.pid;\nerror_log stderr crit;\n\
+        "daemon off;\nmaster_process off;\nuser root;\npid {dir}/nginx-{port}.pid;\nerror_log stderr crit;\n\
          events {{ worker_connections 512; }}\n\
          http {{ access_log off; client_body_temp_path {root}/temp; proxy_temp_path {root}/p; \
          fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; client_max_body_size 16m;\n\

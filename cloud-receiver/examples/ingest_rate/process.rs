@@ -10,7 +10,6 @@ pub struct Server {
     pub name: String,
     pub mqtt: u16,
     pub https: u16,
-    /// The serving process; for nginx the worker, which the first one started.
     pid: u32,
     _child: Child,
 }
@@ -48,12 +47,11 @@ impl Server {
         {
             tokio::task::yield_now().await;
         }
-        let first = child.id().unwrap();
         Self {
             name: name.to_owned(),
             mqtt: port,
             https: port,
-            pid: worker_of(first).unwrap_or(first),
+            pid: child.id().unwrap(),
             _child: child,
         }
     }
@@ -72,11 +70,6 @@ impl Server {
         let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kib / 1024
     }
-}
-
-fn worker_of(pid: u32) -> Option<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    children.split_whitespace().next()?.parse().ok()
 }
 
 /// Processor time, user and system.

@@ -2,7 +2,7 @@
 
 use super::device::by_name;
 use super::{Common, deliveries, setup};
-use crate::store::{StoredBatch, StoredBatches};
+use crate::store::{BatchRow, EvidenceReads, MediaIndex, RecordIndex};
 use anyhow::Context;
 use serde::Serialize;
 use std::io::Write;
@@ -23,7 +23,7 @@ pub(super) enum Verb {
 }
 
 /// Batches in memory at a time: at most 256 KiB each.
-const PAGE: u32 = 100;
+const PAGE: usize = 100;
 
 pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
@@ -55,14 +55,17 @@ struct BlobLine {
 async fn records(common: &Common, wanted: &str) -> anyhow::Result<()> {
     let store = setup(common)?.store;
     let device = by_name(&store, wanted).await?.device;
+    let devices = store.evidence_devices(None).await?;
+    let contract = devices.iter().find(|row| row.device == device);
+    let contract = contract.context("the device is gone")?.contract;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut after = 0;
-    loop {
-        let page = store.batches(device, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.no;
-        for batch in &page {
-            for line in lines(batch)? {
+    for page in store.batch_rows(device).await?.chunks(PAGE) {
+        let numbers = page.iter().map(|row| row.no).collect();
+        let bytes = store.batch_bytes(contract, device, numbers).await?;
+        for (row, bytes) in page.iter().zip(bytes) {
+            let bytes = bytes.with_context(|| format!("stored batch {} does not open", row.no))?;
+            let (records, media, _) = store.index_rows(device, *row).await?;
+            for line in lines(row, bytes, &records, &media)? {
                 serde_json::to_writer(&mut out, &line)?;
                 out.write_all(b"\n")?;
             }
@@ -71,15 +74,22 @@ async fn records(common: &Common, wanted: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-fn lines(stored: &StoredBatch) -> anyhow::Result<Vec<Line>> {
-    let batch = SignedBatch::from_bytes(stored.signed.clone())
+/// Of the records in a batch those that the index knows: the others were refused.
+fn lines(
+    row: &BatchRow,
+    signed: Vec<u8>,
+    records: &[RecordIndex],
+    media: &[MediaIndex],
+) -> anyhow::Result<Vec<Line>> {
+    let batch = SignedBatch::from_bytes(signed)
         .and_then(|signed| signed.parse())
-        .with_context(|| format!("stored batch {}", stored.no))?;
+        .with_context(|| format!("stored batch {}", row.no))?;
     let numbered = (batch.first_seq.0..).map(Seq).zip(&batch.records);
-    let kept = numbered.filter(|(seq, _)| stored.stored.contains(seq));
+    let kept = numbered.filter(|(seq, _)| records.iter().any(|record| record.seq == *seq));
     Ok(kept
         .map(|(seq, bytes)| {
             let body = Record::from_json(bytes).map_or(Body::Unknown, |record| record.body);
+            let indexed = media.iter().find(|media| media.seq == seq);
             Line {
                 epoch: batch.epoch,
                 seq,
@@ -88,7 +98,7 @@ fn lines(stored: &StoredBatch) -> anyhow::Result<Vec<Line>> {
                 blob: match &body {
                     Body::Media(media) => Some(BlobLine {
                         sha256: media.sha256,
-                        arrived: stored.blobs_here.contains(&media.sha256),
+                        arrived: indexed.is_some_and(|media| media.arrived),
                     }),
                     _ => None,
                 },

@@ -11,7 +11,7 @@ use wire::evidence::export::open_heads;
 use wire::evidence::finding::Known;
 use wire::evidence::heads::{Heads, check_sequence};
 use wire::evidence::{Context, DeviceCheck, DeviceReport, Finding};
-use wire::{ContractId, DeviceId, Epoch, Seq, SeqRange, Sha256};
+use wire::{ContractId, DeviceId, Epoch, Sha256};
 
 /// Batches opened at a time.
 const PAGE: usize = 64;
@@ -230,7 +230,7 @@ async fn check_device<S: EvidenceStore>(
     }
     let mut report = check.finish(&Context {
         range: None,
-        not_arrived: &holes(&device.stored),
+        not_arrived: &device.holes(),
         refused: &device.refused,
         goes_on: &[],
         heads,
@@ -317,26 +317,4 @@ async fn orphans<S: EvidenceStore>(
             column: "no signed batch holds it".to_owned(),
         })
         .collect())
-}
-
-/// What the receiver's book says it has not got, below the highest number of each epoch.
-fn holes(stored: &[(Epoch, SeqRange)]) -> Vec<(Epoch, SeqRange)> {
-    let mut holes = Vec::new();
-    let mut last: Option<(Epoch, Seq)> = None;
-    for (epoch, range) in stored {
-        let next = last
-            .filter(|(at, _)| at == epoch)
-            .map_or(Seq::FIRST, |(_, seq)| seq.advanced_by(1));
-        if range.first > next {
-            holes.push((
-                *epoch,
-                SeqRange {
-                    first: next,
-                    last: Seq(range.first.0 - 1),
-                },
-            ));
-        }
-        last = Some((*epoch, range.last));
-    }
-    holes
 }

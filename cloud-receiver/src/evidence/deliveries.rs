@@ -170,7 +170,7 @@ pub fn balance(
 ) -> Balance {
     let mut lines = lines_of(rows);
     let mut differences = Vec::new();
-    let holes = holes_of(device);
+    let holes = device.holes();
     let (explained, missing) = explain_holes(device, rows, holes);
     differences.extend(
         missing
@@ -250,27 +250,6 @@ fn lines_of(rows: &AuditRows) -> BTreeMap<Key, Line> {
         *line.reasons.entry(reason.clone()).or_default() += row.count;
     }
     lines
-}
-
-fn holes_of(device: &EvidenceDevice) -> Vec<(Epoch, SeqRange)> {
-    let mut holes = Vec::new();
-    let mut before: Option<(Epoch, Seq)> = None;
-    for (epoch, range) in &device.stored {
-        let next = before
-            .filter(|(at, _)| at == epoch)
-            .map_or(Seq::FIRST, |(_, last)| last.advanced_by(1));
-        if range.first > next {
-            holes.push((
-                *epoch,
-                SeqRange {
-                    first: next,
-                    last: Seq(range.first.0 - 1),
-                },
-            ));
-        }
-        before = Some((*epoch, range.last));
-    }
-    holes
 }
 
 /// Holes that refusals or gap records account for, counted; and the others.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use wire::command::Command;
 use wire::heartbeat::Heartbeat;
 use wire::{
-    CameraId, CommandId, ContractId, DeviceId, Epoch, Seq, SeqRange, Sha256, SiteId, UtcMicros,
+    CameraId, CommandId, ContractId, DeviceId, Epoch, SeqRange, Sha256, SiteId, UtcMicros,
     VerifyingKey,
 };
 
@@ -224,27 +224,6 @@ pub trait Administration: Send + Sync {
     async fn add_operator(&self, login_id: &str, password_hash: &str, at: UtcMicros) -> Result<()>;
     /// The receipt-worthy facts of a device for tests and operators: how many records are stored.
     async fn records_stored(&self, device: DeviceId) -> Result<u64>;
-}
-
-/// A batch as it was signed, and what of it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBatch {
-    /// Counts up in order of arrival.
-    pub no: i64,
-    pub received_us: UtcMicros,
-    /// Canonical bytes and signature.
-    pub signed: Vec<u8>,
-    /// Its records that were taken in; the others were refused.
-    pub stored: Vec<Seq>,
-    /// Of the blobs that its records name, those that have arrived.
-    pub blobs_here: Vec<Sha256>,
-}
-
-/// Everything that is kept of a device, as it was signed.
-#[async_trait]
-pub trait StoredBatches: Send + Sync {
-    /// At most `limit` batches that arrived after number `after`, in order of arrival.
-    async fn batches(&self, device: DeviceId, after: i64, limit: u32) -> Result<Vec<StoredBatch>>;
 }
 
 /// What the operator's page asks, beside the verbs: how devices are, and commands to them.

@@ -32,6 +32,25 @@ pub struct EvidenceDevice {
     pub stored: Vec<(Epoch, SeqRange)>,
 }
 
+impl EvidenceDevice {
+    /// What the receiver's book says it has not got, below the highest number of each epoch.
+    pub fn holes(&self) -> Vec<(Epoch, SeqRange)> {
+        let mut holes = Vec::new();
+        let mut before: Option<(Epoch, Seq)> = None;
+        for (epoch, range) in &self.stored {
+            let first = before
+                .filter(|(at, _)| at == epoch)
+                .map_or(Seq::FIRST, |(_, last)| last.advanced_by(1));
+            if range.first > first {
+                let last = Seq(range.first.0 - 1);
+                holes.push((*epoch, SeqRange { first, last }));
+            }
+            before = Some((*epoch, range.last));
+        }
+        holes
+    }
+}
+
 /// A stored batch without its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchRow {

@@ -14,7 +14,7 @@ pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, Sess
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
     DeviceReport, Enrollments, EpochDeliveries, HeldBlob, NewDevice, OperatorDesk, OverdueMedia,
-    Place, ReportedCamera, SiteRow, StoredBatch, StoredBatches,
+    Place, ReportedCamera, SiteRow,
 };
 
 pub use evidence::{

@@ -8,7 +8,6 @@
 mod accept;
 mod accounts;
 mod admin;
-mod audit;
 mod blobs;
 mod changes;
 mod customer;

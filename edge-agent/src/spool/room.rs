@@ -171,10 +171,9 @@ pub fn excess(marks: &Marks, fill: Fill, volume: Option<Volume>) -> Excess {
     let mut missing = 0;
     let mut media_files = 0;
     if let Some(volume) = volume.filter(|volume| marks.is_low(*volume)) {
-        let low_water = marks.min_free_bytes + marks.min_free_bytes / 4;
-        missing = low_water.saturating_sub(volume.free_bytes);
-        if volume.free_bytes >= marks.min_free_bytes {
-            missing = 0;
+        if volume.free_bytes < marks.min_free_bytes {
+            let low_water = marks.min_free_bytes + marks.min_free_bytes / 4;
+            missing = low_water - volume.free_bytes;
         }
         media_files = MIN_FREE_INODES.saturating_sub(volume.free_inodes.unwrap_or(u64::MAX));
     }
