@@ -622,14 +622,13 @@ fn evidence_every_change_of_the_receivers_own_store_is_named() -> Result<()> {
         "{columns} where last_seq = (select max(last_seq) from batch c where c.epoch = b.epoch) order by no desc limit 1"
     ))?;
     let middle_named = format!("device {device}, {}", named(&middle.1, middle.2, middle.3));
-    let cases: [(&str, String, Vec<&str>); 7] = [
+    let cases: [(&str, String, Vec<&str>); 9] = [
         ("a batch is deleted", format!("delete from batch where no = {}", middle.0), vec![&middle_named, "removed, heads no. 1 say"]),
         (
             "a batch is deleted and the book made to fit",
             format!(
-                "delete from batch where no = {0}; delete from record where batch = {0}; delete from media where batch = {0};
-                 delete from event where batch = {0};
-                 update stored_range set last_seq = last_seq - {1} where last_seq = {2} and epoch = (select epoch from batch where no = {0});",
+                "update stored_range set last_seq = last_seq - {1} where last_seq = {2} and epoch = (select epoch from batch where no = {0});
+                 delete from batch where no = {0}; delete from media where batch = {0}; delete from event where batch = {0};",
                 last.0, last.3 - last.2 + 1, last.3
             ),
             vec!["cut off at the tail", &last.1, "heads no. 1"],
@@ -637,6 +636,18 @@ fn evidence_every_change_of_the_receivers_own_store_is_named() -> Result<()> {
         ("a sealed byte is changed", format!("update batch set sealed = zeroblob(length(sealed)) where no = {}", middle.0), vec![&middle_named, "its seal does not open"]),
         ("an event's class is changed", "update event set class = 'vehicle' where no = 1".into(), vec!["what the database shows (event: class)"]),
         ("an event is deleted", "delete from event where no = 1".into(), vec!["what the database shows (the event is gone)"]),
+        (
+            "an event is made up",
+            "insert into event select 9999, contract, zeroblob(16), device, camera, revision, class, score, opened_us, last_seen_us,
+                closed_us, opened_device_us, captured_device_us, boot, boottime_us, synced, received_us, batch, seq
+             from event where no = 1".into(),
+            vec!["what the database shows (no signed batch holds it)"],
+        ),
+        (
+            "a record is left out of the count",
+            format!("update batch set records = json_set(records, '$[0]', null) where no = {}", middle.0),
+            vec!["what the database shows (its row is gone)"],
+        ),
         ("a picture is said to be of another time", "update media set captured_device_us = captured_device_us - 60000000 where no = 1".into(), vec!["what the database shows (picture: time)"]),
         ("the heads are deleted", "delete from heads".into(), vec!["the receiver's own list of heads was cut off: it ends with no. 0, and no. 1 was sent out"]),
     ];
@@ -767,7 +778,6 @@ fn evidence_deliveries_add_up_and_name_what_is_missing() -> Result<()> {
         "pragma foreign_keys = off;
          update stored_range set last_seq = {first} - 1 where epoch = {epoch};
          insert into stored_range select device, epoch, {last} + 1, max(last_seq) from batch where epoch = {epoch};
-         delete from record where epoch = {epoch} and seq between {first} and {last};
          delete from batch where epoch = {epoch} and first_seq = {first};"
     ))?;
     let told = Told::of(story.site.receiver.command_raw(&["audit", "deliveries"])?)?;

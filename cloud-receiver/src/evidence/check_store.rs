@@ -306,13 +306,14 @@ async fn orphans<S: EvidenceStore>(
         })
         .collect();
     let rows = sources.store.rows_without_batch(device.device).await?;
-    let untold = rows
-        .into_iter()
-        .filter(|(epoch, _)| !removed.contains(epoch));
+    let untold = rows.into_iter().filter(|(epoch, _)| match epoch {
+        Some(epoch) => !removed.contains(epoch),
+        None => removed.is_empty(),
+    });
     Ok(untold
         .map(|(epoch, seq)| Finding::IndexDiffers {
             device: device.device,
-            epoch,
+            epoch: epoch.unwrap_or(Epoch(0)),
             seq,
             column: "no signed batch holds it".to_owned(),
         })

@@ -154,7 +154,7 @@ pub struct AuditRows {
     pub unbacked: Vec<PictureRow>,
     /// Losses, as gap records state them: (row, reason).
     pub gaps: Vec<(HourRow, String)>,
-    /// Records without an index row that no refusal explains, and index rows without a batch.
+    /// Records that their batch's list of contents leaves out, and that no refusal explains.
     pub unindexed: Vec<(Epoch, Seq)>,
 }
 
@@ -209,8 +209,8 @@ pub trait EvidenceReads: Send + Sync {
         device: DeviceId,
         batch: BatchRow,
     ) -> Result<(Vec<RecordIndex>, Vec<MediaIndex>, Vec<EventIndex>)>;
-    /// Keys of index rows whose batch is not here: up to 100.
-    async fn rows_without_batch(&self, device: DeviceId) -> Result<Vec<(Epoch, Seq)>>;
+    /// Keys of pictures and events that no stored batch states: up to 100. No epoch where not even the batch is here.
+    async fn rows_without_batch(&self, device: DeviceId) -> Result<Vec<(Option<Epoch>, Seq)>>;
     /// Every blob row of a contract: hash, who brought it, length.
     async fn blob_rows(&self, contract: ContractId) -> Result<Vec<(Sha256, DeviceId, u64)>>;
     async fn audit_rows(

@@ -5,21 +5,24 @@
 //! index tables by [`record`]. Batches may come in any order, and any order leads to the same state.
 
 mod clock;
+mod contents;
 pub(super) mod record;
 
-use super::links::{Before, Node, rank};
-use super::{SqliteStore, epoch_bits, epoch_of, hash_at, id16, ranges, seq_bits, seq_of};
+use super::links::{self, Arrival, Below};
+use super::{SqliteStore, epoch_bits, hash_at, id16, ranges, seq_bits, seq_of};
 use crate::ingest::accept::{Accepted, Numbers, Refused, code};
 use crate::live::News;
 use crate::seal::{Name, Purpose, SecretKey};
-use crate::store::{LinkState, Result};
-use record::Place;
-use rusqlite::{Connection, OptionalExtension, Row};
+use crate::store::Result;
+use contents::Contents;
+use record::{Known, Place};
+use rusqlite::{Connection, OptionalExtension};
 use wire::{ContractId, DeviceId, Epoch, Receipt, SeqRange, Sha256, UtcMicros};
 
-/// A batch with everything sealed that the commit will store, so that the writer only writes.
+/// A batch with everything made that the commit will store, so that the writer only writes.
 struct Prepared {
     accepted: Accepted,
+    contents: Contents,
     sealed_batch: Vec<u8>,
     /// Of each record, what its index row keeps sealed.
     sealed_records: Vec<Option<Vec<u8>>>,
@@ -37,8 +40,12 @@ pub(super) async fn accept(
         let key = store.key(accepted.contract).await?;
         prepared.push(prepare(accepted, &key));
     }
-    let (receipts, news) = store
-        .write(move |connection| commit(connection, &prepared, at))
+    // What was written comes back: the writer has better to do than to free it.
+    let (receipts, news, _written) = store
+        .write(move |connection| {
+            let (receipts, news) = commit(connection, &prepared, at)?;
+            Ok((receipts, news, prepared))
+        })
         .await?;
     for (contract, news) in news {
         store.live.publish(contract, news);
@@ -77,6 +84,7 @@ fn prepare(accepted: Accepted, key: &SecretKey) -> Prepared {
         .map(|index| record::seal(&accepted, index, key))
         .collect();
     Prepared {
+        contents: Contents::of(&accepted.records),
         accepted,
         sealed_batch,
         sealed_records,
@@ -89,6 +97,7 @@ fn commit(
     at: UtcMicros,
 ) -> Result<(Vec<(DeviceId, Receipt)>, Told)> {
     let mut news = Vec::new();
+    let mut known = Known::default();
     let mut touched: Vec<(DeviceId, Epoch)> = Vec::new();
     let mut conflicts = Vec::new();
     for prepared in batches {
@@ -112,7 +121,9 @@ fn commit(
                 )?;
                 conflicts.push((key, numbers));
             }
-            Stand::New => store_batch(connection, prepared, at, &mut news)?,
+            Stand::New(below) => {
+                store_batch(connection, prepared, below, at, &mut known, &mut news)?;
+            }
         }
     }
     let mut receipts = Vec::with_capacity(touched.len());
@@ -141,7 +152,7 @@ fn note_heard(connection: &Connection, device: DeviceId, at: UtcMicros) -> Resul
 
 /// How a batch stands to what is stored.
 enum Stand {
-    New,
+    New(Option<Below>),
     Repeat,
     Conflict,
 }
@@ -149,7 +160,7 @@ enum Stand {
 fn stand(connection: &Connection, accepted: &Accepted) -> Result<Stand> {
     let batch = &accepted.batch;
     // Stored batches do not overlap, so only the last one that begins at or before our end can.
-    let below: Option<(i64, Sha256)> = connection
+    let below: Option<Below> = connection
         .prepare_cached(
             "select last_seq, sha256 from batch
              where device = ?1 and epoch = ?2 and first_seq <= ?3
@@ -161,37 +172,46 @@ fn stand(connection: &Connection, accepted: &Accepted) -> Result<Stand> {
                 epoch_bits(batch.epoch),
                 seq_bits(batch.last_seq()),
             ),
-            |row| Ok((row.get(0)?, hash_at(row, 1)?)),
+            |row| {
+                Ok(Below {
+                    last: seq_of(row.get(0)?),
+                    hash: hash_at(row, 1)?,
+                })
+            },
         )
         .optional()?;
     Ok(match below {
-        Some((_, hash)) if hash == accepted.hash => Stand::Repeat,
-        Some((last, _)) if last >= seq_bits(batch.first_seq) => Stand::Conflict,
-        _ => Stand::New,
+        Some(below) if below.hash == accepted.hash => Stand::Repeat,
+        Some(below) if below.last >= batch.first_seq => Stand::Conflict,
+        below => Stand::New(below),
     })
 }
 
 fn store_batch(
     connection: &Connection,
     prepared: &Prepared,
+    below: Option<Below>,
     at: UtcMicros,
+    known: &mut Known,
     news: &mut Told,
 ) -> Result<()> {
     let accepted = &prepared.accepted;
-    let batch = &accepted.batch;
-    let node = Node {
+    let (batch, contents) = (&accepted.batch, &prepared.contents);
+    let arrival = Arrival {
+        device: accepted.device,
         hash: accepted.hash,
+        prev: batch.prev,
         epoch: batch.epoch,
         first: batch.first_seq,
         last: batch.last_seq(),
         captured_us: first_captured_us(accepted),
     };
-    let link = link_of_new(connection, accepted.device, batch.prev, &node)?;
+    let link = links::of_new(connection, &arrival, below)?;
     connection
         .prepare_cached(
             "insert into batch (device, epoch, first_seq, last_seq, sha256, prev, link,
-                                first_captured_us, received_us, sealed)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                first_captured_us, received_us, from_device_us, to_device_us, records, sealed)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             id16(accepted.device.0),
@@ -200,13 +220,16 @@ fn store_batch(
             seq_bits(batch.last_seq()),
             accepted.hash.0,
             batch.prev.0,
-            link_number(link),
-            node.captured_us,
+            links::number(link),
+            arrival.captured_us,
             at.0,
+            contents.from_device_us,
+            contents.to_device_us,
+            &contents.records,
             &prepared.sealed_batch,
         ))?;
     let number = connection.last_insert_rowid();
-    link_successors(connection, accepted.device, &node)?;
+    links::of_successors(connection, &arrival)?;
     let range = SeqRange {
         first: batch.first_seq,
         last: batch.last_seq(),
@@ -222,10 +245,11 @@ fn store_batch(
         };
         let sealed = prepared.sealed_records[index].as_deref();
         let stored = match outcome {
-            Ok(record) => record::store(connection, &place, record, sealed, news)?,
+            Ok(record) => record::store(connection, &place, record, sealed, known, news)?,
             Err(code) => Err(*code),
         };
         if let Err(code) = stored {
+            contents::strike(connection, number, index)?;
             let numbers = Numbers {
                 epoch: batch.epoch,
                 first: seq,
@@ -251,116 +275,6 @@ fn first_captured_us(accepted: &Accepted) -> i64 {
         .iter()
         .find_map(|record| record.as_ref().ok())
         .map_or(0, |record| record.time.corrected_us().0)
-}
-
-/// The link of a batch that is about to be stored. Where it follows better than a rival that held the place
-/// until now, the rival's link becomes broken.
-fn link_of_new(
-    connection: &Connection,
-    device: DeviceId,
-    prev: Sha256,
-    node: &Node,
-) -> Result<LinkState> {
-    let before = match (prev, node_by_hash(connection, device, prev)?) {
-        (Sha256::ZERO, _) => Before::Nothing,
-        (_, Some(known)) => Before::Known(known),
-        (_, None) => return Ok(LinkState::Pending),
-    };
-    let Some(ours) = rank(before, node) else {
-        return Ok(LinkState::Broken);
-    };
-    let holder = nodes_after(connection, device, prev, LinkState::Ok)?
-        .into_iter()
-        .next();
-    match holder {
-        Some(holder) if rank(before, &holder).is_some_and(|theirs| theirs < ours) => {
-            Ok(LinkState::Broken)
-        }
-        Some(holder) => {
-            set_link(connection, device, holder.hash, LinkState::Broken)?;
-            Ok(LinkState::Ok)
-        }
-        None => Ok(LinkState::Ok),
-    }
-}
-
-/// Decides the links of those that waited for `node`.
-fn link_successors(connection: &Connection, device: DeviceId, node: &Node) -> Result<()> {
-    let waiting = nodes_after(connection, device, node.hash, LinkState::Pending)?;
-    let ranked = |rival: &Node| rank(Before::Known(*node), rival);
-    let winner = waiting.iter().filter_map(ranked).min();
-    for rival in &waiting {
-        let wins = winner.is_some() && ranked(rival) == winner;
-        let link = if wins {
-            LinkState::Ok
-        } else {
-            LinkState::Broken
-        };
-        set_link(connection, device, rival.hash, link)?;
-    }
-    Ok(())
-}
-
-fn node_by_hash(connection: &Connection, device: DeviceId, hash: Sha256) -> Result<Option<Node>> {
-    Ok(connection
-        .prepare_cached(
-            "select sha256, epoch, first_seq, last_seq, first_captured_us from batch
-             where device = ?1 and sha256 = ?2",
-        )?
-        .query_row((id16(device.0), hash.0), node_at)
-        .optional()?)
-}
-
-fn nodes_after(
-    connection: &Connection,
-    device: DeviceId,
-    prev: Sha256,
-    link: LinkState,
-) -> Result<Vec<Node>> {
-    let mut statement = connection.prepare_cached(
-        "select sha256, epoch, first_seq, last_seq, first_captured_us from batch
-         where device = ?1 and prev = ?2 and link = ?3",
-    )?;
-    let rows = statement.query_map((id16(device.0), prev.0, link_number(link)), node_at)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-fn node_at(row: &Row<'_>) -> rusqlite::Result<Node> {
-    Ok(Node {
-        hash: hash_at(row, 0)?,
-        epoch: epoch_of(row.get(1)?),
-        first: seq_of(row.get(2)?),
-        last: seq_of(row.get(3)?),
-        captured_us: row.get(4)?,
-    })
-}
-
-fn set_link(
-    connection: &Connection,
-    device: DeviceId,
-    hash: Sha256,
-    link: LinkState,
-) -> Result<()> {
-    connection
-        .prepare_cached("update batch set link = ?3 where device = ?1 and sha256 = ?2")?
-        .execute((id16(device.0), hash.0, link_number(link)))?;
-    Ok(())
-}
-
-fn link_number(link: LinkState) -> i64 {
-    match link {
-        LinkState::Pending => 0,
-        LinkState::Ok => 1,
-        LinkState::Broken => 2,
-    }
-}
-
-pub(super) fn link_state(number: i64) -> LinkState {
-    match number {
-        1 => LinkState::Ok,
-        0 => LinkState::Pending,
-        _ => LinkState::Broken,
-    }
 }
 
 fn note_refusal(

@@ -103,14 +103,8 @@ impl CustomerReads for SqliteStore {
 
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>> {
         self.read(move |connection| {
-            // A skip scan: one index look-up per class, however many events there are.
             let mut statement = connection.prepare_cached(
-                "with recursive seen (class) as (
-                    select min(class) from event where contract = ?1
-                    union all
-                    select (select min(class) from event where contract = ?1 and class > seen.class)
-                    from seen where seen.class is not null)
-                 select class from seen where class is not null",
+                "select class from event_class where contract = ?1 order by class",
             )?;
             let rows = statement.query_map([id16(scope.contract().0)], |row| row.get(0))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

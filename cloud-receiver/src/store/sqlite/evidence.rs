@@ -190,10 +190,9 @@ fn index_rows(
         seq_bits(batch.last),
     );
     let mut records = connection.prepare_cached(
-        "select seq, kind, camera, event, captured_device_us from record
-         where device = ?1 and epoch = ?2 and seq between ?3 and ?4 order by seq",
+        "select seq, kind, camera, event, captured_device_us from record where batch = ?1 order by seq",
     )?;
-    let records = records.query_map(key, |row| {
+    let records = records.query_map([batch.no], |row| {
         Ok(RecordIndex {
             seq: seq_of(row.get(0)?),
             kind: row.get(1)?,
@@ -221,21 +220,18 @@ fn index_rows(
         })
     })?;
     let media = media.collect::<rusqlite::Result<_>>()?;
-    Ok((records, media, event_indexes(connection, key)?))
+    Ok((records, media, event_indexes(connection, batch.no)?))
 }
 
 /// Events that the records of a batch speak of, as they are shown.
-fn event_indexes(
-    connection: &Connection,
-    key: ([u8; 16], i64, i64, i64),
-) -> Result<Vec<EventIndex>> {
+fn event_indexes(connection: &Connection, batch: i64) -> Result<Vec<EventIndex>> {
     let mut statement = connection.prepare_cached(
         "select distinct e.id, e.revision, e.camera, e.class, e.score, e.opened_device_us
          from record r join device d on d.id = r.device
          join event e on e.contract = d.contract and e.id = r.event
-         where r.device = ?1 and r.epoch = ?2 and r.seq between ?3 and ?4 and r.kind = 'event'",
+         where r.batch = ?1 and r.kind = 'event'",
     )?;
-    let rows = statement.query_map(key, |row| {
+    let rows = statement.query_map([batch], |row| {
         Ok(EventIndex {
             id: EventId(uuid_at(row, 0)?),
             revision: row.get(1)?,
@@ -308,7 +304,9 @@ fn audit_rows(
     let records = plain(
         "select camera, (captured_device_us - ((captured_device_us % 3600000000) + 3600000000) % 3600000000)
                     / 3600000000 as hour, kind, count(*), null
-         from record where device = ?1 and captured_device_us >= ?2 and captured_device_us < ?3
+         from record where batch in (
+                select no from batch where device = ?1 and to_device_us >= ?2 and from_device_us < ?3)
+           and captured_device_us >= ?2 and captured_device_us < ?3
          group by camera, hour, kind order by hour, camera, kind",
     )?;
     let pictures = |arrived: u8| {
@@ -357,8 +355,7 @@ fn unindexed(connection: &Connection, device: DeviceId) -> Result<Vec<(Epoch, Se
         connection,
         "select b.epoch, b.first_seq, b.last_seq from batch b where b.device = ?1
            and b.last_seq - b.first_seq + 1 >
-               (select count(*) from record r where r.device = b.device and r.epoch = b.epoch
-                  and r.seq between b.first_seq and b.last_seq)
+               (select count(*) from record r where r.batch = b.no)
              + (select count(*) from rejection x where x.device = b.device and x.epoch = b.epoch
                   and x.whole_batch = 0 and x.first_seq between b.first_seq and b.last_seq)
          order by b.epoch, b.first_seq limit 100",
@@ -366,7 +363,9 @@ fn unindexed(connection: &Connection, device: DeviceId) -> Result<Vec<(Epoch, Se
         |row| Ok((epoch_of(row.get(0)?), range_at(row, 1)?)),
     )?;
     let mut known = connection.prepare_cached(
-        "select exists (select 1 from record where device = ?1 and epoch = ?2 and seq = ?3)
+        "select exists (select 1 from record where device = ?1 and epoch = ?2 and seq = ?3
+                          and batch = (select no from batch where device = ?1 and epoch = ?2
+                                       and first_seq <= ?3 order by first_seq desc limit 1))
              or exists (select 1 from rejection where device = ?1 and epoch = ?2
                           and whole_batch = 0 and first_seq = ?3)",
     )?;
@@ -456,16 +455,24 @@ impl EvidenceReads for SqliteStore {
             .await
     }
 
-    async fn rows_without_batch(&self, device: DeviceId) -> Result<Vec<(Epoch, Seq)>> {
+    async fn rows_without_batch(&self, device: DeviceId) -> Result<Vec<(Option<Epoch>, Seq)>> {
         self.read(move |connection| {
             all(
                 connection,
-                "select r.epoch, r.seq from record r left join batch b on b.no = r.batch
-                 where r.device = ?1 and (b.no is null or b.device <> r.device
-                    or b.epoch <> r.epoch or r.seq not between b.first_seq and b.last_seq)
-                 order by r.epoch, r.seq limit 100",
+                "select m.epoch as epoch, m.seq as seq from media m left join batch b on b.no = m.batch
+                 where m.device = ?1 and (b.no is null or b.device <> m.device or b.epoch <> m.epoch
+                    or m.seq not between b.first_seq and b.last_seq)
+                 union all
+                 select b.epoch, e.seq from event e left join batch b on b.no = e.batch and b.device = e.device
+                 where e.device = ?1 and not exists (
+                    select 1 from record r
+                    where r.batch = b.no and r.seq = e.seq and r.kind = 'event' and r.event = e.id)
+                 order by epoch, seq limit 100",
                 id16(device.0),
-                |row| Ok((epoch_of(row.get(0)?), seq_of(row.get(1)?))),
+                |row| {
+                    let epoch: Option<i64> = row.get(0)?;
+                    Ok((epoch.map(epoch_of), seq_of(row.get(1)?)))
+                },
             )
         })
         .await

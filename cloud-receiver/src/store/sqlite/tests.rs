@@ -221,7 +221,7 @@ impl Bench {
         self.store
             .read(|connection| {
                 let mut statement = connection.prepare("select link from batch order by no")?;
-                let rows = statement.query_map([], |row| Ok(accept::link_state(row.get(0)?)))?;
+                let rows = statement.query_map([], |row| Ok(links::state(row.get(0)?)))?;
                 Ok(rows.collect::<rusqlite::Result<_>>()?)
             })
             .await
@@ -371,6 +371,68 @@ async fn a_refused_batch_is_answered_and_a_good_one_may_still_take_its_place() {
     bench.deliver(&batches[0]).await;
     let receipt = bench.deliver(&batches[1]).await;
     assert!(receipt.rejected.is_empty() && receipt.settles(Epoch(1), Seq(1), Seq(2)));
+}
+
+/// Epochs that begin where another goes on, several that begin after the same batch, one after nothing, and a batch that
+/// names another one than the one before it.
+fn tangle(bench: &Bench) -> Vec<Vec<u8>> {
+    let states = |at: i64, count: i64| -> Vec<Record> {
+        (0..count)
+            .map(|n| camera_state(at + n, "running"))
+            .collect()
+    };
+    let first = chain(bench, 1, Sha256::ZERO, &states(100, 4));
+    let last = hash_of(&first[3]);
+    let mut odd = chain(bench, 6, Sha256::of(b"never sent"), &states(600, 2));
+    odd[1] = chain(bench, 6, last, &states(700, 2))[1].clone();
+    [
+        first.clone(),
+        chain(bench, 2, hash_of(&first[1]), &states(200, 2)),
+        chain(bench, 3, last, &states(300, 2)),
+        chain(bench, 4, last, &states(400, 1)),
+        chain(bench, 5, Sha256::ZERO, &states(500, 2)),
+        odd,
+    ]
+    .concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn links_are_the_same_in_any_order(order in Just((0..13usize).collect::<Vec<_>>()).prop_shuffle()) {
+        runtime().block_on(async {
+            let mut states = Vec::new();
+            for order in [(0..13).collect(), order] {
+                let bench = bench().await;
+                let batches = tangle(&bench);
+                for index in order {
+                    bench.deliver(&batches[index]).await;
+                }
+                states.push(bench.state().await);
+            }
+            prop_assert_eq!(&states[0], &states[1]);
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn each_link_of_a_tangle_is_what_the_rules_say() {
+    let bench = bench().await;
+    for batch in tangle(&bench) {
+        bench.deliver(&batch).await;
+    }
+    use LinkState::{Broken, Ok, Pending};
+    let expected = [
+        [Ok, Ok, Ok, Ok].as_slice(),
+        &[Broken, Ok],
+        &[Ok, Ok],
+        &[Broken],
+        &[Broken, Ok],
+        &[Pending, Broken],
+    ];
+    assert_eq!(bench.links().await, expected.concat());
 }
 
 #[tokio::test]

@@ -71,12 +71,15 @@ create table batch (
     link              integer not null check (link in (0, 1, 2)), -- pending, ok, broken: see sqlite/links.rs
     first_captured_us integer not null,           -- of its first readable record; decides between rival successors
     received_us       integer not null,           -- by the receiver's clock
+    from_device_us    integer not null,           -- earliest and
+    to_device_us      integer not null,           -- latest capture of a stored record, as the device counts its hours
+    records           text    not null,           -- what each record speaks of: see the view `record`
     sealed            blob    not null,           -- canonical bytes and signature
-    unique (device, epoch, first_seq),            -- overlap and conflict check
-    unique (device, sha256)                       -- repeat check; finding the batch before
+    unique (device, epoch, first_seq)             -- repeats, conflicts, overlaps; the neighbours of a batch
 ) strict;
-create index batch_by_prev on batch (device, prev); -- finding the batches after one that arrives late
+create index batch_starts  on batch (device, prev) where first_seq = 1; -- epochs that begin after a batch
 create index batch_broken  on batch (device) where link = 2; -- device list: breaks in a chain, without reading all batches
+create index batch_by_time on batch (device, to_device_us, sha256); -- the balance of a time; a batch by its hash
 
 -- Which records are stored, as merged ranges: what receipts are made from. One row per epoch but for holes.
 create table stored_range (
@@ -87,19 +90,15 @@ create table stored_range (
     primary key (device, epoch, first_seq)
 ) strict, without rowid;
 
--- One row per record taken in, whatever its kind: what the balance counts.
-create table record (
-    device      blob    not null,
-    epoch       integer not null,
-    seq         integer not null,
-    batch       integer not null references batch (no),
-    kind        text    not null,                 -- `unknown` for kinds of newer devices
-    camera      blob,
-    event       blob,                             -- the event it states or is a picture of
-    captured_device_us integer not null,          -- as the device counts its hours
-    primary key (device, epoch, seq)
-) strict, without rowid;
-create index record_by_event on record (device, event) where event is not null; -- what proves an event
+-- The records taken in, whatever their kind: what the balance counts. Each is an element of its batch's `records`,
+-- [kind, camera, event, captured_device_us], or null where it was refused. The kind is `unknown` for kinds of newer
+-- devices; the event is the one that it states or is a picture of. (As rows of a table with its index they were a
+-- third of what a commit cost.)
+create view record as
+    select b.device, b.epoch, b.first_seq + r.key as seq, b.no as batch, r.value ->> 0 as kind,
+           unhex(r.value ->> 1) as camera, unhex(r.value ->> 2) as event, r.value ->> 3 as captured_device_us
+    from batch b, json_each(iif(json_valid(b.records), b.records, '[]')) r
+    where r.type = 'array';
 
 -- Records and batches refused for good: reported to the device, and kept to be reported to the operator.
 create table rejection (
@@ -150,13 +149,14 @@ create view camera_now as
         order by state_us desc, epoch desc, seq desc limit 1);
 
 -- Events as their highest revision states them. Rows are large and their ids come from many devices: so they lie in
--- order of arrival (a rowid table), and a commit of many touches few pages.
+-- order of arrival (a rowid table), and a commit of many touches few pages. They are written more often than anything
+-- else: so nothing is looked up only to be refused that the one place that writes them has just made (no foreign keys).
 create table event (
     no                 integer primary key,
     contract           blob    not null,
     id                 blob    not null check (length(id) = 16),
-    device             blob    not null references device (id),
-    camera             blob    not null references camera (id),
+    device             blob    not null,
+    camera             blob    not null,
     revision           integer not null,
     class              text    not null,
     score              real    not null,
@@ -169,14 +169,27 @@ create table event (
     boottime_us        integer not null,          -- time since that boot: lets a later clock record correct the rest
     synced             integer not null check (synced in (0, 1)), -- 0: the clock was not to be trusted
     received_us        integer not null,          -- when its first record was stored
-    batch              integer not null references batch (no), -- holds the highest revision,
+    batch              integer not null,          -- holds the highest revision,
     seq                integer not null,          -- under this number: all that is not said above is read from there
     unique (contract, id)
 ) strict;
-create index event_by_time   on event (contract, opened_us, id);         -- timeline, neighbours
-create index event_by_camera on event (contract, camera, opened_us, id); -- timeline of one camera, today's counts
-create index event_by_class  on event (contract, class, opened_us, id);  -- timeline of one class, classes seen
-create index event_by_boot   on event (device, boot) where synced = 0;   -- late clock correction
+create index event_by_time   on event (contract, opened_us, id, class);         -- timeline, neighbours
+create index event_by_camera on event (contract, camera, opened_us, id, class); -- of one camera, today's counts
+create index event_by_boot   on event (device, boot) where synced = 0;          -- late clock correction
+
+-- Classes of events that a contract has had: the filter's choices.
+create table event_class (
+    contract    blob    not null references contract (id),
+    class       text    not null,
+    primary key (contract, class)
+) strict, without rowid;
+
+-- Batches that state overtaken revisions of an event: with the one in its row, and those of its pictures, its proof.
+create table event_batch (
+    event       integer not null references event (no),
+    batch       integer not null references batch (no),
+    primary key (event, batch)
+) strict, without rowid;
 
 -- What blobs are, as signed records say. In order of arrival, as events are.
 create table media (
@@ -185,12 +198,12 @@ create table media (
     epoch              integer not null,
     seq                integer not null,
     contract           blob    not null,
-    batch              integer not null references batch (no),
+    batch              integer not null,
     sha256             blob    not null check (length(sha256) = 32),
     class              text    not null,          -- clip, periodic, requested, snapshot, unknown
     content_type       text    not null,
     bytes              integer not null,
-    camera             blob    not null references camera (id),
+    camera             blob    not null,
     event              blob,
     quality            real    not null,
     captured_us        integer not null,
@@ -203,7 +216,7 @@ create table media (
     unique (device, epoch, seq)
 ) strict;
 create index media_by_sha256 on media (contract, sha256);                          -- serving; a blob arrives
-create index media_by_event  on media (contract, event, quality) where arrived = 1 and event is not null; -- snapshot
+create index media_by_event  on media (contract, event, arrived, quality) where event is not null; -- snapshot, proof
 create index media_by_camera on media (contract, camera, captured_us) where arrived = 1; -- latest picture
 create index media_awaited   on media (device, batch) where arrived = 0;           -- pictures that are overdue
 create index media_by_boot   on media (device, boot) where synced = 0;             -- late clock correction

@@ -7,11 +7,12 @@ use super::{Told, epoch_bits, id16, seq_bits};
 use crate::ingest::accept::{Accepted, code};
 use crate::live::News;
 use crate::seal::{Purpose, SecretKey};
-use crate::store::sqlite::{name_of_id, name_of_record};
+use crate::store::sqlite::{name_of_id, name_of_record, uuid_at};
 use crate::store::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension};
+use std::collections::{HashMap, HashSet};
 use wire::record::{AuditRecord, CameraStateRecord, EventRecord, GapRecord, MediaRecord};
-use wire::{Body, CameraId, EventId, MediaClass, Record, Seq, UtcMicros};
+use wire::{Body, CameraId, ContractId, EventId, MediaClass, Record, Seq, UtcMicros};
 
 /// Where a record stands.
 pub(super) struct Place<'a> {
@@ -24,6 +25,13 @@ pub(super) struct Place<'a> {
 }
 
 type Refusal = &'static str;
+
+/// What was looked up or made known once within this piece of work.
+#[derive(Default)]
+pub(super) struct Known {
+    cameras: HashMap<CameraId, ContractId>,
+    classes: HashSet<(ContractId, String)>,
+}
 
 /// What the record's index row keeps sealed: the record itself of a picture, the words of an answer. An event's is
 /// read from its batch: it is asked for one at a time, and would else double what is written.
@@ -54,18 +62,19 @@ pub(super) fn store(
     place: &Place<'_>,
     record: &Record,
     sealed: Option<&[u8]>,
+    known: &mut Known,
     news: &mut Told,
 ) -> Result<std::result::Result<(), Refusal>> {
     let time = Corrected::of(connection, place, &record.time)?;
     if let Some(camera) = record.body.camera()
-        && let Err(code) = know_camera(connection, place, camera)?
+        && known.owner(connection, place, camera)? != place.accepted.contract
     {
-        return Ok(Err(code));
+        return Ok(Err(code::FOREIGN_CAMERA));
     }
     let sealed = || sealed.ok_or_else(|| StoreError::Database("a record was not sealed".into()));
     match &record.body {
         Body::Event(event) => {
-            if let Err(code) = store_event(connection, place, &time, event, news)? {
+            if let Err(code) = store_event(connection, place, &time, event, known, news)? {
                 return Ok(Err(code));
             }
         }
@@ -79,50 +88,26 @@ pub(super) fn store(
         Body::Audit(audit) => store_answer(connection, place, audit, sealed().ok())?,
         Body::Count(_) | Body::Unknown => {}
     }
-    count(connection, place, record)?;
     Ok(Ok(()))
 }
 
-fn count(connection: &Connection, place: &Place<'_>, record: &Record) -> Result<()> {
-    let event = match &record.body {
-        Body::Event(event) => Some(event.id),
-        Body::Media(media) => media.event,
-        _ => None,
-    };
-    connection
-        .prepare_cached(
-            "insert or ignore into record
-                (device, epoch, seq, batch, kind, camera, event, captured_device_us)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute((
-            id16(place.accepted.device.0),
-            epoch_bits(place.accepted.batch.epoch),
-            seq_bits(place.seq),
-            place.batch,
-            record.body.kind(),
-            record.body.camera().map(|camera| id16(camera.0)),
-            event.map(|event| id16(event.0)),
-            record.time.captured_at_us.0,
-        ))?;
-    Ok(())
-}
-
-/// Makes the camera known by the first record that speaks of it, and refuses one of another contract.
-fn know_camera(
-    connection: &Connection,
-    place: &Place<'_>,
-    camera: CameraId,
-) -> Result<std::result::Result<(), Refusal>> {
-    let contract = place.accepted.contract;
-    let owner: Option<[u8; 16]> = connection
-        .prepare_cached("select contract from camera where id = ?1")?
-        .query_row([id16(camera.0)], |row| row.get(0))
-        .optional()?;
-    match owner {
-        Some(owner) if owner == id16(contract.0) => Ok(Ok(())),
-        Some(_) => Ok(Err(code::FOREIGN_CAMERA)),
-        None => {
+impl Known {
+    /// Whose camera it is: of the contract whose device speaks of it first.
+    fn owner(
+        &mut self,
+        connection: &Connection,
+        place: &Place<'_>,
+        camera: CameraId,
+    ) -> Result<ContractId> {
+        if let Some(owner) = self.cameras.get(&camera) {
+            return Ok(*owner);
+        }
+        let known: Option<ContractId> = connection
+            .prepare_cached("select contract from camera where id = ?1")?
+            .query_row([id16(camera.0)], |row| Ok(ContractId(uuid_at(row, 0)?)))
+            .optional()?;
+        let contract = place.accepted.contract;
+        if known.is_none() {
             connection
                 .prepare_cached(
                     "insert into camera (id, contract, device, first_us) values (?1, ?2, ?3, ?4)",
@@ -133,8 +118,28 @@ fn know_camera(
                     id16(place.accepted.device.0),
                     place.at.0,
                 ))?;
-            Ok(Ok(()))
         }
+        let owner = known.unwrap_or(contract);
+        self.cameras.insert(camera, owner);
+        Ok(owner)
+    }
+
+    fn note_class(
+        &mut self,
+        connection: &Connection,
+        contract: ContractId,
+        class: &str,
+    ) -> Result<()> {
+        let key = (contract, class.to_owned());
+        if !self.classes.contains(&key) {
+            connection
+                .prepare_cached(
+                    "insert or ignore into event_class (contract, class) values (?1, ?2)",
+                )?
+                .execute((id16(contract.0), class))?;
+            self.classes.insert(key);
+        }
+        Ok(())
     }
 }
 
@@ -189,26 +194,70 @@ fn store_event(
     place: &Place<'_>,
     time: &Corrected,
     event: &EventRecord,
+    known: &mut Known,
     news: &mut Told,
 ) -> Result<std::result::Result<(), Refusal>> {
-    let (contract, device) = (place.accepted.contract, place.accepted.device);
-    let known: Option<([u8; 16], u32)> = connection
-        .prepare_cached("select device, revision from event where contract = ?1 and id = ?2")?
-        .query_row((id16(contract.0), id16(event.id.0)), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    // Two statements and not one that does either: SQLite then writes no journal of its own for it.
-    let sql = match known {
-        None => INSERT_EVENT,
-        Some((owner, _)) if owner != id16(device.0) => return Ok(Err(code::FOREIGN_EVENT)),
-        Some((_, revision)) if revision < event.revision => UPDATE_EVENT,
-        Some(_) => return Ok(Ok(())),
-    };
-    connection.prepare_cached(sql)?.execute(rusqlite::params![
-        id16(contract.0),
+    let contract = place.accepted.contract;
+    // Not one statement that inserts or updates: SQLite would keep a journal of its own for it.
+    if write_event(connection, INSERT_EVENT, place, time, event)? {
+        known.note_class(connection, contract, &event.class)?;
+    } else {
+        let (no, owner, revision, batch) = connection
+            .prepare_cached(
+                "select no, device, revision, batch from event where contract = ?1 and id = ?2",
+            )?
+            .query_row((id16(contract.0), id16(event.id.0)), |row| {
+                Ok((
+                    row.get(0)?,
+                    uuid_at(row, 1)?,
+                    row.get::<_, u32>(2)?,
+                    row.get(3)?,
+                ))
+            })?;
+        if owner != place.accepted.device.0 {
+            return Ok(Err(code::FOREIGN_EVENT));
+        }
+        if event.revision <= revision {
+            overtaken(connection, no, place.batch, batch)?;
+            return Ok(Ok(()));
+        }
+        write_event(connection, UPDATE_EVENT, place, time, event)?;
+        known.note_class(connection, contract, &event.class)?;
+        overtaken(connection, no, batch, place.batch)?;
+    }
+    news.push((
+        contract,
+        News::Event {
+            id: event.id,
+            camera: event.camera,
+            opened_at_us: UtcMicros(time.correct(event.opened_at_us)),
+        },
+    ));
+    Ok(Ok(()))
+}
+
+/// Notes the batch of a revision that is not, or no longer, the highest one.
+fn overtaken(connection: &Connection, event: i64, batch: i64, highest: i64) -> Result<()> {
+    if batch != highest {
+        connection
+            .prepare_cached("insert or ignore into event_batch (event, batch) values (?1, ?2)")?
+            .execute((event, batch))?;
+    }
+    Ok(())
+}
+
+/// Runs one of the two statements that follow; answers whether it changed anything.
+fn write_event(
+    connection: &Connection,
+    sql: &str,
+    place: &Place<'_>,
+    time: &Corrected,
+    event: &EventRecord,
+) -> Result<bool> {
+    let changed = connection.prepare_cached(sql)?.execute(rusqlite::params![
+        id16(place.accepted.contract.0),
         id16(event.id.0),
-        id16(device.0),
+        id16(place.accepted.device.0),
         id16(event.camera.0),
         event.revision,
         event.class,
@@ -225,21 +274,14 @@ fn store_event(
         place.batch,
         seq_bits(place.seq),
     ])?;
-    news.push((
-        contract,
-        News::Event {
-            id: event.id,
-            camera: event.camera,
-            opened_at_us: UtcMicros(time.correct(event.opened_at_us)),
-        },
-    ));
-    Ok(Ok(()))
+    Ok(changed > 0)
 }
 
 const INSERT_EVENT: &str = "\
     insert into event (contract, id, device, camera, revision, class, score, opened_us, last_seen_us, closed_us,
                        opened_device_us, captured_device_us, boot, boottime_us, synced, received_us, batch, seq)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+    on conflict (contract, id) do nothing";
 
 /// Takes the same values. Whose it is and when it was first received stay.
 const UPDATE_EVENT: &str = "\

@@ -1,7 +1,8 @@
 //! The timeline and one event with its proof.
 
-use super::super::accept::link_state;
-use super::super::{damaged, epoch_of, hash_at, id16, optional_time_at, seq_of, time_at, uuid_at};
+use super::super::{
+    damaged, epoch_of, hash_at, id16, links, optional_time_at, seq_of, time_at, uuid_at,
+};
 use super::{PICTURE_COLUMNS, picture_at};
 use crate::seal::{Name, Purpose, SecretKey};
 use crate::store::{
@@ -151,11 +152,9 @@ fn absent(connection: &Connection, contract: ContractId, event: EventId) -> Resu
     let key = (id16(contract.0), id16(event.0));
     let announced: Option<(i64, i64)> = connection
         .prepare_cached(
-            "select b.received_us, m.captured_device_us from record r join media m
-                    on m.device = r.device and m.epoch = r.epoch and m.seq = r.seq
-                 join batch b on b.no = m.batch
-             where r.device = (select device from event where contract = ?1 and id = ?2)
-               and r.event = ?2 and m.contract = ?1 and m.class <> 'clip'
+            "select b.received_us, m.captured_device_us from media m join batch b on b.no = m.batch
+             where m.contract = ?1 and m.event = ?2 and m.class <> 'clip'
+               and m.device = (select device from event where contract = ?1 and id = ?2)
              order by b.received_us desc limit 1",
         )?
         .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
@@ -317,10 +316,19 @@ fn prove(
 ) -> Result<Proof> {
     let mut statement = connection.prepare_cached(
         "select sha256, sealed from batch where no in (
-            select batch from record where device = ?1 and event = ?2 limit ?3)",
+            select batch from event where contract = ?1 and id = ?2
+            union select o.batch from event e join event_batch o on o.event = e.no
+                  where e.contract = ?1 and e.id = ?2
+            union select m.batch from media m
+                  where m.contract = ?1 and m.event = ?2 and m.device = ?3
+            limit ?4)",
     )?;
-    let mut rows =
-        statement.query((id16(found.device.0), id16(found.row.id.0), BATCHES_VERIFIED))?;
+    let mut rows = statement.query((
+        id16(contract.0),
+        id16(found.row.id.0),
+        id16(found.device.0),
+        BATCHES_VERIFIED,
+    ))?;
     let mut signature_ok = true;
     while let Some(row) = rows.next()? {
         let sealed: Vec<u8> = row.get(1)?;
@@ -333,7 +341,7 @@ fn prove(
                 epoch_of(row.get(0)?),
                 row.get::<_, i64>(1)?.cast_unsigned(),
                 hash_at(row, 2)?,
-                link_state(row.get(3)?),
+                links::state(row.get(3)?),
             ))
         })?;
     Ok(Proof {
