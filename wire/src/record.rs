@@ -6,9 +6,10 @@
 
 use crate::digest::Sha256;
 use crate::ids::{CameraId, CommandId, EventId};
-use crate::time::{BootId, ClockStamp, RecordTime, UtcMicros};
+use crate::time::{ClockStamp, RecordTime, UtcMicros};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+
+mod read;
 
 /// The version this crate writes.
 pub const VERSION: u8 = 1;
@@ -35,33 +36,13 @@ impl Record {
         serde_json::to_vec(self).expect("records hold only what JSON can say")
     }
 
-    /// Reads the head, and then the same bytes again as what the head says they are. In one pass serde would keep
-    /// every value in memory until it has seen `kind`, which takes three times as long.
+    /// In one pass where the fields stand as [`Record::to_json`] puts them, else in two.
     pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let head: Head<'_> = serde_json::from_slice(bytes)?;
-        Ok(Self {
-            v: head.v,
-            body: Body::from_json(&head.kind, bytes)?,
-            time: RecordTime {
-                captured_at_us: head.captured_at_us,
-                boot_id: head.boot_id,
-                boottime_ns: head.boottime_ns,
-                clock: head.clock,
-            },
-        })
+        match read::in_order(bytes)? {
+            Some(record) => Ok(record),
+            None => read::in_any_order(bytes),
+        }
     }
-}
-
-/// What every record has beside its body.
-#[derive(Deserialize)]
-struct Head<'a> {
-    v: u8,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    captured_at_us: UtcMicros,
-    boot_id: BootId,
-    boottime_ns: u64,
-    clock: ClockStamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -81,20 +62,6 @@ pub enum Body {
 }
 
 impl Body {
-    fn from_json(kind: &str, bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        Ok(match kind {
-            "event" => Body::Event(serde_json::from_slice(bytes)?),
-            "media" => Body::Media(serde_json::from_slice(bytes)?),
-            "count" => Body::Count(serde_json::from_slice(bytes)?),
-            "camera_state" => Body::CameraState(serde_json::from_slice(bytes)?),
-            "device_state" => Body::DeviceState(serde_json::from_slice(bytes)?),
-            "clock" => Body::Clock(serde_json::from_slice(bytes)?),
-            "gap" => Body::Gap(serde_json::from_slice(bytes)?),
-            "audit" => Body::Audit(serde_json::from_slice(bytes)?),
-            _ => Body::Unknown,
-        })
-    }
-
     /// The word in `kind`; also the class under which the balance counts a record.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -161,7 +128,7 @@ pub enum EventState {
 
 /// A fact worth telling the customer. All revisions of one event share `id`; the highest `revision` is the truth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "EventFields")]
+#[serde(from = "read::EventFields")]
 pub struct EventRecord {
     pub id: EventId,
     /// 1 with `opened`, then counting up.
@@ -189,59 +156,6 @@ pub struct EventRecord {
     /// Blobs known when the record was made; later ones name the event in their own `media` record.
     #[serde(default)]
     pub media: Vec<Sha256>,
-}
-
-/// An event as it is read: `flatten` would keep every value in memory to look for the rectangle's, and events are most
-/// of what a receiver reads.
-#[derive(Deserialize)]
-struct EventFields {
-    id: EventId,
-    revision: u32,
-    state: EventState,
-    camera: CameraId,
-    class: String,
-    score: f32,
-    opened_at_us: UtcMicros,
-    last_seen_at_us: UtcMicros,
-    #[serde(default)]
-    closed_at_us: Option<UtcMicros>,
-    track: u64,
-    x: f32,
-    y: f32,
-    w: f32,
-    h: f32,
-    #[serde(default)]
-    path: Vec<PathPoint>,
-    #[serde(default)]
-    zones: Vec<String>,
-    #[serde(default)]
-    media: Vec<Sha256>,
-}
-
-impl From<EventFields> for EventRecord {
-    fn from(read: EventFields) -> Self {
-        Self {
-            id: read.id,
-            revision: read.revision,
-            state: read.state,
-            camera: read.camera,
-            class: read.class,
-            score: read.score,
-            opened_at_us: read.opened_at_us,
-            last_seen_at_us: read.last_seen_at_us,
-            closed_at_us: read.closed_at_us,
-            track: read.track,
-            rect: NormBox {
-                x: read.x,
-                y: read.y,
-                w: read.w,
-                h: read.h,
-            },
-            path: read.path,
-            zones: read.zones,
-            media: read.media,
-        }
-    }
 }
 
 /// Most points of an event's path.

@@ -182,6 +182,29 @@ fn every_kind_of_record_keeps_its_meaning() {
 }
 
 #[test]
+fn records_read_the_same_in_whatever_order_their_fields_stand() {
+    for body in bodies() {
+        let record = record(body);
+        let fields = serde_json::to_value(&record).unwrap();
+        let fields: Vec<_> = fields.as_object().unwrap().iter().collect();
+        for turn in 0..fields.len() {
+            let turned = fields.iter().cycle().skip(turn).take(fields.len());
+            let turned: Vec<_> = turned.map(|(k, v)| format!("\"{k}\":{v}")).collect();
+            let json = format!("{{{}}}", turned.join(","));
+            assert_eq!(
+                Record::from_json(json.as_bytes()).unwrap(),
+                record,
+                "{json}"
+            );
+            let without = format!("{{{}}}", turned[1..].join(","));
+            if ["boot_id", "clock", "kind", "v"].contains(&fields[turn].0.as_str()) {
+                assert!(Record::from_json(without.as_bytes()).is_err(), "{without}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_newer_kind_and_newer_fields_are_tolerated() {
     let text = std::fs::read_to_string(folder().join("record-from-a-newer-device.json")).unwrap();
     let read = Record::from_json(text.as_bytes()).unwrap();
