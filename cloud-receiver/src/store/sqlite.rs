@@ -20,6 +20,7 @@ mod links;
 mod ranges;
 mod readers;
 mod schema;
+mod sealed_batch;
 mod writer;
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ mod contents;
 pub(super) mod record;
 
 use super::links::{self, Arrival, Below};
+use super::sealed_batch::{self, BatchName};
 use super::{SqliteStore, epoch_bits, hash_at, id16, ranges, seq_bits, seq_of};
 use crate::ingest::accept::{Accepted, Numbers, Refused, code};
 use crate::live::News;
-use crate::seal::{Name, Purpose, SecretKey};
+use crate::seal::SecretKey;
 use crate::store::Result;
 use contents::Contents;
 use record::{Known, Place};
@@ -73,13 +74,12 @@ pub(super) async fn refuse(
 }
 
 fn prepare(accepted: Accepted, key: &SecretKey) -> Prepared {
-    let name = Name {
+    let name = BatchName {
         contract: accepted.contract,
         device: accepted.device,
-        purpose: Purpose::Batch,
         hash: accepted.hash,
     };
-    let sealed_batch = key.seal(&name, &accepted.signed_bytes);
+    let sealed_batch = sealed_batch::seal(key, name, &accepted.signed_bytes);
     let sealed_records = (0..accepted.records.len())
         .map(|index| record::seal(&accepted, index, key))
         .collect();

@@ -1,10 +1,10 @@
 //! Reads for proving and auditing: batches as they arrived, what the index tables say beside them, and counts.
 
+use super::sealed_batch::{self, BatchName};
 use super::{
     SqliteStore, epoch_bits, epoch_of, hash_at, id16, optional_time_at, seq_bits, seq_of, time_at,
     uuid_at,
 };
-use crate::seal::{Name, Purpose};
 use crate::store::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HourRow,
     MediaIndex, PictureRow, RecordIndex, Result,
@@ -410,17 +410,12 @@ impl EvidenceReads for SqliteStore {
                     })
                     .optional()?;
                 Ok(row.and_then(|(hash, sealed)| {
-                    let purpose = Purpose::Batch;
-                    key.open(
-                        &Name {
-                            contract,
-                            device,
-                            purpose,
-                            hash,
-                        },
-                        &sealed,
-                    )
-                    .ok()
+                    let name = BatchName {
+                        contract,
+                        device,
+                        hash,
+                    };
+                    sealed_batch::open(&key, name, &sealed).ok()
                 }))
             };
             numbers.into_iter().map(&mut open).collect()

@@ -1,10 +1,9 @@
 //! The timeline and one event with its proof.
 
-use super::super::{
-    damaged, epoch_of, hash_at, id16, links, optional_time_at, seq_of, time_at, uuid_at,
-};
+use super::super::sealed_batch::{self, BatchName};
+use super::super::{epoch_of, hash_at, id16, links, optional_time_at, seq_of, time_at, uuid_at};
 use super::{PICTURE_COLUMNS, picture_at};
-use crate::seal::{Name, Purpose, SecretKey};
+use crate::seal::SecretKey;
 use crate::store::{
     ContractScope, EventCursor, EventDetail, EventFilter, EventRow, PictureRef, Proof, Result,
     Snapshot, StoreError, TimeKnown, Window,
@@ -277,9 +276,7 @@ fn open_event(
     let (hash, sealed): (Sha256, Vec<u8>) = connection
         .prepare_cached("select sha256, sealed from batch where no = ?1")?
         .query_row([found.batch], |row| Ok((hash_at(row, 0)?, row.get(1)?)))?;
-    let bytes = key
-        .open(&batch_name(contract, found.device, hash), &sealed)
-        .map_err(damaged("a batch"))?;
+    let bytes = sealed_batch::open(key, found.batch_name(contract, hash), &sealed)?;
     let no_batch = |error| StoreError::Corrupt(format!("a stored batch: {error}"));
     let batch = SignedBatch::from_bytes(bytes)
         .and_then(|signed| signed.parse())
@@ -296,12 +293,13 @@ fn open_event(
     }
 }
 
-fn batch_name(contract: ContractId, device: DeviceId, hash: Sha256) -> Name {
-    Name {
-        contract,
-        device,
-        purpose: Purpose::Batch,
-        hash,
+impl Found {
+    fn batch_name(&self, contract: ContractId, hash: Sha256) -> BatchName {
+        BatchName {
+            contract,
+            device: self.device,
+            hash,
+        }
     }
 }
 
@@ -362,7 +360,7 @@ fn genuine(
     hash: Sha256,
     sealed: &[u8],
 ) -> bool {
-    let Ok(bytes) = key.open(&batch_name(contract, found.device, hash), sealed) else {
+    let Ok(bytes) = sealed_batch::open(key, found.batch_name(contract, hash), sealed) else {
         return false;
     };
     SignedBatch::from_bytes(bytes)
