@@ -150,11 +150,13 @@ fn event(camera: CameraId) -> Record {
             error_us: Some(1000),
         },
     };
-    let point = PathPoint {
-        at_us: at,
-        x: 0.25,
-        y: 0.75,
-    };
+    // Somebody walks: like everything measured, no two points are alike.
+    let [x, y, pace]: [u8; 3] = random();
+    let path = (0..12).map(|step: i16| PathPoint {
+        at_us: at.plus_us(i64::from(step) * 500_000),
+        x: (f32::from(x) + f32::from(step) * f32::from(pace) / 99.0) / 300.0,
+        y: (f32::from(y) - f32::from(step) * 0.37) / 300.0,
+    });
     let body = EventRecord {
         // As the agent draws them.
         id: EventId(Uuid::now_v7()),
@@ -173,7 +175,7 @@ fn event(camera: CameraId) -> Record {
             w: 0.3,
             h: 0.4,
         },
-        path: vec![point; 12],
+        path: path.collect(),
         zones: Vec::new(),
         media: Vec::new(),
     };
