@@ -1,8 +1,9 @@
 //! TLS of the three listeners: version 1.2 or later, rustls on ring; the one place where its settings are made.
 //!
 //! All listeners present the same certificate, signed by the receiver's own CA and followed by it, so that an
-//! enrolling device can compare the CA with the fingerprint in its claim code. It is renewed while serving, when
-//! less than a third of its life is left; nothing has to be restarted.
+//! enrolling device can compare the CA with the fingerprint in its claim code; while a CA before it is trusted, by that
+//! one too and the bridge between them. It is renewed while serving, when less than a third of its life is left; nothing
+//! has to be restarted. Another CA is taken up at the next start.
 
 use crate::ca::{Ca, CaError, Leaf, is_renewal_due};
 use crate::keys::{KeysError, create_private_dir, replace};
@@ -13,7 +14,7 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use wire::UtcMicros;
@@ -39,10 +40,12 @@ pub struct ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// Loads the certificate, or issues one where there is none, it is due, or it is for other hosts.
+    /// Loads the certificate, or issues one where there is none, it is due, or it is for other hosts or of another CA.
     pub fn open(dir: &Path, hosts: &[String], ca: &Ca, at: UtcMicros) -> Result<Self, TlsError> {
         create_private_dir(dir)?;
-        let loaded = load(dir, hosts).filter(|(certificate, _)| !is_renewal_due(certificate, at));
+        let loaded = load(dir, hosts).filter(|(certificate, _)| {
+            !is_renewal_due(certificate, at) && ca.has_issued(certificate)
+        });
         let key = match loaded {
             // A crash between the two writes leaves a pair that does not fit: then a new one is issued.
             Some((certificate, key)) => {
@@ -96,7 +99,9 @@ pub fn devices(
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.certificate_der().clone())?;
+    for authority in ca.trusted() {
+        roots.add(authority.clone())?;
+    }
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
     let mut config = ServerConfig::builder_with_provider(provider())
@@ -107,6 +112,19 @@ pub fn devices(
     // A resumed session skips the look at the certificate, which may have expired since.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// For a look at what a running receiver of these keys presents, whichever of the CAs it has taken up.
+pub fn onlooker(ca: &Ca) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in ca.trusted() {
+        roots.add(authority.clone())?;
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
@@ -146,7 +164,8 @@ fn certified(
     key: PrivateKeyDer<'static>,
     ca: &Ca,
 ) -> Result<CertifiedKey, TlsError> {
-    let chain = vec![certificate, ca.certificate_der().clone()];
+    let mut chain = vec![certificate];
+    chain.extend(ca.chain());
     Ok(CertifiedKey::from_der(chain, key, &provider())?)
 }
 
@@ -154,6 +173,10 @@ fn certified(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{ServerName, UnixTime};
+    use std::time::Duration;
 
     #[test]
     fn kept_while_fresh_and_renewed_when_due_or_for_other_hosts() {
@@ -173,5 +196,57 @@ mod tests {
         assert!(!second.renew_if_due(&ca, now).unwrap());
         assert!(second.renew_if_due(&ca, later).unwrap());
         assert!(!second.renew_if_due(&ca, later).unwrap());
+    }
+
+    /// Whether somebody who trusts this CA alone verifies what a listener of `serving` shows.
+    fn is_verified_by(trusted: &Ca, serving: &Ca) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let now = crate::clock::now();
+        let hosts = ["localhost".to_owned()];
+        let certificate = ServerCertificate::open(dir.path(), &hosts, serving, now).unwrap();
+        let chain = certificate.now().cert.clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.certificate_der().clone()).unwrap();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        let seconds = Duration::from_micros(now.0.unsigned_abs());
+        let verdict = verifier.unwrap().verify_server_cert(
+            &chain[0],
+            &chain[1..],
+            &ServerName::try_from("localhost").unwrap(),
+            &[],
+            UnixTime::since_unix_epoch(seconds),
+        );
+        verdict.is_ok()
+    }
+
+    #[test]
+    fn until_it_is_retired_whoever_knows_one_of_two_cas_verifies_the_listeners() {
+        let (old, _) = Ca::create().unwrap();
+        let (new, key) = old.succeed(crate::clock::now()).unwrap();
+        let retired = Ca::load(new.certificate_pem(), &key).unwrap();
+        let (foreign, _) = Ca::create().unwrap();
+        assert!(is_verified_by(&old, &old));
+        assert!(!is_verified_by(&new, &old));
+        assert!(is_verified_by(&old, &new));
+        assert!(is_verified_by(&new, &new));
+        assert!(!is_verified_by(&old, &retired));
+        assert!(is_verified_by(&new, &retired));
+        assert!(!is_verified_by(&foreign, &new));
+    }
+
+    #[test]
+    fn a_certificate_of_the_ca_before_is_not_served_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, _) = Ca::create().unwrap();
+        let now = crate::clock::now();
+        let (new, _) = old.succeed(now).unwrap();
+        let hosts = ["localhost".to_owned()];
+        let open = |ca| ServerCertificate::open(dir.path(), &hosts, ca, now).unwrap();
+        let first = open(&old).now().cert[0].clone();
+        let second = open(&new).now().cert[0].clone();
+        assert_ne!(first, second);
+        assert!(new.has_issued(&second));
+        assert_eq!(open(&new).now().cert[0], second);
     }
 }

@@ -17,7 +17,7 @@ pub struct RenewRequest {
 pub struct RenewResponse {
     /// The new certificate, PEM. The old one stays good until it expires: the device may yet fall back on it.
     pub certificate_pem: String,
-    /// What the device trusts from now on, PEM: one CA, or two while the receiver changes over.
+    /// What the device trusts from now on, PEM: the CA that signed the certificate. It may be another than before.
     pub ca_pem: String,
     pub receiver_time_us: UtcMicros,
 }
