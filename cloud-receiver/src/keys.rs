@@ -1,11 +1,16 @@
 //! The receiver's secrets, in files of their own, outside the data folder and outside every backup of it.
 //!
 //! `ca.pem` and `ca.key.pem` sign certificates; `master.key` wraps the contracts' data keys; `command.key` signs
-//! commands to devices; `evidence.key` signs heads and exports. Whoever has the data folder without these can read nothing that is sealed in it, and
-//! whoever loses them can never read it again: keep a sealed copy elsewhere.
+//! commands to devices; `evidence.key` signs heads and exports. Whoever has the data folder without these can read
+//! nothing that is sealed in it, and whoever loses them can never read it again: keep a sealed copy elsewhere.
+//! [`KeyFolder`] changes the first three.
+
+mod change;
+
+pub use change::KeyFolder;
 
 use crate::ca::{Ca, CaError};
-use crate::seal::{KEY_LEN, SecretKey};
+use crate::seal::{KEY_LEN, MasterKeys, SecretKey};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -15,6 +20,8 @@ use wire::SigningKey;
 const CA_CERTIFICATE: &str = "ca.pem";
 const CA_KEY: &str = "ca.key.pem";
 const MASTER_KEY: &str = "master.key";
+/// Here only while `key rotate` is under way.
+const NEXT_MASTER_KEY: &str = "master.next.key";
 const COMMAND_KEY: &str = "command.key";
 const EVIDENCE_KEY: &str = "evidence.key";
 
@@ -32,6 +39,8 @@ pub enum KeysError {
         "{path} holds {found} bytes where a key of {KEY_LEN} belongs; restore it from your copy"
     )]
     Length { path: PathBuf, found: usize },
+    #[error("keys in {0} are being changed by another command; wait until it has ended")]
+    Busy(PathBuf),
     #[error(transparent)]
     Ca(#[from] CaError),
 }
@@ -39,7 +48,7 @@ pub enum KeysError {
 #[derive(Debug)]
 pub struct Keys {
     pub ca: Ca,
-    pub master: SecretKey,
+    pub master: MasterKeys,
     pub command: SigningKey,
     pub evidence: SigningKey,
 }
@@ -60,7 +69,7 @@ impl Keys {
         sync_dir(dir)?;
         Ok(Self {
             ca,
-            master,
+            master: master.into(),
             command,
             evidence,
         })
@@ -71,7 +80,7 @@ impl Keys {
         let key = read_text(&private(dir.join(CA_KEY))?)?;
         Ok(Self {
             ca: Ca::load(&certificate, &key)?,
-            master: SecretKey::from_bytes(read_key(dir, MASTER_KEY)?),
+            master: load_master(dir)?,
             command: SigningKey::from_seed(read_key(dir, COMMAND_KEY)?),
             evidence: SigningKey::from_seed(read_key(dir, EVIDENCE_KEY)?),
         })
@@ -89,6 +98,16 @@ impl Keys {
         .iter()
         .any(|name| dir.join(name).exists())
     }
+}
+
+/// The next one is read first: should it take its place meanwhile, it is found there.
+fn load_master(dir: &Path) -> Result<MasterKeys, KeysError> {
+    let next = match read_key(dir, NEXT_MASTER_KEY) {
+        Err(KeysError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        next => Some(SecretKey::from_bytes(next?)),
+    };
+    let current = SecretKey::from_bytes(read_key(dir, MASTER_KEY)?);
+    Ok(MasterKeys::new(current, next))
 }
 
 /// Creates a folder for its owner only; one that exists is left as it is.
@@ -119,8 +138,14 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
         })
 }
 
-/// Replaces a file as a whole: a reader sees the old or the new one, also after a power cut.
+/// Replaces a file as a whole: a reader sees the old or the new one, also after a power cut. It keeps its owner, who may
+/// be the service while it is root who replaces it.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
+    put(path, path, bytes)
+}
+
+/// The same, with the owner of the file `like`.
+fn put(path: &Path, like: &Path, bytes: &[u8]) -> Result<(), KeysError> {
     let error = |source| KeysError::Write {
         path: path.to_owned(),
         source,
@@ -131,8 +156,21 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
         _ => {}
     }
     write_new(&fresh, bytes)?;
+    give_owner_of(like, &fresh).map_err(error)?;
     fs::rename(&fresh, path).map_err(error)?;
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+fn give_owner_of(like: &Path, fresh: &Path) -> io::Result<()> {
+    let old = match fs::metadata(like) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        old => old?,
+    };
+    let new = fs::metadata(fresh)?;
+    if (old.uid(), old.gid()) == (new.uid(), new.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(fresh, Some(old.uid()), Some(old.gid()))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), KeysError> {
@@ -198,6 +236,23 @@ mod tests {
             let mode = fs::metadata(dir.join(name)).unwrap().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_replaced_keeps_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("one.key");
+        write_new(&path, b"old").unwrap();
+        let service = (12_345, 23_456);
+        // Only root can hand a file to somebody else, and only then there is something to keep.
+        if std::os::unix::fs::chown(&path, Some(service.0), Some(service.1)).is_err() {
+            return;
+        }
+        replace(&path, b"new").unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), service);
+        assert_eq!(metadata.mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! contract, device, purpose and hash - is associated data as well: a sealed object moved to another row, device
 //! or contract does not open. Destroying the contract's key therefore erases everything sealed under it.
 
+mod master;
+
+pub use master::{MasterId, MasterKeys};
+
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
 use ring::rand::{SecureRandom, SystemRandom};

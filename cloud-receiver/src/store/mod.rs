@@ -7,6 +7,7 @@
 mod accounts;
 mod admin;
 mod evidence;
+mod keys;
 mod missing;
 pub mod sqlite;
 
@@ -21,9 +22,11 @@ pub use evidence::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,
     HeadsRow, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
 };
+pub use keys::{KeyBook, OpenClaims};
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 
 use crate::ca::Certificate;
+use crate::seal::MasterId;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wire::record::{ObjectBox, PathPoint};
@@ -69,6 +72,16 @@ pub enum StoreError {
         path: String,
         found: i64,
         known: i64,
+    },
+    /// Nothing of it could be read.
+    #[error(
+        "the database {path} is under master key {wanted}, and the key on disk is {found}; if \"key rotate\" runs, wait \
+         for its end; else restore the master key from your sealed copy"
+    )]
+    MasterKey {
+        path: String,
+        wanted: MasterId,
+        found: MasterId,
     },
 }
 

@@ -29,7 +29,7 @@ mod tests;
 use super::{Result, StoreError};
 use crate::ca::{Certificate, Serial};
 use crate::live::Live;
-use crate::seal::{Name, Purpose, SecretKey};
+use crate::seal::{MasterKeys, Name, Purpose, SecretKey};
 use keyring::Keyring;
 use readers::Readers;
 use rusqlite::Connection;
@@ -56,18 +56,25 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the database, brings an older one up to date, and refuses a newer one. With `create`, makes it.
-    pub fn open(path: &Path, master: SecretKey, live: Live, create: bool) -> Result<Self> {
+    /// `master`: one of these keys must be the one that the database is under.
+    pub fn open(
+        path: &Path,
+        master: impl Into<MasterKeys>,
+        live: Live,
+        create: bool,
+    ) -> Result<Self> {
         if !create && !path.exists() {
             return Err(StoreError::Missing(
                 "database in the data folder; run \"cloud-receiver init\" first",
             ));
         }
         let connection = schema::open(path)?;
+        let keyring = Keyring::open(&connection, &master.into(), path)?;
         let (writer, ended) = Writer::start(connection, path.to_owned())?;
         let readers = Readers::new(path.to_owned());
         let changes = changes::watch_for(path, ended)?;
         Ok(Self {
-            keyring: Arc::new(Keyring::new(master)),
+            keyring: Arc::new(keyring),
             writer,
             readers,
             live,

@@ -1,12 +1,22 @@
-//! Contract keys in memory, unwrapped on first use.
+//! Contract keys in memory, unwrapped on first use; and changing the master key that wraps them.
+//!
+//! The database names the master key that it is under. A process that was started before a change of it goes on with
+//! the contract keys it holds, and can neither read nor make another: a key wrapped under a master key that is gone
+//! would be lost.
 
-use super::id16;
-use crate::seal::SecretKey;
-use crate::store::{Result, StoreError};
+use super::{SqliteStore, id16, optional_time_at, uuid_at};
+use crate::seal::{MasterId, MasterKeys, SecretKey};
+use crate::store::{KeyBook, OpenClaims, Result, StoreError};
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use wire::{ContractId, UtcMicros};
+
+/// How long emptying the log waits for readers.
+const READERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Keyring {
@@ -15,11 +25,25 @@ pub(super) struct Keyring {
 }
 
 impl Keyring {
-    pub(super) fn new(master: SecretKey) -> Self {
-        Self {
-            master,
-            keys: RwLock::default(),
+    /// With the one of the master keys that the database is under. A new database is put under the current one.
+    pub(super) fn open(connection: &Connection, master: &MasterKeys, path: &Path) -> Result<Self> {
+        let current = MasterId::of(master.current());
+        if master_id(connection)?.is_none() {
+            connection.execute(
+                "insert or ignore into master_key (one, id) values (1, ?1)",
+                [current.0],
+            )?;
         }
+        let wanted = master_id(connection)?.unwrap_or(current);
+        let key = master.find(wanted).ok_or_else(|| StoreError::MasterKey {
+            path: path.display().to_string(),
+            wanted,
+            found: current,
+        })?;
+        Ok(Self {
+            master: key.clone(),
+            keys: RwLock::default(),
+        })
     }
 
     pub(super) fn known(&self, contract: ContractId) -> Option<SecretKey> {
@@ -33,28 +57,266 @@ impl Keyring {
             .query_row([id16(contract.0)], |row| row.get(0))
             .optional()?
             .ok_or(StoreError::Missing("key of the contract"))?;
-        let key = self.master.unwrap(contract, &wrapped).map_err(|_| {
-            StoreError::Corrupt(format!(
-                "the key of contract {contract} does not open: is the master key the one this database was made with?"
-            ))
-        })?;
+        let key = match self.master.unwrap(contract, &wrapped) {
+            Ok(key) => key,
+            Err(_) => {
+                self.must_be_current(connection)?;
+                return Err(damaged(contract));
+            }
+        };
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.insert(contract, key.clone());
         Ok(key)
     }
 
-    /// Draws the key of a new contract.
+    /// Draws the key of a new contract. To be called in the writer's transaction.
     pub(super) fn create(
         &self,
         connection: &Connection,
         contract: ContractId,
         at: UtcMicros,
     ) -> Result<()> {
+        self.must_be_current(connection)?;
         let wrapped = self.master.wrap(contract, &SecretKey::generate());
         connection.execute(
             "insert into contract_key (contract, wrapped, created_us) values (?1, ?2, ?3)",
             (id16(contract.0), wrapped, at.0),
         )?;
         Ok(())
+    }
+
+    fn must_be_current(&self, connection: &Connection) -> Result<()> {
+        if master_id(connection)? == Some(MasterId::of(&self.master)) {
+            return Ok(());
+        }
+        Err(StoreError::Database(
+            "the master key was changed since this program started; start it again".into(),
+        ))
+    }
+
+    /// To be called in the writer's transaction.
+    fn rewrap(&self, connection: &Connection, next: &SecretKey) -> Result<()> {
+        let id = MasterId::of(next);
+        if master_id(connection)? == Some(id) {
+            return Ok(());
+        }
+        self.must_be_current(connection)?;
+        for (contract, wrapped) in wrapped_keys(connection)? {
+            let key = self.master.unwrap(contract, &wrapped);
+            let key = key.map_err(|_| damaged(contract))?;
+            connection.execute(
+                "update contract_key set wrapped = ?2 where contract = ?1",
+                (id16(contract.0), next.wrap(contract, &key)),
+            )?;
+        }
+        connection.execute("update master_key set id = ?1", [id.0])?;
+        Ok(())
+    }
+}
+
+/// `None`: the database is new.
+fn master_id(connection: &Connection) -> Result<Option<MasterId>> {
+    Ok(connection
+        .prepare_cached("select id from master_key")?
+        .query_row([], |row| Ok(MasterId(row.get(0)?)))
+        .optional()?)
+}
+
+fn wrapped_keys(connection: &Connection) -> Result<Vec<(ContractId, Vec<u8>)>> {
+    let mut statement = connection.prepare("select contract, wrapped from contract_key")?;
+    let rows = statement.query_map([], |row| Ok((ContractId(uuid_at(row, 0)?), row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn damaged(contract: ContractId) -> StoreError {
+    StoreError::Corrupt(format!(
+        "the key of contract {contract} does not open under the master key; restore the database from a backup"
+    ))
+}
+
+#[async_trait]
+impl KeyBook for SqliteStore {
+    async fn hold_keys(&self) -> Result<()> {
+        let keyring = Arc::clone(&self.keyring);
+        self.read(move |connection| {
+            for (contract, _) in wrapped_keys(connection)? {
+                // One that is damaged is no reason not to serve the others.
+                if let Err(error) = keyring.load(connection, contract) {
+                    tracing::error!(contract.id = %contract, %error, "{error}");
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rewrap(&self, next: &SecretKey) -> Result<u64> {
+        let (keyring, key) = (Arc::clone(&self.keyring), next.clone());
+        self.write(move |connection| keyring.rewrap(connection, &key))
+            .await?;
+        let key = next.clone();
+        self.read(move |connection| {
+            let keys = wrapped_keys(connection)?;
+            for (contract, wrapped) in &keys {
+                let opened = key.unwrap(*contract, wrapped);
+                opened.map_err(|_| damaged(*contract))?;
+            }
+            Ok(keys.len() as u64)
+        })
+        .await
+    }
+
+    async fn empty_log(&self) -> Result<bool> {
+        self.read(|connection| {
+            let path = connection.path().unwrap_or_default();
+            let writing = Connection::open(path)?;
+            writing.busy_timeout(READERS_TIMEOUT)?;
+            let busy: bool =
+                writing.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0))?;
+            Ok(!busy)
+        })
+        .await
+    }
+
+    async fn open_claims(&self, made_before: UtcMicros, at: UtcMicros) -> Result<OpenClaims> {
+        self.read(move |connection| {
+            Ok(connection.query_row(
+                "select count(*), max(expires_us) from claim
+                 where used_us is null and expires_us > ?2 and created_us < ?1",
+                (made_before.0, at.0),
+                |row| {
+                    Ok(OpenClaims {
+                        count: row.get::<_, i64>(0)?.cast_unsigned(),
+                        until_us: optional_time_at(row, 1)?,
+                    })
+                },
+            )?)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock::now;
+    use crate::live::Live;
+    use crate::store::{Administration, BlobRows};
+    use std::path::PathBuf;
+
+    fn key(byte: u8) -> SecretKey {
+        SecretKey::from_bytes([byte; 32])
+    }
+
+    fn open(path: &Path, master: impl Into<MasterKeys>) -> Result<SqliteStore> {
+        SqliteStore::open(path, master, Live::default(), true)
+    }
+
+    async fn with_contracts(path: &Path) -> Vec<(ContractId, SecretKey)> {
+        let store = open(path, key(1)).unwrap();
+        let mut keys = Vec::new();
+        for name in ["one", "two", "three"] {
+            let contract = store.add_contract(name, now()).await.unwrap();
+            keys.push((contract, store.contract_key(contract).await.unwrap()));
+        }
+        keys
+    }
+
+    async fn must_hold(store: &SqliteStore, keys: &[(ContractId, SecretKey)]) {
+        for (contract, key) in keys {
+            assert_eq!(&store.contract_key(*contract).await.unwrap(), key);
+        }
+    }
+
+    fn somewhere() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("receiver.db");
+        (dir, path)
+    }
+
+    #[tokio::test]
+    async fn the_master_key_changes_and_contract_keys_do_not() {
+        let (_dir, path) = somewhere();
+        let keys = with_contracts(&path).await;
+        let before = open(&path, key(1)).unwrap();
+        assert_eq!(before.rewrap(&key(2)).await.unwrap(), 3);
+        assert!(before.empty_log().await.unwrap());
+        assert_eq!(
+            std::fs::metadata(path.with_extension("db-wal"))
+                .unwrap()
+                .len(),
+            0
+        );
+        must_hold(&open(&path, key(2)).unwrap(), &keys).await;
+        // Between the two steps both keys are on disk; and what was done is not done again.
+        let both = open(&path, MasterKeys::new(key(1), Some(key(2)))).unwrap();
+        must_hold(&both, &keys).await;
+        assert_eq!(both.rewrap(&key(2)).await.unwrap(), 3);
+        let refused = open(&path, key(1)).unwrap_err();
+        assert!(matches!(refused, StoreError::MasterKey { .. }), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_process_from_before_goes_on_with_what_it_holds_and_makes_nothing_that_would_be_lost()
+    {
+        let (_dir, path) = somewhere();
+        let keys = with_contracts(&path).await;
+        let serving = open(&path, key(1)).unwrap();
+        serving.hold_keys().await.unwrap();
+        let cold = open(&path, key(1)).unwrap();
+        open(&path, key(1)).unwrap().rewrap(&key(2)).await.unwrap();
+        must_hold(&serving, &keys).await;
+        for refused in [
+            cold.contract_key(keys[0].0).await.map(|_| ()),
+            serving.add_contract("late", now()).await.map(|_| ()),
+            serving.rewrap(&key(3)).await.map(|_| ()),
+        ] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("start it again"), "{refused}");
+        }
+        must_hold(&open(&path, key(2)).unwrap(), &keys).await;
+    }
+
+    #[tokio::test]
+    async fn with_one_key_damaged_nothing_is_changed() {
+        let (_dir, path) = somewhere();
+        let keys = with_contracts(&path).await;
+        let store = open(&path, key(1)).unwrap();
+        let spoilt = keys[1].0;
+        let spoil = move |connection: &Connection| {
+            connection.execute(
+                "update contract_key set wrapped = x'00' where contract = ?1",
+                [id16(spoilt.0)],
+            )?;
+            Ok(())
+        };
+        store.write(spoil).await.unwrap();
+        let refused = store.rewrap(&key(2)).await.unwrap_err().to_string();
+        assert!(refused.contains(&spoilt.to_string()), "{refused}");
+        let again = open(&path, key(1)).unwrap();
+        again.hold_keys().await.unwrap();
+        must_hold(&again, &[keys[0].clone(), keys[2].clone()]).await;
+    }
+
+    #[tokio::test]
+    async fn open_claims_are_those_of_before_that_somebody_may_still_use() {
+        let (_dir, path) = somewhere();
+        let store = open(&path, key(1)).unwrap();
+        let contract = store.add_contract("one", now()).await.unwrap();
+        let site = store.add_site(contract, "site", now()).await.unwrap();
+        for (number, made, expires) in [(1, 10, 100), (2, 20, 200), (3, 50, 300)] {
+            let hash = wire::Sha256([number; 32]);
+            let (made, expires) = (UtcMicros(made), UtcMicros(expires));
+            store.add_claim(hash, site, made, expires).await.unwrap();
+        }
+        let open = |made_before, at| store.open_claims(UtcMicros(made_before), UtcMicros(at));
+        let found = |count, until: Option<i64>| OpenClaims {
+            count,
+            until_us: until.map(UtcMicros),
+        };
+        assert_eq!(open(50, 60).await.unwrap(), found(2, Some(200)));
+        assert_eq!(open(50, 150).await.unwrap(), found(1, Some(200)));
+        assert_eq!(open(50, 250).await.unwrap(), found(0, None));
     }
 }

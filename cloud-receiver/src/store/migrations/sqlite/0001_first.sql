@@ -370,3 +370,9 @@ create table control (
     version integer not null
 ) strict;
 insert into control values (1, 0);
+
+-- One row: the master key that wraps every row of contract_key, by its id. The key itself is no file here.
+create table master_key (
+    one integer primary key check (one = 1),
+    id  blob    not null check (length(id) = 16)
+) strict;
