@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::live::Live;
 use crate::portal::{self, Contact, Pictures, PortalState};
 use crate::renew::Renewals;
+use crate::store::KeyBook;
 use crate::store::sqlite::{FILE_NAME, SqliteStore};
 use crate::tls::{self, ServerCertificate};
 use anyhow::Context;
@@ -67,8 +68,12 @@ impl App {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         raise_descriptor_limit();
         let keys = Keys::load(&config.keys_at())?;
+        if keys.master.next().is_some() {
+            tracing::warn!("a change of the master key was not finished: run \"key rotate\" again");
+        }
         let live = Live::default();
         let store = open_store(config, &keys, live.clone())?;
+        store.hold_keys().await?;
         let blobs = open_blobs(config, &store)?;
         let ca = Arc::new(keys.ca);
         let command_key = Arc::new(keys.command);
@@ -143,8 +148,13 @@ impl App {
         app.serve_http(device, device_tls, of_devices, https::router(api));
         app.tasks
             .spawn(endpoint::serve(mqtt, mqtt_tls, endpoint, app.stop.clone()));
+        app.tasks.spawn(jobs::certificate::run(
+            certificate,
+            Arc::clone(&ca),
+            app.stop.clone(),
+        ));
         app.tasks
-            .spawn(jobs::certificate::run(certificate, ca, app.stop.clone()));
+            .spawn(jobs::succession::run(store.clone(), ca, app.stop.clone()));
         app.tasks.spawn(sweep);
         app.tasks.spawn(jobs::heads::run(
             store.clone(),

@@ -7,7 +7,7 @@
 //! | [`cmd`] | the command line, one verb per file; `main.rs` only calls it |
 //! | [`app`] | the composition root: builds every part, gives each what it needs, ends them in order |
 //! | [`config`], [`telemetry`], [`clock`] | the configuration file; logging; what time it is |
-//! | [`keys`], [`ca`], [`tls`] | the receiver's secrets; its certificate authority; the listeners' TLS |
+//! | [`keys`], [`ca`], [`tls`] | the receiver's secrets and their change; its certificate authority; the listeners' TLS |
 //! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
 //! | [`evidence`] | signed heads, exports, verification, the balance of deliveries |
 //! | [`enroll`], [`renew`] | the claim-code exchange, by which a device comes to be known; its next certificates |
@@ -19,7 +19,7 @@
 //! | [`live`] | news of what was committed, for open pages |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
-//! | [`jobs`] | what runs by itself: renewing the certificate, feeding the watchdog, sweeping blobs |
+//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, feeding the watchdog, sweeping blobs |
 //!
 //! # Who may import what
 //!

@@ -4,12 +4,14 @@
 //! device refused or failed; 4 the device has not answered in time.
 
 mod audit;
+mod ca;
 mod contract;
 mod deliveries;
 mod device;
 mod export;
 mod heads;
 mod init;
+mod key;
 mod lookup;
 mod serve;
 mod site;
@@ -81,6 +83,12 @@ enum Command {
     /// Signed statements of what is held, by which it can be shown later that nothing was taken away.
     #[command(subcommand)]
     Heads(heads::Verb),
+    /// The receiver's certificate authority: a new one in its place, and how far devices have followed.
+    #[command(subcommand)]
+    Ca(ca::Verb),
+    /// The master key: a new one in its place.
+    #[command(subcommand)]
+    Key(key::Verb),
 }
 
 /// Runs the command line; logs and errors go to standard error.
@@ -112,6 +120,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(common, args).await?,
         Command::Verify(args) => return Ok(verify::run(common, args).await),
         Command::Heads(verb) => return heads::run(common, verb).await,
+        Command::Ca(verb) => ca::run(common, verb).await?,
+        Command::Key(verb) => key::run(common, verb).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

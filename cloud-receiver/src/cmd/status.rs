@@ -71,6 +71,11 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
 }
 
 fn answers(at: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&nearby(at), Duration::from_secs(2)).is_ok()
+}
+
+/// Where on this machine a listener is reached.
+pub(super) fn nearby(at: SocketAddr) -> SocketAddr {
     let mut to = at;
     if at.ip().is_unspecified() {
         to.set_ip(match at {
@@ -78,7 +83,7 @@ fn answers(at: SocketAddr) -> bool {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok()
+    to
 }
 
 impl Status {

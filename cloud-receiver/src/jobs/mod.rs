@@ -2,5 +2,6 @@
 
 pub mod certificate;
 pub mod heads;
+pub mod succession;
 pub mod sweep;
 pub mod watchdog;

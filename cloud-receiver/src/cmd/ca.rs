@@ -1,0 +1,357 @@
+//! `ca`: a new certificate authority in the place of the one before, which stays trusted until no device needs it.
+//!
+//! `rotate`, restart the receiver, wait until `status` names no device any more, `retire`, restart the receiver.
+
+use super::status::nearby;
+use super::{Common, report, setup};
+use crate::ca::Ca;
+use crate::clock::now;
+use crate::config::Config;
+use crate::evidence::local::utc;
+use crate::jobs::succession::is_behind;
+use crate::keys::{KeyFolder, Keys};
+use crate::store::{Administration, DeviceListing, KeyBook, OpenClaims};
+use crate::tls;
+use anyhow::{Context, bail};
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use wire::{DeviceId, UtcMicros};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Put a new CA in the place of the present one, which stays trusted until it is retired.
+    ///
+    /// The receiver takes it up when it is restarted. Then every device that is connected is asked to renew its
+    /// certificate, and does so over the connection it has; nobody has to go there. The old CA's key is destroyed.
+    Rotate,
+    /// Which CAs there are, and which devices still need the one before.
+    Status,
+    /// Trust the CA before no longer, once no device needs it. The receiver must be restarted then.
+    Retire {
+        /// Even though devices or claim codes still need it: such a device delivers nothing more until it is enrolled
+        /// again, and such a code is void.
+        #[arg(long)]
+        lock_out: bool,
+    },
+}
+
+pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Rotate => rotate(common),
+        Verb::Status => {
+            let progress = Progress::look(common).await?;
+            report(common, &progress, &progress.words())
+        }
+        Verb::Retire { lock_out } => retire(common, lock_out).await,
+    }
+}
+
+/// What people and programs are told of one CA.
+#[derive(Debug, Serialize)]
+struct Authority {
+    fingerprint: String,
+    until_us: UtcMicros,
+    /// Of a CA before: when it was succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    succeeded_us: Option<UtcMicros>,
+}
+
+impl Authority {
+    fn of(ca: &Ca) -> anyhow::Result<(Self, Option<Self>)> {
+        let current = Self {
+            fingerprint: ca.fingerprint().to_string(),
+            until_us: ca.not_after()?,
+            succeeded_us: None,
+        };
+        let before = match ca.before() {
+            None => None,
+            Some(before) => Some(Self {
+                fingerprint: before.fingerprint().to_string(),
+                until_us: before.not_after()?,
+                succeeded_us: Some(before.since()?),
+            }),
+        };
+        Ok((current, before))
+    }
+}
+
+#[derive(Serialize)]
+struct Rotated {
+    current: Authority,
+    before: Option<Authority>,
+}
+
+fn rotate(common: &Common) -> anyhow::Result<()> {
+    let config = Config::load(&common.config)?;
+    let folder = KeyFolder::lock(&config.key_dir)?;
+    let ca = folder.keys()?.ca;
+    let was_left_over = folder.finish_ca(&ca)?;
+    if ca.before().is_some() && !was_left_over {
+        bail!(
+            "the CA before the present one is still trusted; when \"ca status\" names no device any more, run \"ca retire\" first"
+        );
+    }
+    let ca = if was_left_over && ca.before().is_some() {
+        ca
+    } else {
+        folder.rotate_ca(&ca, now())?
+    };
+    let (current, before) = Authority::of(&ca)?;
+    let words = format!(
+        "There is a new CA.\n\
+         \x20 new     {}  until {}\n\
+         \x20 before  {}  trusted until \"ca retire\"; its key is destroyed\n\
+         Now:\n\
+         \x20 1. make a new sealed copy of {}; copies with the old CA key can be destroyed\n\
+         \x20 2. restart the receiver: it then asks every device to renew its certificate\n\
+         \x20 3. \"ca status\" says how far they are; then \"ca retire\"",
+        current.fingerprint,
+        utc(current.until_us),
+        before
+            .as_ref()
+            .map_or("", |before| before.fingerprint.as_str()),
+        config.key_dir.display(),
+    );
+    report(common, &Rotated { current, before }, &words)
+}
+
+/// A device, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Holder {
+    device: DeviceId,
+    contract: String,
+    site: String,
+    certificate_until_us: UtcMicros,
+    heard_us: Option<UtcMicros>,
+}
+
+/// What the receiver that runs has taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Running {
+    /// These CAs.
+    Current,
+    /// Others: it was not restarted since the last change.
+    Outdated,
+    /// Nobody answers on the portal's port, or not with a certificate of these CAs.
+    Silent,
+}
+
+/// How far a change of the CA is.
+#[derive(Debug, Serialize)]
+struct Progress {
+    current: Authority,
+    /// Absent where no other CA is trusted.
+    before: Option<Authority>,
+    running: Running,
+    /// Devices whose newest certificate is of the present CA.
+    followed: usize,
+    /// Devices in service whose newest certificate is of another one, and has not expired.
+    behind: Vec<Holder>,
+    /// Claim codes that name the CA before.
+    codes: OpenClaims,
+    can_retire: bool,
+    #[serde(skip)]
+    at: UtcMicros,
+}
+
+impl Progress {
+    async fn look(common: &Common) -> anyhow::Result<Self> {
+        let setup = setup(common)?;
+        let at = now();
+        let ca = &setup.keys.ca;
+        let (current, before) = Authority::of(ca)?;
+        let devices = setup.store.devices().await?;
+        let (followed, behind) = divided(&devices, ca, at);
+        let succeeded = before.as_ref().and_then(|before| before.succeeded_us);
+        let codes = match succeeded {
+            // Known to the second only: one code too many is better than one that is void.
+            Some(since) => {
+                let made_before = since.plus_us(1_000_000);
+                setup.store.open_claims(made_before, at).await?
+            }
+            None => OpenClaims {
+                count: 0,
+                until_us: None,
+            },
+        };
+        let running = running(&setup.config, ca).await?;
+        let is_needed = !behind.is_empty() || codes.count > 0;
+        Ok(Self {
+            can_retire: before.is_some() && !is_needed && running != Running::Outdated,
+            current,
+            before,
+            running,
+            followed,
+            behind,
+            codes,
+            at,
+        })
+    }
+
+    fn words(&self) -> String {
+        let mut lines = vec![format!(
+            "CA        {}  until {}",
+            self.current.fingerprint,
+            utc(self.current.until_us)
+        )];
+        if let Some(before) = &self.before {
+            lines.push(format!(
+                "before    {}  until {}; succeeded on {}, still trusted",
+                before.fingerprint,
+                utc(before.until_us),
+                before.succeeded_us.map(utc).unwrap_or_default(),
+            ));
+        }
+        lines.push(format!(
+            "receiver  {}",
+            match self.running {
+                Running::Current => "serves with this",
+                Running::Outdated => "has NOT taken this up: restart it",
+                Running::Silent => "does not answer; is it running?",
+            }
+        ));
+        let (followed, behind) = (self.followed, self.behind.len());
+        let mut devices = format!("devices   {followed} hold a certificate of this CA");
+        if behind > 0 {
+            devices += &match self.before {
+                Some(_) => format!(", {behind} still one of the CA before:"),
+                None => format!(
+                    "; {behind} are LOCKED OUT, as theirs is of a CA that was retired. Enroll them again:"
+                ),
+            };
+        }
+        lines.push(devices);
+        lines.extend(self.behind.iter().map(|holder| self.describe(holder)));
+        if self.codes.count > 0 {
+            lines.push(self.describe_codes());
+        }
+        if self.can_retire {
+            lines.push("Nobody needs the CA before any more: cloud-receiver ca retire".to_owned());
+        }
+        lines.join("\n")
+    }
+
+    fn describe(&self, holder: &Holder) -> String {
+        let heard = match holder.heard_us {
+            None => "never heard".to_owned(),
+            Some(heard) => format!("heard {} s ago", self.at.since_us(heard) / 1_000_000),
+        };
+        format!(
+            "    {}  {}/{}  {heard}; its certificate ends on {}",
+            holder.device,
+            holder.contract,
+            holder.site,
+            utc(holder.certificate_until_us)
+        )
+    }
+
+    fn describe_codes(&self) -> String {
+        let until = self.codes.until_us.map(utc).unwrap_or_default();
+        format!(
+            "codes     not used yet, and name the CA before: {}; the last expires on {until}",
+            self.codes.count
+        )
+    }
+}
+
+/// How many devices in service hold a certificate of this CA, and which are behind.
+fn divided(devices: &[DeviceListing], ca: &Ca, at: UtcMicros) -> (usize, Vec<Holder>) {
+    let is_here = |device: &&DeviceListing| {
+        device.revoked_us.is_none() && device.certificate.serial.is_of(ca.fingerprint())
+    };
+    let behind = devices
+        .iter()
+        .filter(|device| is_behind(device, ca, at))
+        .map(|device| Holder {
+            device: device.device,
+            contract: device.contract.clone(),
+            site: device.site.clone(),
+            certificate_until_us: device.certificate.not_after_us,
+            heard_us: device.heard_us,
+        });
+    (devices.iter().filter(is_here).count(), behind.collect())
+}
+
+/// Looks at what the portal's listener presents.
+async fn running(config: &Config, ca: &Ca) -> anyhow::Result<Running> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let connector = TlsConnector::from(tls::onlooker(ca)?);
+    let host = config.hosts.first().map_or("localhost", String::as_str);
+    let name = ServerName::try_from(host.to_owned())
+        .with_context(|| format!("{host:?} in \"hosts\" is no name of a server"))?;
+    let presented = async {
+        let stream = TcpStream::connect(nearby(config.listen.portal)).await?;
+        let stream = connector.connect(name, stream).await?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        std::io::Result::Ok(chain.to_vec())
+    };
+    let presented: Vec<CertificateDer<'static>> =
+        match tokio::time::timeout(PATIENCE, presented).await {
+            Ok(Ok(presented)) => presented,
+            Ok(Err(_)) | Err(_) => return Ok(Running::Silent),
+        };
+    Ok(match presented.get(1..) == Some(ca.chain().as_slice()) {
+        true => Running::Current,
+        false => Running::Outdated,
+    })
+}
+
+#[derive(Serialize)]
+struct Retired {
+    retired: String,
+    current: Authority,
+    locked_out: Vec<Holder>,
+}
+
+async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
+    let config = Config::load(&common.config)?;
+    let folder = KeyFolder::lock(&config.key_dir)?;
+    let Keys { ca, .. } = folder.keys()?;
+    let progress = Progress::look(common).await?;
+    let Some(before) = &progress.before else {
+        bail!("no CA before the present one is trusted; there is nothing to retire");
+    };
+    if progress.running == Running::Outdated {
+        bail!(
+            "the running receiver has not taken up the present CA; restart it, and let the devices renew first"
+        );
+    }
+    let is_needed = !progress.can_retire;
+    if is_needed && !lock_out {
+        let mut lines: Vec<_> = progress
+            .behind
+            .iter()
+            .map(|one| progress.describe(one))
+            .collect();
+        if progress.codes.count > 0 {
+            lines.push(format!("    {}", progress.describe_codes()));
+        }
+        bail!(
+            "the CA before is still needed; nothing was changed. Wait for these, or lock them out with --lock-out and \
+             enroll the devices again with new claim codes:\n{}",
+            lines.join("\n")
+        );
+    }
+    folder.retire_ca(&ca)?;
+    let mut words = format!(
+        "The CA {} is trusted no longer. Now restart the receiver, and make a new sealed copy of {}.",
+        before.fingerprint,
+        config.key_dir.display()
+    );
+    for holder in &progress.behind {
+        words += &format!(
+            "\n  locked out: {}  {}/{}; enroll it again: \"device claim\", then on the device \"edge-agent enroll --again\"",
+            holder.device, holder.contract, holder.site
+        );
+    }
+    let retired = Retired {
+        retired: before.fingerprint.clone(),
+        locked_out: progress.behind,
+        current: progress.current,
+    };
+    report(common, &retired, &words)
+}
