@@ -7,6 +7,7 @@
 //! What time it is says the receiver, and nobody else: a clock that jumps, or a time server that lies, never makes
 //! a box renew.
 
+use crate::error::{ErrorKind, Kind};
 use crate::identity::certificate::{self, Validity};
 use crate::identity::{Beside, Enrollment, IdentityError};
 use crate::uplink::credentials::Credentials;
@@ -234,7 +235,8 @@ impl Worker {
     }
 
     /// One real request with it, by which the receiver is judged by the new CA too. One that is refused is thrown
-    /// away; where nobody answers it waits for the next attempt.
+    /// away. Where nobody answers, or not with what was asked for, it waits for the next attempt: the receiver may have
+    /// seen it, and count on its use.
     async fn try_out(&self, next: &Enrollment) -> Result<(), RenewalError> {
         let time = &self.courier.verified_time;
         let outcome = match Credentials::new(self.courier.device, next.clone(), time) {
@@ -247,11 +249,11 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
-                let nobody_answered = matches!(
-                    error,
-                    RenewalError::Https(HttpsError::Unreachable { .. } | HttpsError::Silent { .. })
+                let may_pass = matches!(
+                    &error,
+                    RenewalError::Https(error) if error.kind() == ErrorKind::Transient
                 );
-                if !nobody_answered {
+                if !may_pass {
                     let beside = self.beside.clone();
                     blocking(move || beside.discard()).await?;
                 }

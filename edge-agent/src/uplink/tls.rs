@@ -308,6 +308,10 @@ pub fn verdict(error: &(dyn StdError + 'static)) -> Option<TlsVerdict> {
     None
 }
 
+/// Safe to advise whoever it is that answers: the new code tells the receiver from an impostor.
+const CA_CHANGED: &str = "If the receiver's CA was changed while this box was away, the box goes on recording and needs a \
+                          new claim code: edge-agent enroll --again";
+
 fn of_tls(error: &rustls::Error) -> Option<TlsVerdict> {
     use AlertDescription as Alert;
     match error {
@@ -327,6 +331,10 @@ fn of_tls(error: &rustls::Error) -> Option<TlsVerdict> {
         {
             Some(TlsVerdict::WrongReceiver)
         }
+        // A receiver's CAs are of one name: then it is the signature that does not fit.
+        rustls::Error::InvalidCertificate(
+            why @ (CertificateError::UnknownIssuer | CertificateError::BadSignature),
+        ) => Some(TlsVerdict::ReceiverRefused(format!("{why}. {CA_CHANGED}"))),
         rustls::Error::InvalidCertificate(why) => {
             Some(TlsVerdict::ReceiverRefused(why.to_string()))
         }

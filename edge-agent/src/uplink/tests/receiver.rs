@@ -41,6 +41,8 @@ pub(super) struct Taken {
     /// Cuts the next upload after so many bytes.
     pub(super) cut_blob_at: Option<usize>,
     pub(super) refuses_device: bool,
+    /// Cannot say what time it is.
+    pub(super) is_busy: bool,
     /// Answers no ping: what a half-open link looks like from the device.
     pub(super) is_deaf: bool,
     /// So many refusals of records nobody sent stand in every receipt.
@@ -219,6 +221,9 @@ impl Receiver {
             ));
         }
         match (method.as_str(), path.trim_start_matches("/device/v1/")) {
+            ("GET", "time") if self.lock().is_busy => {
+                Ok(json(StatusCode::SERVICE_UNAVAILABLE, &()))
+            }
             ("GET", "time") => Ok(json(
                 StatusCode::OK,
                 &serde_json::json!({"receiver_time_us": TIME}),

@@ -165,6 +165,35 @@ async fn fault_32_a_wrong_certificate_in_the_answer_leaves_the_old_one_in_use() 
     bench.stop.cancel();
 }
 
+/// The receiver has seen the new certificate then, and counts on it: the box must not go back to the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_32_a_certificate_whose_first_use_is_answered_by_an_excuse_is_kept_and_used_again() {
+    let bench = Bench::new().await;
+    let mqtt = bench.receiver.listen_mqtt("127.0.0.1:0").await;
+    let running = bench.enrolled(mqtt.address.port());
+    running.until_carriage(Carriage::Mqtt).await;
+    let before = bench.on_disk().fingerprint();
+    let (ca, receiver) = (bench.ca.clone(), bench.receiver.clone());
+    bench.answer(move |request| {
+        receiver.lock().is_busy = true;
+        RenewResponse {
+            certificate_pem: ca.sign(&request.csr_pem, DEVICE, LONG_VALID),
+            ca_pem: ca.pem(),
+            receiver_time_us: TIME,
+        }
+    });
+    let refused = running.uplink.renewal().now(None).await.unwrap_err();
+    assert!(refused.contains("503"), "{refused}");
+    assert_eq!(bench.on_disk().fingerprint(), before);
+    assert!(bench.is_something_beside());
+    // There is no second answer to a request: it must be the one it has.
+    bench.receiver.lock().is_busy = false;
+    running.uplink.renewal().now(None).await.unwrap();
+    assert_ne!(bench.on_disk().fingerprint(), before);
+    assert!(!bench.is_something_beside());
+    bench.stop.cancel();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_32_what_lies_beside_after_a_power_cut_is_used_and_swapped_in_at_the_next_start() {
     let bench = Bench::new().await;
