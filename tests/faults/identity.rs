@@ -4,6 +4,8 @@
 //! What a receiver could answer wrongly is tried in `edge-agent/src/uplink/tests/`, what a device could ask wrongly
 //! in `cloud-receiver/src/ingest/endpoint/tests/refusals.rs`.
 
+mod keys;
+
 use anyhow::{Context, Result, bail, ensure};
 use e2e::agent::Agent;
 use e2e::fault::disk::Disk;
