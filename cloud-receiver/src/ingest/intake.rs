@@ -75,7 +75,7 @@ pub async fn note_shown(
 ) -> Result<(), StoreError> {
     let shown = presented.certificate;
     let known = row.certificate;
-    if shown.serial != known.serial && shown.not_after_us >= known.not_after_us {
+    if shown.serial != known.serial && shown.not_before_us >= known.not_before_us {
         store.certificate_shown(row.device, shown).await?;
     }
     Ok(())

@@ -320,7 +320,7 @@ pub trait DeviceWrites: Send + Sync {
         heartbeat: Option<&wire::heartbeat::Heartbeat>,
         at: UtcMicros,
     ) -> Result<()>;
-    /// Notes a certificate that a device has shown, unless it ends before the one that is known.
+    /// Notes a certificate that a device has shown, unless it was issued before the one that is known.
     async fn certificate_shown(&self, device: DeviceId, certificate: Certificate) -> Result<()>;
     /// Stores verified batches in one commit, and answers a receipt for each epoch they touch. Doing it twice
     /// changes nothing.

@@ -95,7 +95,7 @@ impl DeviceWrites for SqliteStore {
             connection
                 .prepare_cached(
                     "update device set certificate_serial = ?2, certificate_from_us = ?3, certificate_until_us = ?4
-                     where id = ?1 and enrollment = ?5 and certificate_until_us <= ?4",
+                     where id = ?1 and enrollment = ?5 and certificate_from_us <= ?3",
                 )?
                 .execute((
                     id16(device.0),

@@ -687,9 +687,9 @@ async fn a_device_that_enrolls_again_leaves_its_certificates_and_its_revocation_
         .add_claim(claim, site, NOW, until)
         .await
         .unwrap();
-    let certificate = |enrollment, not_after_us| Certificate {
+    let certificate = |enrollment, not_before_us| Certificate {
         enrollment: EnrollmentId(Uuid::from_u128(enrollment)),
-        not_after_us: UtcMicros(not_after_us),
+        not_before_us: UtcMicros(not_before_us),
         ..Certificate::default()
     };
     let again = NewDevice {
@@ -707,7 +707,7 @@ async fn a_device_that_enrolls_again_leaves_its_certificates_and_its_revocation_
     let row = || async { bench.store.device(device).await.unwrap().unwrap() };
     assert_eq!(row().await.revoked_us, None);
     assert_eq!(row().await.certificate, certificate(7, 100));
-    // What it shows is noted: a longer one of the same enrollment only.
+    // What it shows is noted: a newer one of the same enrollment only.
     for shown in [
         certificate(7, 300),
         certificate(7, 200),
