@@ -20,6 +20,8 @@ test_packages=(
     chromium chromium-driver fonts-noto-cjk chrony faketime procps
     # What faults are made with: file systems, packets, system calls.
     e2fsprogs mount iproute2 nftables strace
+    # A real time-stamp authority.
+    openssl
     # A real mail server.
     python3-aiosmtpd
 )

@@ -127,6 +127,19 @@ fn each_foreign_crate_is_named_in_its_one_place() {
             &["cloud-receiver/src/evidence/mail.rs"],
         ),
         (
+            "reqwest",
+            "cloud-receiver/src",
+            &[
+                "cloud-receiver/src/evidence/time_stamp/ask.rs",
+                "cloud-receiver/src/ingest/https/tests.rs",
+            ],
+        ),
+        (
+            "cms",
+            "cloud-receiver/src",
+            &["cloud-receiver/src/evidence/time_stamp/"],
+        ),
+        (
             "object_store",
             "cloud-receiver/src",
             &["cloud-receiver/src/blob.rs", "cloud-receiver/src/blob/"],

@@ -41,6 +41,10 @@ pub struct Heads {
     pub path: PathBuf,
     /// Who gets them by mail; empty: nobody.
     pub mail_to: Vec<String>,
+    /// Address of an authority that states by a signature when each of them existed (RFC 3161); empty: none is asked.
+    pub time_stamps_from: String,
+    /// PEM of the authority whose time stamps are believed; empty: anybody's are, and whose they are is told.
+    pub time_stamps_ca_file: PathBuf,
 }
 
 impl Default for Heads {
@@ -49,6 +53,8 @@ impl Default for Heads {
             every_hours: 24,
             path: PathBuf::new(),
             mail_to: Vec::new(),
+            time_stamps_from: String::new(),
+            time_stamps_ca_file: PathBuf::new(),
         }
     }
 }
@@ -254,7 +260,11 @@ impl Config {
              [heads]\n\
              every_hours = {}\n\
              path = {}\n\
-             mail_to = [{}]\n\n\
+             mail_to = [{}]\n\
+             # A time-stamp authority (RFC 3161), \"https://...\" or \"http://...\", that signs when each of them existed,\n\
+             # and the file (PEM) of the certificate by which it is believed. Empty: no time stamps.\n\
+             time_stamps_from = {}\n\
+             time_stamps_ca_file = {}\n\n\
              # The mail server; empty: no mail is sent. encryption: \"starttls\", \"tls\", \"none\".\n\
              [mail]\n\
              server = {}\n\
@@ -279,6 +289,8 @@ impl Config {
             self.heads.every_hours,
             quoted(&self.heads.path),
             mail_to.join(", "),
+            text(&self.heads.time_stamps_from),
+            quoted(&self.heads.time_stamps_ca_file),
             text(&self.mail.server),
             self.mail.port,
             match self.mail.encryption {
@@ -337,6 +349,22 @@ impl Config {
             return wrong(
                 "heads.path",
                 "lies inside data_dir: whoever changes the data could change the heads too; choose a folder elsewhere",
+            );
+        }
+        let from = self.heads.time_stamps_from.as_str();
+        let host = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| from.strip_prefix(scheme));
+        if !from.is_empty() && host.is_none_or(str::is_empty) {
+            return wrong(
+                "heads.time_stamps_from",
+                "is no address of a time-stamp authority: it begins with https:// or http://",
+            );
+        }
+        if from.is_empty() && !self.heads.time_stamps_ca_file.as_os_str().is_empty() {
+            return wrong(
+                "heads.time_stamps_ca_file",
+                "names whose time stamps are believed, but heads.time_stamps_from names nobody to ask",
             );
         }
         let mails = !self.heads.mail_to.is_empty();
@@ -402,6 +430,15 @@ mod tests {
         );
         let text = sample().to_text().replace("7776000", "59");
         assert!(load(&text).unwrap_err().to_string().contains("a minute"));
+        let with = |key: &str, value: &str| {
+            let text = sample().to_text();
+            let changed = text.replace(&format!("{key} = \"\""), &format!("{key} = \"{value}\""));
+            load(&changed).unwrap_err().to_string()
+        };
+        let error = with("time_stamps_from", "tsa.example");
+        assert!(error.contains("begins with https://"), "{error}");
+        let error = with("time_stamps_ca_file", "/etc/tsa.pem");
+        assert!(error.contains("names nobody to ask"), "{error}");
         let text = sample().to_text().replace("0.0.0.0:8443", "8443");
         assert!(load(&text).unwrap_err().to_string().contains("portal"));
     }

@@ -9,7 +9,7 @@
 //! | [`config`], [`telemetry`], [`clock`] | the configuration file; logging; what time it is |
 //! | [`keys`], [`ca`], [`tls`] | the receiver's secrets and their change; its certificate authority; the listeners' TLS |
 //! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
-//! | [`evidence`] | signed heads, exports, verification, the balance of deliveries |
+//! | [`evidence`] | signed heads and their time stamps, exports, verification, the balance of deliveries |
 //! | [`enroll`], [`renew`] | the claim-code exchange, by which a device comes to be known; its next certificates |
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
@@ -19,7 +19,7 @@
 //! | [`live`] | news of what was committed, for open pages |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
-//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, feeding the watchdog, sweeping blobs |
+//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, signing heads, feeding the watchdog, sweeping blobs |
 //!
 //! # Who may import what
 //!

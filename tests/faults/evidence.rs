@@ -128,13 +128,13 @@ impl Story {
 }
 
 /// What a command said, and its exit code.
-struct Told {
-    code: i32,
-    words: String,
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) words: String,
 }
 
 impl Told {
-    fn of(output: Output) -> Result<Self> {
+    pub(crate) fn of(output: Output) -> Result<Self> {
         let words = String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?;
         Ok(Self {
             code: output.status.code().context("it was killed")?,
@@ -142,7 +142,7 @@ impl Told {
         })
     }
 
-    fn must(&self, case: &str, code: i32, sentences: &[&str]) -> Result<()> {
+    pub(crate) fn must(&self, case: &str, code: i32, sentences: &[&str]) -> Result<()> {
         ensure!(
             self.code == code,
             "{case}: exit code {} instead of {code}\n{}",
@@ -160,7 +160,7 @@ impl Told {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("test folders have plain names")
 }
 
@@ -706,7 +706,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
@@ -791,7 +791,7 @@ fn evidence_deliveries_add_up_and_name_what_is_missing() -> Result<()> {
 }
 
 /// A real mail server that keeps what it gets in a folder; ends with the test.
-struct MailServer(Child);
+pub(crate) struct MailServer(Child);
 
 impl Drop for MailServer {
     fn drop(&mut self) {
@@ -800,7 +800,11 @@ impl Drop for MailServer {
     }
 }
 
-fn mail_server(port: u16, folder: &Path, tls: Option<(&Path, &Path)>) -> Result<MailServer> {
+pub(crate) fn mail_server(
+    port: u16,
+    folder: &Path,
+    tls: Option<(&Path, &Path)>,
+) -> Result<MailServer> {
     let address = format!("127.0.0.1:{port}");
     // Debian's own, which finds Debian's package.
     let mut command = Command::new("/usr/bin/python3");
@@ -846,7 +850,7 @@ fn evidence_heads_go_out_by_file_and_by_mail_and_failures_are_tried_again() -> R
         "[mail]\nserver = \"\"\nport = 587",
         &format!("[mail]\nserver = \"localhost\"\nport = {port}"),
     )?;
-    set(&site, "from = \"\"", "from = \"receiver@example.net\"")?;
+    set(&site, "\nfrom = \"\"", "\nfrom = \"receiver@example.net\"")?;
     let (certificate, key) = (
         site.folder().join("mail.pem"),
         site.folder().join("mail.key"),
@@ -856,8 +860,8 @@ fn evidence_heads_go_out_by_file_and_by_mail_and_failures_are_tried_again() -> R
     std::fs::write(&key, own.signing_key.serialize_pem())?;
     set(
         &site,
-        "ca_file = \"\"",
-        &format!("ca_file = \"{}\"", text(&certificate)),
+        "\nca_file = \"\"",
+        &format!("\nca_file = \"{}\"", text(&certificate)),
     )?;
 
     let told = Told::of(site.receiver.command_raw(&["heads", "now"])?)?;

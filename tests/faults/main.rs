@@ -13,3 +13,4 @@ mod life; // units that stall and hang, disks that take nothing, little memory, 
 mod network; // the line between box and receiver
 mod receiver; // the receiver's disks, its many devices, their uploads
 mod soak; // a seeded mix of everything
+mod time_stamps; // time stamps over signed heads, right ones and wrong ones

@@ -2,7 +2,7 @@
 
 use super::{Common, report, setup};
 use crate::clock::now;
-use crate::evidence::heads::{self, Sent, file_name};
+use crate::evidence::heads::{self, Asked, Sent, file_name, stamp_file_name};
 use crate::evidence::local;
 use crate::store::{HeadsBook, HeadsRow};
 use anyhow::{Context, bail};
@@ -21,6 +21,9 @@ pub(super) enum Verb {
     Show {
         #[arg(long)]
         number: Option<u64>,
+        /// Print its time stamp (a .tsr file) in its place.
+        #[arg(long)]
+        time_stamp: bool,
     },
     /// Print the public key that heads and exports are signed with: whoever checks them must know it.
     Key,
@@ -30,7 +33,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
     match verb {
         Verb::Now => make_now(common).await,
         Verb::List => list(common).await,
-        Verb::Show { number } => show(common, number).await,
+        Verb::Show { number, time_stamp } => show(common, number, time_stamp).await,
         Verb::Key => key(common),
     }
 }
@@ -41,6 +44,7 @@ struct Made {
     at_us: UtcMicros,
     sha256: Sha256,
     receiver_key: VerifyingKey,
+    time_stamps: Vec<Asked>,
     sent: Vec<Sent>,
 }
 
@@ -48,6 +52,7 @@ async fn make_now(common: &Common) -> anyhow::Result<ExitCode> {
     let setup = setup(common)?;
     let (store, key) = (&setup.store, &setup.keys.evidence);
     let row = heads::make(store, key, now()).await?;
+    let asked = heads::stamp(store, &setup.config.heads).await?;
     let sent = heads::send(store, key, &setup.config.heads, &setup.config.mail).await?;
     let mut words = format!(
         "Heads no. {} are signed: {} ({}).",
@@ -55,6 +60,9 @@ async fn make_now(common: &Common) -> anyhow::Result<ExitCode> {
         local::time(row.at_us),
         local::ZONE
     );
+    for asked in &asked {
+        words += &asked_words(asked);
+    }
     for sent in &sent {
         words += &match &sent.problem {
             None => format!("\n  no. {} went to {}", sent.number, sent.to),
@@ -67,12 +75,14 @@ async fn make_now(common: &Common) -> anyhow::Result<ExitCode> {
     if sent.is_empty() {
         words += "\n  They are in the database only, where they prove little: set \"path\" or \"mail_to\" in section [heads].";
     }
-    let failed = sent.iter().any(|sent| sent.problem.is_some());
+    let failed = sent.iter().any(|sent| sent.problem.is_some())
+        || asked.iter().any(|asked| asked.problem.is_some());
     let made = Made {
         number: row.number,
         at_us: row.at_us,
         sha256: row.sha256,
         receiver_key: key.verifying_key(),
+        time_stamps: asked,
         sent,
     };
     report(common, &made, &words)?;
@@ -81,6 +91,20 @@ async fn make_now(common: &Common) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn asked_words(asked: &Asked) -> String {
+    let (number, from) = (asked.number, &asked.from);
+    match (&asked.problem, asked.at_us) {
+        (None, Some(at)) => format!(
+            "\n  no. {number} is time-stamped {}, by {from}",
+            local::time(at)
+        ),
+        (problem, _) => format!(
+            "\n  no. {number} is NOT time-stamped: {}\n    the receiver tries again while it runs",
+            problem.as_deref().unwrap_or("no answer")
+        ),
+    }
 }
 
 #[derive(Serialize)]
@@ -92,6 +116,10 @@ struct Listed {
     written_us: Option<UtcMicros>,
     mailed_us: Option<UtcMicros>,
     problem: Option<String>,
+    stamped_us: Option<UtcMicros>,
+    stamp_written_us: Option<UtcMicros>,
+    stamp_mailed_us: Option<UtcMicros>,
+    stamp_problem: Option<String>,
 }
 
 async fn list(common: &Common) -> anyhow::Result<ExitCode> {
@@ -102,14 +130,21 @@ async fn list(common: &Common) -> anyhow::Result<ExitCode> {
     } else {
         words.join("\n")
     };
-    let listed = |row: HeadsRow| Listed {
-        number: row.number,
-        at_us: row.at_us,
-        at: local::utc(row.at_us),
-        sha256: row.sha256,
-        written_us: row.written_us,
-        mailed_us: row.mailed_us,
-        problem: row.problem,
+    let listed = |row: HeadsRow| {
+        let stamp = row.stamp.as_ref();
+        Listed {
+            number: row.number,
+            at_us: row.at_us,
+            at: local::utc(row.at_us),
+            sha256: row.sha256,
+            written_us: row.written_us,
+            mailed_us: row.mailed_us,
+            stamped_us: stamp.map(|stamp| stamp.at_us),
+            stamp_written_us: stamp.and_then(|stamp| stamp.written_us),
+            stamp_mailed_us: stamp.and_then(|stamp| stamp.mailed_us),
+            problem: row.problem,
+            stamp_problem: row.stamp_problem,
+        }
     };
     report(
         common,
@@ -135,13 +170,38 @@ fn describe(row: &HeadsRow) -> String {
         format!("\n    last attempt failed: {problem}")
     });
     format!(
-        "no. {:<6} {}   {ways}{problem}",
+        "no. {:<6} {}   {ways}{}{problem}",
         row.number,
-        local::time(row.at_us)
+        local::time(row.at_us),
+        stamp_state(row)
     )
 }
 
-async fn show(common: &Common, number: Option<u64>) -> anyhow::Result<ExitCode> {
+/// Nothing where no time stamp was ever asked for.
+fn stamp_state(row: &HeadsRow) -> String {
+    let way = |at: Option<UtcMicros>, what| at.is_some().then_some(what);
+    match (&row.stamp, &row.stamp_problem) {
+        (None, None) => String::new(),
+        (None, Some(problem)) => {
+            format!("\n    no time stamp yet, last attempt failed: {problem}")
+        }
+        (Some(stamp), _) => {
+            let ways = [
+                way(stamp.written_us, "written"),
+                way(stamp.mailed_us, "mailed"),
+            ];
+            let ways: Vec<_> = ways.into_iter().flatten().collect();
+            let ways = if ways.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", ways.join(", "))
+            };
+            format!(", time-stamped {}{ways}", local::time(stamp.at_us))
+        }
+    }
+}
+
+async fn show(common: &Common, number: Option<u64>, time_stamp: bool) -> anyhow::Result<ExitCode> {
     let rows = setup(common)?.store.heads().await?;
     let row = match number {
         Some(number) => rows.into_iter().find(|row| row.number == number),
@@ -150,9 +210,19 @@ async fn show(common: &Common, number: Option<u64>) -> anyhow::Result<ExitCode> 
     let Some(row) = row else {
         bail!("there are no such heads; \"heads list\" shows which there are");
     };
+    // Standard output is the file itself, which may be on its way into one; what is known of it goes beside.
+    eprintln!("{}", describe(&row));
+    let (name, bytes) = if time_stamp {
+        let stamp = row
+            .stamp
+            .with_context(|| format!("heads no. {} have no time stamp (yet)", row.number))?;
+        (stamp_file_name(row.number), stamp.answer)
+    } else {
+        (file_name(row.number), row.document.into_bytes())
+    };
     std::io::stdout()
-        .write_all(row.document.as_bytes())
-        .with_context(|| format!("printing {}", file_name(row.number)))?;
+        .write_all(&bytes)
+        .with_context(|| format!("printing {name}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,15 +4,19 @@
 use super::{Common, report, setup};
 use crate::blob::Blobs;
 use crate::clock::now;
+use crate::config;
 use crate::disk::Room;
+use crate::evidence::heads::AT_ONCE;
+use crate::evidence::local;
 use crate::jobs::sweep::OVERDUE_AFTER_US;
-use crate::store::{OperatorDesk, OverdueMedia};
+use crate::store::{HeadsBook, HeadsRow, OperatorDesk, OverdueMedia};
 use anyhow::Context;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use wire::UtcMicros;
 
 #[derive(Serialize)]
 struct Status {
@@ -26,7 +30,32 @@ struct Status {
     total_bytes: u64,
     missing_blobs: u64,
     overdue: Vec<OverdueMedia>,
+    /// The newest signed heads; absent where none were made yet.
+    heads: Option<HeadsState>,
 }
+
+/// Where the newest heads are, and what hinders them.
+#[derive(Serialize)]
+struct HeadsState {
+    number: u64,
+    at_us: UtcMicros,
+    stamped_us: Option<UtcMicros>,
+    /// Heads that have not gone out, and why.
+    unsent: Option<Trouble>,
+    /// Heads without the time stamp that was asked for, and why.
+    unstamped: Option<Trouble>,
+}
+
+/// The oldest heads that wait for something, and why.
+#[derive(Serialize)]
+struct Trouble {
+    number: u64,
+    at_us: UtcMicros,
+    problem: String,
+}
+
+/// What still fails after this long needs a hand; before, the next attempt may cure it.
+const HEADS_LATE_AFTER_US: i64 = 6 * 3600 * 1_000_000;
 
 pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let setup = setup(common)?;
@@ -61,6 +90,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
             .store
             .overdue_media(now().plus_us(-OVERDUE_AFTER_US))
             .await?,
+        heads: HeadsState::of(&setup.store.heads().await?, &setup.config.heads),
     };
     report(common, &status, &status.words())?;
     Ok(if status.is_good() {
@@ -93,6 +123,7 @@ impl Status {
             && self.records.is_none()
             && self.blobs.is_none()
             && self.missing_blobs == 0
+            && !self.heads.as_ref().is_some_and(HeadsState::is_late)
     }
 
     fn words(&self) -> String {
@@ -121,11 +152,75 @@ impl Status {
                 "missing     the files of {count} stored pictures are gone; restore them from a copy of \"blobs\""
             ));
         }
+        lines.push(match &self.heads {
+            None => "heads       none were signed yet".to_owned(),
+            Some(heads) => heads.words(),
+        });
         for OverdueMedia { device, count, .. } in &self.overdue {
             lines.push(format!(
                 "overdue     device {device}: {count} pictures announced more than a day ago have not arrived"
             ));
         }
         lines.join("\n")
+    }
+}
+
+impl HeadsState {
+    /// Only what the configuration still asks for, and of a longer time no more than is still tried.
+    fn of(rows: &[HeadsRow], wanted: &config::Heads) -> Option<Self> {
+        let newest = rows.last()?;
+        let tried = &rows[rows.len().saturating_sub(AT_ONCE)..];
+        let trouble = |row: &HeadsRow, problem: &Option<String>| {
+            Some(Trouble {
+                number: row.number,
+                at_us: row.at_us,
+                problem: problem.clone()?,
+            })
+        };
+        let is_unsent = |row: &&HeadsRow| {
+            let to_file = !wanted.path.as_os_str().is_empty() && row.written_us.is_none();
+            to_file || !wanted.mail_to.is_empty() && row.mailed_us.is_none()
+        };
+        let mut unsent = tried.iter().filter(is_unsent);
+        let is_unstamped =
+            |row: &&HeadsRow| !wanted.time_stamps_from.is_empty() && row.stamp.is_none();
+        let mut unstamped = tried.iter().filter(is_unstamped);
+        Some(Self {
+            number: newest.number,
+            at_us: newest.at_us,
+            stamped_us: newest.stamp.as_ref().map(|stamp| stamp.at_us),
+            unsent: unsent.find_map(|row| trouble(row, &row.problem)),
+            unstamped: unstamped.find_map(|row| trouble(row, &row.stamp_problem)),
+        })
+    }
+
+    fn is_late(&self) -> bool {
+        let troubles = [&self.unsent, &self.unstamped];
+        let mut oldest = troubles.into_iter().flatten();
+        oldest.any(|trouble| now().since_us(trouble.at_us) > HEADS_LATE_AFTER_US)
+    }
+
+    fn words(&self) -> String {
+        let mut words = format!(
+            "heads       no. {} signed {}",
+            self.number,
+            local::time(self.at_us)
+        );
+        if let Some(at) = self.stamped_us {
+            words += &format!(", time-stamped {}", local::time(at));
+        }
+        if let Some(Trouble {
+            number, problem, ..
+        }) = &self.unsent
+        {
+            words += &format!("\n            no. {number} did NOT go out: {problem}");
+        }
+        if let Some(Trouble {
+            number, problem, ..
+        }) = &self.unstamped
+        {
+            words += &format!("\n            no. {number} got NO time stamp: {problem}");
+        }
+        words
     }
 }

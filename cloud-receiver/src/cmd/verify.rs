@@ -6,7 +6,10 @@
 use super::export::{contract_by_name, sources};
 use super::{Common, setup};
 use crate::evidence::check_export::{self, Checked, Trust, heads_files, open_all};
+use crate::evidence::check_stamps::{StampedHeads, Stamps};
+use crate::evidence::time_stamp::Authorities;
 use crate::evidence::{check_store, local};
+use crate::store::HeadsBook;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,9 +22,13 @@ pub(super) struct Args {
     /// Check this export; needs no configuration, database or network.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
-    /// Signed heads that were kept elsewhere: a file, or a folder of them.
+    /// Signed heads that were kept elsewhere: a file, or a folder of them. A time stamp beside one (the same name with
+    /// the ending .tsr) is checked too.
     #[arg(long, value_name = "PATH")]
     heads: Option<PathBuf>,
+    /// Certificate (PEM) of the authority whose time stamps you believe; the store's own check takes the configured one.
+    #[arg(long, value_name = "FILE")]
+    time_stamp_ca: Option<PathBuf>,
     /// The receiver's public evidence key as you know it ("heads key" prints it).
     #[arg(long, value_name = "KEY", requires = "export")]
     receiver_key: Option<VerifyingKey>,
@@ -69,6 +76,8 @@ struct Verdict {
     anchored: bool,
     from: Option<UtcMicros>,
     to: Option<UtcMicros>,
+    /// Time stamps that fit their heads.
+    stamps: Vec<StampedHeads>,
 }
 
 #[derive(Serialize)]
@@ -81,6 +90,8 @@ struct Json<'a> {
     from_utc: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to_utc: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    time_stamps: &'a [StampedHeads],
     facts: Vec<Fact<'a>>,
 }
 
@@ -128,6 +139,7 @@ impl Verdict {
             limits: &self.limits,
             from_utc: self.from.map(local::utc),
             to_utc: self.to.map(local::utc),
+            time_stamps: &self.stamps,
             facts: facts.collect(),
         }
     }
@@ -186,6 +198,12 @@ fn verify_export(args: &Args) -> anyhow::Result<Verdict> {
         .transpose()?
         .unwrap_or_default();
     let checked = check_export::check(path, &heads, args.receiver_key)?;
+    let authorities = args
+        .time_stamp_ca
+        .as_deref()
+        .map(Authorities::read)
+        .transpose()?;
+    let stamps = Stamps::beside(&heads, authorities.as_ref())?;
     let manifest = &checked.report.manifest;
     let mut facts = vec![
         fact("export", path.display().to_string()),
@@ -218,7 +236,7 @@ fn verify_export(args: &Args) -> anyhow::Result<Verdict> {
             ),
         ));
     }
-    Ok(Verdict {
+    let mut verdict = Verdict {
         facts,
         limits: limits(&checked),
         trusted: checked.trust != Trust::Unknown,
@@ -226,7 +244,34 @@ fn verify_export(args: &Args) -> anyhow::Result<Verdict> {
         from: Some(manifest.from_us),
         to: Some(manifest.to_us),
         findings: checked.report.findings,
-    })
+        stamps: Vec::new(),
+    };
+    tell_stamps(&mut verdict, stamps, authorities.is_some());
+    Ok(verdict)
+}
+
+/// What the time stamps say, and what they do not.
+fn tell_stamps(verdict: &mut Verdict, stamps: Stamps, believed: bool) {
+    if let Some(newest) = stamps.newest() {
+        let (count, heads) = (stamps.good.len(), newest.heads);
+        let (at, by) = (local::time(newest.stamp.at_us), &newest.stamp.by);
+        let words = format!("{count} fit; heads no. {heads} existed at {at}, says {by}");
+        verdict.facts.push(fact("time stamp", words));
+        if !newest.stamp.vouched_for {
+            verdict.limits.push(
+                "whose time stamps these are was not checked: anybody can make a certificate with such a name. Get the \
+                 authority's own certificate from itself, and give it with --time-stamp-ca FILE."
+                    .to_owned(),
+            );
+        }
+    } else if believed && stamps.findings.is_empty() {
+        verdict.limits.push(
+            "no time stamp lies beside the heads (heads-000001.tsr and so on): when they were made is the receiver's word."
+                .to_owned(),
+        );
+    }
+    verdict.findings.extend(stamps.findings);
+    verdict.stamps = stamps.good;
 }
 
 fn trust_words(trust: Trust) -> &'static str {
@@ -293,6 +338,12 @@ async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
         .transpose()?
         .unwrap_or_default();
     let (outside, unusable) = open_all(&files, &key);
+    let authorities = match &args.time_stamp_ca {
+        Some(path) => Some(Authorities::read(path)?),
+        None => Authorities::configured(&setup.config.heads)?,
+    };
+    let mut stamps = Stamps::of_book(&setup.store.heads().await?, authorities.as_ref());
+    let outside_stamps = Stamps::beside(&files, authorities.as_ref())?;
     let outside_words = heads_words(
         &outside
             .iter()
@@ -337,7 +388,7 @@ async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
     let limits = (!report.anchored).then(|| {
         "whoever can change this database can change the heads in it too. Compare with those that were sent out, the newest included: --heads FOLDER.".to_owned()
     });
-    Ok(Verdict {
+    let mut verdict = Verdict {
         facts,
         findings: report.findings,
         limits: limits.into_iter().collect(),
@@ -345,5 +396,9 @@ async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
         anchored: report.anchored,
         from: None,
         to: None,
-    })
+        stamps: Vec::new(),
+    };
+    stamps.add(outside_stamps);
+    tell_stamps(&mut verdict, stamps, args.time_stamp_ca.is_some());
+    Ok(verdict)
 }

@@ -15,7 +15,7 @@ pub(super) fn write_once(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().context("the path has no folder")?;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("creating the folder {}", folder.display()))?;
-    let part = path.with_extension("part");
+    let part = path.with_added_extension("part");
     let written = write_part(&part, bytes).and_then(|()| put_in_place(&part, path));
     if let Err(error) = written {
         // What is left of it would only be in the way of the next attempt.

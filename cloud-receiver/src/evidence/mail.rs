@@ -1,9 +1,8 @@
-//! Mail with the signed heads. The only file that imports lettre.
+//! Mail with the signed heads and their time stamps. The only file that imports lettre.
 
-use super::heads::file_name;
+use super::heads::{Letter, file_name, stamp_file_name};
 use super::local;
 use crate::config::{Encryption, Mail};
-use crate::store::HeadsRow;
 use anyhow::Context;
 use lettre::message::header::ContentType;
 use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
@@ -17,36 +16,50 @@ use wire::{VerifyingKey, evidence::DeviceHead};
 /// How long the server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The letter with these heads attached, and the newest of them in words. A failure to read them is no obstacle.
+/// The message with these heads and time stamps attached, and the newest of them in words.
 pub(super) fn heads_letter(
     mail: &Mail,
     to: &[String],
-    rows: &[HeadsRow],
+    letter: &Letter,
     key: &VerifyingKey,
 ) -> anyhow::Result<Message> {
-    let newest = rows.last().context("no heads to send")?;
-    let signed = SignedHeads::from_json(newest.document.as_bytes())?;
-    let words = letter_words(&signed.open(key)?, key);
+    let newest = letter.newest().context("no heads to send")?;
     let mut builder = Message::builder()
         .from(address(&mail.from, "mail.from")?)
         .subject(format!(
-            "Signed heads no. {} ({})",
+            "{} no. {} ({})",
+            if letter.heads.is_empty() {
+                "Time stamp of signed heads"
+            } else {
+                "Signed heads"
+            },
             newest.number,
             local::minute(newest.at_us)
         ));
     for receiver in to {
         builder = builder.to(address(receiver, "heads.mail_to")?);
     }
-    let parts = rows.iter().fold(
-        MultiPart::mixed().singlepart(SinglePart::plain(words)),
-        |parts, row| {
-            let attachment = Attachment::new(file_name(row.number));
-            parts.singlepart(attachment.body(
-                row.document.clone(),
-                ContentType::parse("application/json").expect("a content type"),
-            ))
-        },
-    );
+    let mut words = String::new();
+    if let Some(newest) = letter.heads.last() {
+        let signed = SignedHeads::from_json(newest.document.as_bytes())?;
+        words += &letter_words(&signed.open(key)?, key);
+    }
+    words += &stamp_words(letter);
+    let attached = |name: String, kind: &str, bytes: Vec<u8>| {
+        let kind = ContentType::parse(kind).expect("a content type");
+        Attachment::new(name).body(bytes, kind)
+    };
+    let heads = letter.heads.iter().map(|row| {
+        let bytes = row.document.clone().into_bytes();
+        attached(file_name(row.number), "application/json", bytes)
+    });
+    let stamps = letter.stamps.iter().filter_map(|row| {
+        let bytes = row.stamp.as_ref()?.answer.clone();
+        let name = stamp_file_name(row.number);
+        Some(attached(name, "application/timestamp-reply", bytes))
+    });
+    let parts = MultiPart::mixed().singlepart(SinglePart::plain(words));
+    let parts = heads.chain(stamps).fold(parts, MultiPart::singlepart);
     builder.multipart(parts).context("writing the letter")
 }
 
@@ -89,6 +102,23 @@ fn letter_words(heads: &Heads, key: &VerifyingKey) -> String {
         words += &format!("  device {}: {records} records{end}\n", device.device);
     }
     words
+}
+
+fn stamp_words(letter: &Letter) -> String {
+    let names: Vec<_> = letter
+        .stamps
+        .iter()
+        .map(|row| stamp_file_name(row.number))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let names = names.join(", ");
+    format!(
+        "\nAttached time stamps (RFC 3161), another authority's word that the heads existed then: {names}.\n\
+         Keep each beside the heads of its number; \"verify --heads\" checks both.\n\n\
+         タイムスタンプ（RFC 3161）を添付しました。同じ番号のヘッドと一緒に保管してください。\n"
+    )
 }
 
 /// Gives the letter to the configured server; returns once that has taken it.

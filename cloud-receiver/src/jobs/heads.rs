@@ -1,5 +1,5 @@
-//! Makes the signed heads when they are due, and sends out what has not gone out yet; a failed sending is told and
-//! tried again.
+//! Makes the signed heads when they are due, has them time-stamped, and sends out what has not gone out yet; what
+//! failed is told and tried again.
 
 use crate::clock::now;
 use crate::config;
@@ -58,18 +58,29 @@ async fn turn(
             made.number
         );
     }
-    for sent in heads::send(store, key, heads, mail).await? {
-        match sent.problem {
-            None => tracing::info!("heads no. {} went out: {}", sent.number, sent.to),
+    let mut problems = Vec::new();
+    for asked in heads::stamp(store, heads).await? {
+        let (number, from) = (asked.number, asked.from);
+        match asked.problem {
+            None => tracing::info!("heads no. {number} were time-stamped by {from}"),
             Some(problem) => {
-                anyhow::bail!(
-                    "heads no. {} did not go out to {}: {problem}",
-                    sent.number,
-                    sent.to
-                )
+                problems.push(format!("heads no. {number} got no time stamp: {problem}"));
             }
         }
     }
+    // They go out with or without it.
+    for sent in heads::send(store, key, heads, mail).await? {
+        let (number, to) = (sent.number, sent.to);
+        match sent.problem {
+            None => tracing::info!("heads no. {number} went out: {to}"),
+            Some(problem) => {
+                problems.push(format!(
+                    "heads no. {number} did not go out to {to}: {problem}"
+                ));
+            }
+        }
+    }
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
     Ok(())
 }
 
@@ -108,5 +119,32 @@ mod tests {
         assert!(rows[0].written_us.is_some() && rows[0].problem.is_none());
         let written = std::fs::read_to_string(heads.path.join("heads-000001.json")).unwrap();
         assert_eq!(written, rows[0].document);
+    }
+
+    #[tokio::test]
+    async fn heads_go_out_without_a_time_stamp_that_nobody_gives() {
+        let receiver = Receiver::start().await;
+        let store = &receiver.app.store;
+        let key = Keys::load(&receiver.config.key_dir).unwrap().evidence;
+        let folder = tempfile::tempdir().unwrap();
+        let mut heads = config::Heads {
+            path: folder.path().join("folder"),
+            // Nobody listens on port 1.
+            time_stamps_from: "http://127.0.0.1:1/tsa".into(),
+            ..config::Heads::default()
+        };
+        let mail = config::Mail::default();
+        for _ in 0..2 {
+            let turn = turn(store, &key, &heads, &mail).await;
+            let error = turn.unwrap_err().to_string();
+            let sentence = "heads no. 1 got no time stamp: the time-stamp authority http://127.0.0.1:1/tsa cannot be asked";
+            assert!(error.contains(sentence), "{error}");
+        }
+        let rows = store.heads().await.unwrap();
+        assert_eq!(rows.len(), 1, "they are not made anew");
+        assert!(rows[0].written_us.is_some() && rows[0].problem.is_none());
+        assert!(rows[0].stamp.is_none() && rows[0].stamp_problem.is_some());
+        heads.time_stamps_from.clear();
+        turn(store, &key, &heads, &mail).await.unwrap();
     }
 }

@@ -168,13 +168,29 @@ pub struct HeadsRow {
     pub written_us: Option<UtcMicros>,
     pub mailed_us: Option<UtcMicros>,
     pub problem: Option<String>,
+    pub stamp: Option<HeadsStamp>,
+    /// Why the last attempt to get a time stamp failed.
+    pub stamp_problem: Option<String>,
 }
 
-/// By which way heads are sent out.
+/// A time stamp over the document of heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadsStamp {
+    /// The authority's answer as it came.
+    pub answer: Vec<u8>,
+    /// The time that it states.
+    pub at_us: UtcMicros,
+    pub written_us: Option<UtcMicros>,
+    pub mailed_us: Option<UtcMicros>,
+}
+
+/// What of heads was sent out, and by which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SentBy {
     File,
     Mail,
+    StampFile,
+    StampMail,
 }
 
 /// Evidence, read in pieces that fit in memory.
@@ -236,5 +252,11 @@ pub trait HeadsBook: Send + Sync {
         number: u64,
         by: SentBy,
         outcome: std::result::Result<UtcMicros, String>,
+    ) -> Result<()>;
+    /// Keeps a time stamp and the time that it states, or why there is none. The first that comes is kept.
+    async fn heads_stamped(
+        &self,
+        number: u64,
+        outcome: std::result::Result<(Vec<u8>, UtcMicros), String>,
     ) -> Result<()>;
 }

@@ -20,7 +20,7 @@ pub use admin::{
 
 pub use evidence::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,
-    HeadsRow, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
+    HeadsRow, HeadsStamp, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
 };
 pub use keys::{KeyBook, OpenClaims};
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};

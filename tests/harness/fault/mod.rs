@@ -8,11 +8,13 @@
 //! - [`cage`]: a limit on a process's memory.
 //! - [`street`], [`keeper`]: the real agent with real cameras, kept as systemd keeps it.
 //! - [`faketime`], [`time_server`]: another time for one process, and servers that know the true one.
+//! - [`authority`]: OpenSSL's time-stamp authority, which answers rightly or wrongly.
 //! - [`strace`]: system calls that fail, are delayed, or at which the program is killed.
 //! - [`watcher`]: a signed-in browser that hears of events, and when.
 //! - [`site`]: receiver, customer and enrolled box in one folder.
 //! - [`chance`], [`size`]: seeded choices that a failure can be replayed from, and how much of them.
 
+pub mod authority;
 pub mod cage;
 pub mod chance;
 pub mod disk;

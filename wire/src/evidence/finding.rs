@@ -197,6 +197,16 @@ pub enum Finding {
         have: u64,
         stated: u64,
     },
+    /// A time stamp that is not one of these heads.
+    StampForged {
+        file: String,
+        problem: String,
+    },
+    /// A time stamp that proves nothing.
+    StampUnusable {
+        file: String,
+        problem: String,
+    },
     /// What the store shows differs from what the signed record says.
     IndexDiffers {
         device: DeviceId,
@@ -242,6 +252,7 @@ impl Finding {
             | Finding::HeadsMissing { .. }
             | Finding::HeadsUnreadable { .. }
             | Finding::HeadsOfAnother { .. }
+            | Finding::StampUnusable { .. }
             | Finding::PictureNotArrived { .. } => Weight::Incomplete,
             _ => Weight::Tampered,
         }
@@ -520,6 +531,13 @@ impl fmt::Display for Finding {
                 f,
                 "the receiver's own list of heads was cut off: it ends with no. {have}, and no. {stated} was sent out"
             ),
+            StampForged { file, problem } => write!(
+                f,
+                "{file}: changed or swapped, this time stamp is not one of these heads: {problem}"
+            ),
+            StampUnusable { file, problem } => {
+                write!(f, "{file}: this time stamp proves nothing: {problem}")
+            }
             IndexDiffers {
                 device,
                 epoch,

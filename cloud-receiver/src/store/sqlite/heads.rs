@@ -1,7 +1,7 @@
 //! The book of signed heads, and what they are made of: every batch, counted and hashed in order.
 
 use super::{SqliteStore, epoch_of, hash_at, id16, optional_time_at, seq_of, time_at, uuid_at};
-use crate::store::{HeadsBook, HeadsRow, Result, SentBy, StoreError};
+use crate::store::{HeadsBook, HeadsRow, HeadsStamp, Result, SentBy, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use wire::evidence::heads::{DeviceHead, Digest, EpochHead, Section};
@@ -117,7 +117,8 @@ fn begin(epoch: Epoch, first_us: UtcMicros) -> Growing {
     }
 }
 
-const COLUMNS: &str = "number, at_us, sha256, document, written_us, mailed_us, problem";
+const COLUMNS: &str = "number, at_us, sha256, document, written_us, mailed_us, problem,
+     time_stamp, stamped_us, stamp_written_us, stamp_mailed_us, stamp_problem";
 
 fn heads_at(row: &Row<'_>) -> rusqlite::Result<HeadsRow> {
     Ok(HeadsRow {
@@ -128,7 +129,22 @@ fn heads_at(row: &Row<'_>) -> rusqlite::Result<HeadsRow> {
         written_us: optional_time_at(row, 4)?,
         mailed_us: optional_time_at(row, 5)?,
         problem: row.get(6)?,
+        stamp: stamp_at(row)?,
+        stamp_problem: row.get(11)?,
     })
+}
+
+fn stamp_at(row: &Row<'_>) -> rusqlite::Result<Option<HeadsStamp>> {
+    let answer: Option<Vec<u8>> = row.get(7)?;
+    let Some((answer, at_us)) = answer.zip(optional_time_at(row, 8)?) else {
+        return Ok(None);
+    };
+    Ok(Some(HeadsStamp {
+        answer,
+        at_us,
+        written_us: optional_time_at(row, 9)?,
+        mailed_us: optional_time_at(row, 10)?,
+    }))
 }
 
 #[async_trait]
@@ -178,6 +194,8 @@ impl HeadsBook for SqliteStore {
         let column = match by {
             SentBy::File => "written_us",
             SentBy::Mail => "mailed_us",
+            SentBy::StampFile => "stamp_written_us",
+            SentBy::StampMail => "stamp_mailed_us",
         };
         self.write(move |connection| {
             let number = number.cast_signed();
@@ -188,6 +206,29 @@ impl HeadsBook for SqliteStore {
                 )?,
                 Err(problem) => connection.execute(
                     "update heads set problem = ?2 where number = ?1",
+                    (number, problem),
+                )?,
+            };
+            Ok(())
+        })
+        .await
+    }
+
+    async fn heads_stamped(
+        &self,
+        number: u64,
+        outcome: std::result::Result<(Vec<u8>, UtcMicros), String>,
+    ) -> Result<()> {
+        self.write(move |connection| {
+            let number = number.cast_signed();
+            match outcome {
+                Ok((answer, at)) => connection.execute(
+                    "update heads set time_stamp = ?2, stamped_us = ?3, stamp_problem = null
+                     where number = ?1 and time_stamp is null",
+                    (number, answer, at.0),
+                )?,
+                Err(problem) => connection.execute(
+                    "update heads set stamp_problem = ?2 where number = ?1 and time_stamp is null",
                     (number, problem),
                 )?,
             };

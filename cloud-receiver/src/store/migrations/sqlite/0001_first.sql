@@ -361,7 +361,13 @@ create table heads (
     document    text    not null,                 -- the whole file, as sent out: ids, counts and hashes only
     written_us  integer,                          -- when it was put into the folder that the configuration names
     mailed_us   integer,                          -- when a mail server took it
-    problem     text                              -- why the last attempt to send it failed
+    problem     text,                             -- why the last attempt to send it failed
+    time_stamp  blob,                             -- an authority's answer over the document (RFC 3161), as it came
+    stamped_us  integer,                          -- the time that it states
+    stamp_written_us integer,                     -- as written_us and mailed_us, of the time stamp
+    stamp_mailed_us  integer,
+    stamp_problem    text,                        -- why the last attempt to get one failed
+    check ((time_stamp is null) = (stamped_us is null))
 ) strict;
 
 -- One row. Counts changes that open connections must hear of (commands, revocations), whichever process made them.
