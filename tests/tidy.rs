@@ -218,6 +218,22 @@ fn the_pure_core_knows_no_clock_disk_network_or_runtime() {
 }
 
 #[test]
+fn programs_do_not_panic_when_nobody_reads_what_they_print() {
+    let mut offenders = Vec::new();
+    for source in sources(&["edge-agent/src", "cloud-receiver/src"]) {
+        for name in ["println!", "print!"] {
+            if names(&source.code, name) && !source.path.ends_with("tests.rs") {
+                offenders.push(format!("{} names {name}", source.path));
+            }
+        }
+    }
+    assert_none(
+        "cmd::print or cmd::say writes on standard output: println! panics once a reader like `head` has gone",
+        &offenders,
+    );
+}
+
+#[test]
 fn siblings_meet_only_where_they_are_composed() {
     let siblings = [
         "capture", "detect", "track", "event", "media", "spool", "uplink",

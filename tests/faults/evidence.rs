@@ -7,7 +7,7 @@ use cloud_receiver::keys::Keys;
 use e2e::fault::feeder::Options;
 use e2e::fault::feeding::Feed;
 use e2e::fault::{Chance, Site, Size};
-use e2e::process::{free_port, run};
+use e2e::process::{free_port, program, run};
 use e2e::wait;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -788,6 +788,53 @@ fn evidence_deliveries_add_up_and_name_what_is_missing() -> Result<()> {
         1,
         &["DOES NOT ADD UP", &missing, "arrived, and nothing says why"],
     )
+}
+
+#[test]
+fn evidence_commands_end_quietly_when_nobody_reads_them() -> Result<()> {
+    let chance = Chance::new("evidence_pipes");
+    let story = Story::new(&chance)?;
+    let export = story.export("export.zip")?;
+    let device = story.site.device.to_string();
+    let config = text(story.site.receiver.config()).to_owned();
+    let agent = story.site.agent.data_dir();
+    let agent = text(&agent.with_file_name("edge-agent.toml")).to_owned();
+    let of_receiver: &[&[&str]] = &[
+        &["verify", "--export", text(&export)],
+        &["verify", "--export", text(&export), "--json"],
+        &["verify", "--heads", text(&story.heads)],
+        &["audit", "records", "--device", &device],
+        &["audit", "deliveries"],
+        &["audit", "deliveries", "--json"],
+        &["heads", "show"],
+        &["heads", "list"],
+        &["status"],
+        &["device", "list"],
+    ];
+    let of_receiver = of_receiver
+        .iter()
+        .map(|args| ("cloud-receiver", &config, *args));
+    let of_box = [("edge-agent", &agent, &["spool", "audit"][..])];
+    for (name, config, args) in of_receiver.chain(of_box) {
+        let args = [args, &["--config", config]].concat();
+        let read = run(name, &args)?;
+        // As `| head` leaves it: the reader has gone.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut command = Command::new(program(name)?);
+        let cut = command
+            .args(&args)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .output()?;
+        let said = String::from_utf8_lossy(&cut.stderr);
+        ensure!(
+            cut.status.code() == read.status.code() && cut.stderr == read.stderr,
+            "{name} {args:?} ended with {}:\n{said}",
+            cut.status
+        );
+    }
+    Ok(())
 }
 
 /// A real mail server that keeps what it gets in a folder; ends with the test.

@@ -1,11 +1,11 @@
 //! `audit`: what is stored of a device, and whether it adds up.
 
 use super::device::by_name;
-use super::{Common, deliveries, setup};
+use super::{Common, deliveries, setup, still_read};
 use crate::store::{BatchRow, EvidenceReads, MediaIndex, RecordIndex};
 use anyhow::Context;
 use serde::Serialize;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use wire::record::GapRecord;
 use wire::{Body, Epoch, Record, Seq, Sha256, SignedBatch};
@@ -58,7 +58,7 @@ async fn records(common: &Common, wanted: &str) -> anyhow::Result<()> {
     let devices = store.evidence_devices(None).await?;
     let contract = devices.iter().find(|row| row.device == device);
     let contract = contract.context("the device is gone")?.contract;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(io::stdout().lock());
     for page in store.batch_rows(device).await?.chunks(PAGE) {
         let numbers = page.iter().map(|row| row.no).collect();
         let bytes = store.batch_bytes(contract, device, numbers).await?;
@@ -66,12 +66,14 @@ async fn records(common: &Common, wanted: &str) -> anyhow::Result<()> {
             let bytes = bytes.with_context(|| format!("stored batch {} does not open", row.no))?;
             let (records, media, _) = store.index_rows(device, *row).await?;
             for line in lines(row, bytes, &records, &media)? {
-                serde_json::to_writer(&mut out, &line)?;
-                out.write_all(b"\n")?;
+                let json = serde_json::to_string(&line)?;
+                if !still_read(writeln!(out, "{json}"))? {
+                    return Ok(());
+                }
             }
         }
     }
-    Ok(out.flush()?)
+    still_read(out.flush()).map(|_| ())
 }
 
 /// Of the records in a batch those that the index knows: the others were refused.

@@ -1,7 +1,7 @@
 //! `audit deliveries`: does everything add up, per camera, hour and class? A difference is named by its key.
 
 use super::export::sources;
-use super::{Common, setup};
+use super::{Common, print, setup};
 use crate::evidence::deliveries::{Balance, BoxAudit, Difference, Key, Line, balance};
 use crate::evidence::export::Sources;
 use crate::evidence::local;
@@ -9,6 +9,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{AuditRows, EvidenceDevice, EvidenceReads, PictureRow};
 use anyhow::{Context, bail};
 use serde::Serialize;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wire::{CameraId, DeviceId, Epoch, SeqRange, UtcMicros};
@@ -105,9 +106,10 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<ExitCode>
         devices: reports,
     };
     if common.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        let json = serde_json::to_string_pretty(&report)?;
+        print(|out| writeln!(out, "{json}"))?;
     } else {
-        print(&report);
+        print(|out| write_report(out, &report))?;
     }
     Ok(if report.adds_up {
         ExitCode::SUCCESS
@@ -336,47 +338,51 @@ fn limits(reports: &[DeviceReport]) -> Vec<String> {
     limits
 }
 
-fn print(report: &Report) {
+fn write_report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     for device in &report.devices {
-        println!(
+        writeln!(
+            out,
             "Device {} at {}/{}",
             device.device, device.contract, device.site
-        );
+        )?;
         if device.lines.is_empty() {
-            println!("  nothing in this time");
+            writeln!(out, "  nothing in this time")?;
         } else {
-            print_lines(device);
+            write_lines(out, device)?;
         }
         for refused in &device.refused {
             let range = refused.range;
-            println!(
+            writeln!(
+                out,
                 "  refused: epoch {}, records {}-{} ({})",
                 refused.epoch, range.first, range.last, refused.code
-            );
+            )?;
         }
         if device.explained_records > 0 {
-            println!(
+            writeln!(
+                out,
                 "  {} record numbers are empty, and gap records or refusals say why",
                 device.explained_records
-            );
+            )?;
         }
-        print_differences(device);
-        println!();
+        write_differences(out, device)?;
+        writeln!(out)?;
     }
     for limit in &report.limits {
-        println!("Note: {limit}");
+        writeln!(out, "Note: {limit}")?;
     }
-    println!(
+    writeln!(
+        out,
         "{}",
         if report.adds_up {
             "ADDS UP"
         } else {
             "DOES NOT ADD UP"
         }
-    );
+    )
 }
 
-fn print_lines(device: &DeviceReport) {
+fn write_lines(out: &mut dyn Write, device: &DeviceReport) -> io::Result<()> {
     let name = |line: &LineReport| {
         line.camera_name
             .clone()
@@ -394,7 +400,8 @@ fn print_lines(device: &DeviceReport) {
     } else {
         ""
     };
-    println!(
+    writeln!(
+        out,
         "  {:<16}  {}  {:<12} {:>8} {:>8} {:>6}{of_box}",
         "hour",
         pad("camera", width),
@@ -402,7 +409,7 @@ fn print_lines(device: &DeviceReport) {
         "received",
         "awaited",
         "lost"
-    );
+    )?;
     let mut hour = String::new();
     for line in &device.lines {
         let this = local::minute(UtcMicros(line.hour_us));
@@ -437,8 +444,9 @@ fn print_lines(device: &DeviceReport) {
             blank(line.line.awaited),
             blank(line.line.lost)
         );
-        println!("{}", text.trim_end());
+        writeln!(out, "{}", text.trim_end())?;
     }
+    Ok(())
 }
 
 fn blank(count: u64) -> String {
@@ -460,20 +468,22 @@ fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-fn print_differences(device: &DeviceReport) {
+fn write_differences(out: &mut dyn Write, device: &DeviceReport) -> io::Result<()> {
     /// More on a screen help nobody; JSON has them all.
     const SHOWN: usize = 50;
     if device.differences.is_empty() {
-        return;
+        return Ok(());
     }
-    println!("  Does not add up:");
+    writeln!(out, "  Does not add up:")?;
     for (index, difference) in device.differences.iter().take(SHOWN).enumerate() {
-        println!("    {}. {}", index + 1, difference.sentence);
+        writeln!(out, "    {}. {}", index + 1, difference.sentence)?;
     }
     if device.differences.len() > SHOWN {
-        println!(
+        writeln!(
+            out,
             "    and {} more; --json prints all",
             device.differences.len() - SHOWN
-        );
+        )?;
     }
+    Ok(())
 }

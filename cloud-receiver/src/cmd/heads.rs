@@ -1,13 +1,12 @@
 //! `heads`: the signed statements of what the receiver holds.
 
-use super::{Common, report, setup};
+use super::{Common, print, report, setup};
 use crate::clock::now;
 use crate::evidence::heads::{self, Asked, Sent, file_name, stamp_file_name};
 use crate::evidence::local;
 use crate::store::{HeadsBook, HeadsRow};
 use anyhow::{Context, bail};
 use serde::Serialize;
-use std::io::Write;
 use std::process::ExitCode;
 use wire::{Sha256, UtcMicros, VerifyingKey};
 
@@ -220,9 +219,7 @@ async fn show(common: &Common, number: Option<u64>, time_stamp: bool) -> anyhow:
     } else {
         (file_name(row.number), row.document.into_bytes())
     };
-    std::io::stdout()
-        .write_all(&bytes)
-        .with_context(|| format!("printing {name}"))?;
+    print(|out| out.write_all(&bytes)).with_context(|| format!("printing {name}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,8 +24,10 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::store::sqlite::SqliteStore;
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -146,10 +148,25 @@ fn setup(common: &Common) -> anyhow::Result<Setup> {
 
 /// Prints the words, or the value as JSON.
 fn report(common: &Common, value: &impl Serialize, words: &str) -> anyhow::Result<()> {
-    if common.json {
-        println!("{}", serde_json::to_string(value)?);
+    let text = if common.json {
+        serde_json::to_string(value)?
     } else {
-        println!("{words}");
+        words.to_owned()
+    };
+    print(|out| writeln!(out, "{text}"))
+}
+
+/// Writes on standard output. A reader that has had enough and gone, as `head` does, is no failure: what a command
+/// found or did stays so, and its exit code says it.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    still_read(write(&mut out).and_then(|()| out.flush())).map(|_| ())
+}
+
+/// Whether somebody still reads what was written; any other failure to write is one.
+fn still_read(written: io::Result<()>) -> anyhow::Result<bool> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("writing on standard output"),
     }
-    Ok(())
 }

@@ -4,13 +4,14 @@
 //! Exit codes: 0 genuine, 1 not genuine or not complete, 2 it could not be checked.
 
 use super::export::{contract_by_name, sources};
-use super::{Common, setup};
+use super::{Common, print, setup};
 use crate::evidence::check_export::{self, Checked, Trust, heads_files, open_all};
 use crate::evidence::check_stamps::{StampedHeads, Stamps};
 use crate::evidence::time_stamp::Authorities;
 use crate::evidence::{check_store, local};
 use crate::store::HeadsBook;
 use serde::Serialize;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use wire::evidence::finding::Told;
@@ -53,13 +54,16 @@ pub(super) async fn run(common: &Common, args: Args) -> ExitCode {
             return ExitCode::from(NOT_CHECKED);
         }
     };
-    if common.json {
-        match serde_json::to_string_pretty(&verdict.to_json()) {
-            Ok(json) => println!("{json}"),
-            Err(error) => eprintln!("Error: {error}"),
-        }
+    let printed = if common.json {
+        serde_json::to_string_pretty(&verdict.to_json())
+            .map_err(anyhow::Error::from)
+            .and_then(|json| print(|out| writeln!(out, "{json}")))
     } else {
-        verdict.print();
+        print(|out| verdict.write(out))
+    };
+    if let Err(error) = printed {
+        eprintln!("Error: {error:#}");
+        return ExitCode::from(NOT_CHECKED);
     }
     ExitCode::from(verdict.code())
 }
@@ -144,26 +148,31 @@ impl Verdict {
         }
     }
 
-    fn print(&self) {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         for (name, value) in &self.facts {
-            println!("{name:<10} {value}");
+            writeln!(out, "{name:<10} {value}")?;
         }
-        println!();
-        self.print_of("Changed, removed, moved or added:", |weight| {
+        writeln!(out)?;
+        self.write_of(out, "Changed, removed, moved or added:", |weight| {
             weight == Weight::Tampered
-        });
-        self.print_of("Missing:", |weight| weight == Weight::Incomplete);
-        self.print_of("Explained:", |weight| weight == Weight::Note);
+        })?;
+        self.write_of(out, "Missing:", |weight| weight == Weight::Incomplete)?;
+        self.write_of(out, "Explained:", |weight| weight == Weight::Note)?;
         for limit in &self.limits {
-            println!("Note: {limit}");
+            writeln!(out, "Note: {limit}")?;
         }
         if !self.limits.is_empty() {
-            println!();
+            writeln!(out)?;
         }
-        println!("{}", self.word());
+        writeln!(out, "{}", self.word())
     }
 
-    fn print_of(&self, title: &str, which: impl Fn(Weight) -> bool) {
+    fn write_of(
+        &self,
+        out: &mut dyn Write,
+        title: &str,
+        which: impl Fn(Weight) -> bool,
+    ) -> io::Result<()> {
         /// More on a screen help nobody; JSON has them all.
         const SHOWN: usize = 50;
         let findings: Vec<_> = self
@@ -172,16 +181,20 @@ impl Verdict {
             .filter(|finding| which(finding.weight()))
             .collect();
         if findings.is_empty() {
-            return;
+            return Ok(());
         }
-        println!("{title}");
+        writeln!(out, "{title}")?;
         for (index, finding) in findings.iter().take(SHOWN).enumerate() {
-            println!("  {}. {finding}", index + 1);
+            writeln!(out, "  {}. {finding}", index + 1)?;
         }
         if findings.len() > SHOWN {
-            println!("  and {} more; --json prints all", findings.len() - SHOWN);
+            writeln!(
+                out,
+                "  and {} more; --json prints all",
+                findings.len() - SHOWN
+            )?;
         }
-        println!();
+        writeln!(out)
     }
 }
 
