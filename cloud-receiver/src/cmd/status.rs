@@ -9,7 +9,7 @@ use crate::disk::Room;
 use crate::evidence::heads::AT_ONCE;
 use crate::evidence::local;
 use crate::jobs::sweep::OVERDUE_AFTER_US;
-use crate::store::{HeadsBook, HeadsRow, OperatorDesk, OverdueMedia};
+use crate::store::{HeadsBook, HeadsRow, MissingBlobs, OperatorDesk, OverdueMedia};
 use anyhow::Context;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ struct Status {
     blobs: Option<String>,
     free_bytes: u64,
     total_bytes: u64,
-    missing_blobs: u64,
+    missing: Vec<MissingBlobs>,
     overdue: Vec<OverdueMedia>,
     /// The newest signed heads; absent where none were made yet.
     heads: Option<HeadsState>,
@@ -85,7 +85,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
         blobs: blobs.probe().await.err().map(|error| error.to_string()),
         free_bytes: room.free_bytes,
         total_bytes: room.total_bytes,
-        missing_blobs: setup.store.missing_blobs().await?,
+        missing: setup.store.missing_blobs().await?,
         overdue: setup
             .store
             .overdue_media(now().plus_us(-OVERDUE_AFTER_US))
@@ -122,7 +122,7 @@ impl Status {
         self.silent.is_empty()
             && self.records.is_none()
             && self.blobs.is_none()
-            && self.missing_blobs == 0
+            && self.missing.is_empty()
             && !self.heads.as_ref().is_some_and(HeadsState::is_late)
     }
 
@@ -146,10 +146,12 @@ impl Status {
         let mib = |bytes: u64| bytes / (1024 * 1024);
         let (free, total) = (mib(self.free_bytes), mib(self.total_bytes));
         lines.push(format!("disk        {free} of {total} MiB free"));
-        if self.missing_blobs > 0 {
-            let count = self.missing_blobs;
+        for missing in &self.missing {
+            let (device, count, since) =
+                (missing.device, missing.count, local::time(missing.since_us));
             lines.push(format!(
-                "missing     the files of {count} stored pictures are gone; restore them from a copy of \"blobs\""
+                "missing     device {device}: the files of {count} stored pictures are gone, known since {since}; restore \
+                 them from a copy of \"blobs\""
             ));
         }
         lines.push(match &self.heads {

@@ -13,7 +13,7 @@ use super::visit::Visit;
 use super::words::thousands;
 use crate::auth::session::OperatorSession;
 use crate::order::{self, Outcome, PICTURE_WITHIN_SECONDS};
-use crate::store::{CommandState, DeviceReport, ReportedCamera};
+use crate::store::{CommandState, DeviceReport, MissingBlobs, ReportedCamera};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -51,12 +51,13 @@ pub async fn show(
     Query(arrival): Query<Arrival>,
 ) -> Result<Response, Problem> {
     let reports = state.store.reports().await?;
+    let missing = state.store.missing_blobs().await?;
     let order = match (arrival.asked.parse(), arrival.camera.parse()) {
         (Ok(command), Ok(camera)) => given_order(&state, visit.now, command, camera).await?,
         _ => None,
     };
     let done = arrival.changed.map(|_| visit.words().password_changed);
-    let page = page(&visit, &reports, order.as_ref(), done);
+    let page = page(&visit, &reports, &missing, order.as_ref(), done);
     Ok(match &order {
         Some(order) if order.outcome == Outcome::Waiting => {
             let refresh = HeaderName::from_static("refresh");
@@ -114,6 +115,7 @@ pub async fn picture_now(
 fn page(
     visit: &Visit,
     reports: &[DeviceReport],
+    missing: &[MissingBlobs],
     order: Option<&Order>,
     done: Option<&str>,
 ) -> Markup {
@@ -133,7 +135,12 @@ fn page(
                 @if heard > 0 { span.mark-good { (layout::icon_good()) (visit.lang.devices_heard(heard)) } }
                 @if silent > 0 { span.mark-bad { (layout::icon_bad()) (visit.lang.devices_silent(silent)) } }
             }
-            ul.devices { @for report in reports { (device(visit, report, order)) } }
+            @if !missing.is_empty() { (layout::notice(Notice::Bad, words.pictures_gone_hint)) }
+            ul.devices {
+                @for report in reports {
+                    (device(visit, report, missing.iter().find(|gone| gone.device == report.listing.device), order))
+                }
+            }
         }
     };
     layout::page(visit, Tab::Devices, words.devices, &body)
@@ -145,7 +152,12 @@ fn is_silent(report: &DeviceReport, now: UtcMicros) -> bool {
     heard.is_none_or(|at| now.since_us(at) > limit_us)
 }
 
-fn device(visit: &Visit, report: &DeviceReport, order: Option<&Order>) -> Markup {
+fn device(
+    visit: &Visit,
+    report: &DeviceReport,
+    gone: Option<&MissingBlobs>,
+    order: Option<&Order>,
+) -> Markup {
     let words = visit.words();
     let listing = &report.listing;
     let revoked = listing.revoked_us.is_some();
@@ -161,7 +173,7 @@ fn device(visit: &Visit, report: &DeviceReport, order: Option<&Order>) -> Markup
                     span.mark-good { (layout::icon_good()) (words.normal) }
                 }
             }
-            (facts(visit, report))
+            (facts(visit, report, gone))
             p { a.more href={ "/operator/devices/" (listing.device) "/deliveries" } { (words.deliveries) } }
             h3 { (words.cameras) }
             @if report.cameras.is_empty() { p.hint { (words.no_cameras_of_device) } }
@@ -176,7 +188,7 @@ fn device(visit: &Visit, report: &DeviceReport, order: Option<&Order>) -> Markup
     }
 }
 
-fn facts(visit: &Visit, report: &DeviceReport) -> Markup {
+fn facts(visit: &Visit, report: &DeviceReport, gone: Option<&MissingBlobs>) -> Markup {
     let words = visit.words();
     let (listing, heartbeat) = (&report.listing, report.heartbeat.as_ref());
     let version = heartbeat.map_or(&listing.agent_version, |said| &said.agent_version);
@@ -195,6 +207,15 @@ fn facts(visit: &Visit, report: &DeviceReport) -> Markup {
             div { dt { (words.spool_pending) } dd.tabular { (pending(visit, heartbeat)) } }
             div { dt { (words.rejected_records) } dd { (count_of_faults(listing.rejected)) } }
             div { dt { (words.broken_links) } dd { (count_of_faults(listing.broken_links)) } }
+            div {
+                dt { (words.pictures_gone) }
+                dd {
+                    (count_of_faults(gone.map_or(0, |gone| gone.count)))
+                    @if let Some(gone) = gone {
+                        " " span.hint.tabular { (visit.lang.since(&visit.short(gone.since_us))) }
+                    }
+                }
+            }
             div { dt { (words.agent_version) } dd.tabular { (version) } }
             div { dt { (words.device) } dd.code { (listing.device) } }
         }

@@ -251,6 +251,8 @@ catalogue! {
     spool_pending: "送信待ち" | "Waiting to be sent";
     rejected_records: "受け付けなかった記録" | "Rejected records";
     broken_links: "記録のつながりの切れ目" | "Broken links";
+    pictures_gone: "ファイルが失われた画像" | "Pictures whose files are gone";
+    pictures_gone_hint: "受信済みの画像のうち、受信サーバーのディスクからファイルが失われたものがあります。控えのフォルダー blobs から戻してください。装置は受信済みの画像を消すため、送り直しはできません。" | "Files of some pictures that had arrived are gone from the receiver's disk. Please restore them from a copy of the folder blobs: a device deletes a picture once it has arrived, so it cannot be asked for it again.";
     deliveries: "配信の内訳" | "Deliveries";
     deliveries_add_up: "記録の番号はすべて揃っています" | "Every record number is accounted for";
     deliveries_missing: "届いていないもの" | "What has not arrived";

@@ -122,6 +122,16 @@ pub struct OverdueMedia {
     pub oldest_us: UtcMicros,
 }
 
+/// Stored pictures of a device whose files are known to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingBlobs {
+    /// Who brought them.
+    pub device: DeviceId,
+    pub count: u64,
+    /// Since when it is known, of the first of them.
+    pub since_us: UtcMicros,
+}
+
 /// A device that enrolls.
 #[derive(Clone, Debug)]
 pub struct NewDevice {
@@ -235,6 +245,6 @@ pub trait OperatorDesk: Send + Sync {
     async fn command(&self, id: CommandId) -> Result<Option<CommandState>>;
     /// By device: what was announced before `before` and has not arrived.
     async fn overdue_media(&self, before: UtcMicros) -> Result<Vec<OverdueMedia>>;
-    /// How many blobs are marked as gone.
-    async fn missing_blobs(&self) -> Result<u64>;
+    /// By device: blobs that are marked as gone.
+    async fn missing_blobs(&self) -> Result<Vec<MissingBlobs>>;
 }

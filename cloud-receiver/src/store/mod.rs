@@ -14,8 +14,8 @@ pub mod sqlite;
 pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
-    DeviceReport, Enrollments, EpochDeliveries, HeldBlob, NewDevice, OperatorDesk, OverdueMedia,
-    Place, ReportedCamera, SiteRow,
+    DeviceReport, Enrollments, EpochDeliveries, HeldBlob, MissingBlobs, NewDevice, OperatorDesk,
+    OverdueMedia, Place, ReportedCamera, SiteRow,
 };
 
 pub use evidence::{

@@ -6,11 +6,11 @@ use super::browser::Browser;
 use super::world::{MINUTE_US, SYNCED, World, camera_state, heartbeat, now, time};
 use super::{Customer, PASSWORD, customer, walk};
 use cloud_receiver::portal::{Access, Route, routes};
-use cloud_receiver::store::{Administration, DeviceWrites};
+use cloud_receiver::store::{Administration, BlobRows, DeviceWrites, OperatorDesk};
 use reqwest::{Method, StatusCode};
 use wire::command::{Command, Request};
 use wire::record::AuditRecord;
-use wire::{Body, CameraId, Record};
+use wire::{Body, CameraId, Record, UtcMicros};
 
 const CUSTOMERS: &str = "__Host-session";
 const OPERATORS: &str = "__Host-operator-session";
@@ -241,6 +241,46 @@ async fn the_page_tells_how_each_device_is() {
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     browser.language = "en";
     assert!(browser.get("/operator").await.text().contains("Revoked"));
+}
+
+#[tokio::test]
+async fn pictures_whose_files_are_gone_are_told_with_how_many_and_since_when() {
+    let world = World::start().await;
+    let customer = customer(&world, "甲").await;
+    let second = world.blob(&customer.device, b"another picture").await;
+    let mut browser = operator(&world).await;
+    let hint = "装置は受信済みの画像を消すため";
+    let page = browser.get("/operator").await.text();
+    assert!(
+        page.contains("ファイルが失われた画像") && !page.contains(hint),
+        "{page}"
+    );
+    // 2026-11-22, 14:05 and a minute later in Japan.
+    let since = UtcMicros(1_795_323_900_000_000);
+    for (picture, at) in [
+        (customer.picture, since),
+        (second, since.plus_us(MINUTE_US)),
+    ] {
+        let gone = world
+            .store
+            .blob_missing(customer.contract, picture, Some(at));
+        gone.await.unwrap();
+    }
+    let page = browser.get("/operator").await.text();
+    let after = page.split("ファイルが失われた画像").nth(1).unwrap();
+    let fact = after.split("</div>").next().unwrap();
+    assert!(
+        fact.contains("2</span>") && fact.contains("11月22日"),
+        "{fact}"
+    );
+    assert!(fact.contains("14:05") && page.contains(hint), "{fact}");
+    // Brought once more, it is here again.
+    world.blob(&customer.device, b"another picture").await;
+    let missing = world.store.missing_blobs().await.unwrap();
+    assert!(missing.len() == 1 && missing[0].count == 1, "{missing:?}");
+    browser.language = "en";
+    let page = browser.get("/operator").await.text();
+    assert!(page.contains("cannot be asked for it again"), "{page}");
 }
 
 #[tokio::test]

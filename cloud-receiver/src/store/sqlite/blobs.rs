@@ -4,7 +4,7 @@ use super::accept::record::tell_picture;
 use super::{SqliteStore, hash_at, id16, time_at, uuid_at};
 use crate::live::News;
 use crate::seal::SecretKey;
-use crate::store::{BlobRow, BlobRows, HeldBlob, OverdueMedia, Result};
+use crate::store::{BlobRow, BlobRows, HeldBlob, MissingBlobs, OverdueMedia, Result};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
 use wire::{CameraId, ContractId, DeviceId, EventId, MediaClass, Sha256, UtcMicros};
@@ -192,11 +192,20 @@ pub(super) fn overdue(connection: &Connection, before: UtcMicros) -> Result<Vec<
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn missing(connection: &Connection) -> Result<u64> {
-    let count: i64 = connection
-        .prepare_cached("select count(*) from blob where missing_us is not null")?
-        .query_row([], |row| row.get(0))?;
-    Ok(count.cast_unsigned())
+/// What is marked as gone, by the device that brought it.
+pub(super) fn missing(connection: &Connection) -> Result<Vec<MissingBlobs>> {
+    let mut statement = connection.prepare_cached(
+        "select device, count(*), min(missing_us) from blob
+         where missing_us is not null group by device order by device",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(MissingBlobs {
+            device: DeviceId(uuid_at(row, 0)?),
+            count: row.get::<_, i64>(1)?.cast_unsigned(),
+            since_us: time_at(row, 2)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(super) fn media_class(word: &str) -> MediaClass {

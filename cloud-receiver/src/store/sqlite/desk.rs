@@ -6,8 +6,8 @@ use super::{
 };
 use crate::seal::Purpose;
 use crate::store::{
-    CommandState, DeviceReport, DeviceWrites, OperatorDesk, OverdueMedia, ReportedCamera, Result,
-    StoreError,
+    CommandState, DeviceReport, DeviceWrites, MissingBlobs, OperatorDesk, OverdueMedia,
+    ReportedCamera, Result, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
@@ -104,7 +104,7 @@ impl OperatorDesk for SqliteStore {
             .await
     }
 
-    async fn missing_blobs(&self) -> Result<u64> {
+    async fn missing_blobs(&self) -> Result<Vec<MissingBlobs>> {
         self.read(blobs::missing).await
     }
 }
