@@ -108,7 +108,8 @@ fn fault_04_failed_fsyncs_full_writes_and_short_writes_lose_nothing() -> Result<
             ("rename:error=EIO", often),
         ] {
             let when = if often {
-                format!("{}+{}", chance.number(12..30), chance.number(4..30))
+                // Counted for each thread by itself: making a new spool takes 16 before the first record.
+                format!("{}+{}", chance.number(20..38), chance.number(4..30))
             } else {
                 let first = chance.number(30..300);
                 format!("{first}..{}", first + 2)

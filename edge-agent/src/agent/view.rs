@@ -16,8 +16,8 @@ use std::time::Duration;
 use wire::heartbeat::Heartbeat;
 use wire::{DeviceId, UtcMicros};
 
-/// How long the status waits for the spool's counters; without them it says zero lost rather than nothing at all.
-const BALANCE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the status waits for the spool's count; without it, it says zero lost rather than nothing at all.
+const SHED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where records go, as far as this start of the agent knows.
 #[derive(Clone, Debug)]
@@ -148,12 +148,10 @@ impl View {
 
     fn spool_line(&self, runtime: &tokio::runtime::Handle) -> SpoolLine {
         let stats = self.spool.stats();
-        let balance =
-            runtime.block_on(tokio::time::timeout(BALANCE_PATIENCE, self.spool.balance()));
-        let shed = match balance {
-            Ok(Ok(lines)) => lines.iter().map(|line| line.shed).sum(),
-            Ok(Err(_)) | Err(_) => 0,
-        };
+        let shed = runtime.block_on(tokio::time::timeout(
+            SHED_PATIENCE,
+            self.spool.shed_in_all(),
+        ));
         SpoolLine {
             pending_records: stats.pending_records,
             pending_blobs: stats.pending_blobs,
@@ -161,7 +159,7 @@ impl View {
             quota_bytes: self.quota_bytes,
             oldest_pending_us: stats.oldest_pending_us,
             parked_records: stats.parked_records,
-            shed,
+            shed: shed.ok().and_then(Result::ok).unwrap_or(0),
             pictures_missed: 0,
         }
     }

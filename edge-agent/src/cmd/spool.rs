@@ -4,7 +4,7 @@
 use super::table;
 use crate::config::{self, Config};
 use crate::identity::Identity;
-use crate::spool::{self, Audit, AuditLine, Difference, SpoolKeys};
+use crate::spool::{self, Audit, AuditLine, Difference, Forgotten, SpoolKeys};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -108,14 +108,46 @@ fn stamp(at: UtcMicros, format: &str) -> String {
 
 /// One row per camera and hour; what waits is told by class, for that is what one can still do something about.
 fn balance(audit: &Audit, names: &BTreeMap<CameraId, String>) -> String {
+    let mut text = hours(&audit.lines, names);
+    let Some(forgotten) = &audit.forgotten else {
+        if text.is_empty() {
+            text.push_str("nothing has been kept here yet\n");
+        }
+        return text;
+    };
+    if let Some(before) = forgotten.before_us {
+        let _ = writeln!(
+            text,
+            "the books tell every hour from {} on; what was before is in the sum below",
+            hour(before)
+        );
+    }
+    if !audit.earlier.is_empty() {
+        let _ = write!(
+            text,
+            "\nof earlier hours, what came since or still waits:\n{}",
+            hours(&audit.earlier, names)
+        );
+    }
+    if forgotten.starts > 0 {
+        let _ = writeln!(
+            text,
+            "the record numbers of {} earlier starts of the agent are no longer told; all of them were accounted for",
+            forgotten.starts
+        );
+    }
+    text
+}
+
+fn hours(lines: &[AuditLine], names: &BTreeMap<CameraId, String>) -> String {
     let mut hours: BTreeMap<(UtcMicros, String), Vec<&AuditLine>> = BTreeMap::new();
-    for line in &audit.lines {
+    for line in lines {
         let camera = name_of(line.balance.camera, names);
         let key = (line.balance.hour_us, camera);
         hours.entry(key).or_default().push(line);
     }
     if hours.is_empty() {
-        return "nothing has been kept here yet\n".into();
+        return String::new();
     }
     let heading = [
         "HOUR", "CAMERA", "CAPTURED", "SETTLED", "SHED", "PARKED", "PENDING", "ADDS UP",
@@ -196,14 +228,15 @@ fn parked(audit: &Audit) -> String {
 }
 
 fn verdict(audit: &Audit, names: &BTreeMap<CameraId, String>) -> String {
-    let sum = |of: fn(&AuditLine) -> u64| audit.lines.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&AuditLine) -> u64| audit.all_lines().map(of).sum::<u64>();
+    let gone = |of: fn(&Forgotten) -> u64| audit.forgotten.as_ref().map_or(0, of);
     let mut text = format!(
         "device {}: {} captured = {} settled + {} shed + {} parked + {} pending",
         audit.device,
-        sum(|line| line.balance.captured),
-        sum(|line| line.balance.settled),
-        sum(|line| line.balance.shed),
-        sum(|line| line.balance.parked),
+        sum(|line| line.balance.captured) + gone(|gone| gone.captured),
+        sum(|line| line.balance.settled) + gone(|gone| gone.settled),
+        sum(|line| line.balance.shed) + gone(|gone| gone.shed),
+        sum(|line| line.balance.parked) + gone(|gone| gone.parked),
         audit.pending_records + audit.pending_blobs,
     );
     if audit.differences.is_empty() {
@@ -298,6 +331,8 @@ mod tests {
                 line(Some(CAMERA), "snapshot", [6, 3, 1, 0], 2),
                 line(Some(CAMERA), "gap", [1, 0, 0, 0], 1),
             ],
+            earlier: Vec::new(),
+            forgotten: None,
             pending_gaps: vec![PendingGap {
                 epoch: Epoch(7),
                 seq: Seq(31),
@@ -344,6 +379,32 @@ RECORD              CODE       SINCE
 device 00000000-0000-0000-0000-000000000001: 28 captured = 12 settled + 1 shed + 0 parked + 15 pending; it adds up
 ";
         assert_eq!(render(&sample(), &names()), expected);
+    }
+
+    #[test]
+    fn it_says_from_when_on_it_tells_every_hour() {
+        let mut audit = sample();
+        audit.earlier = vec![line(Some(CAMERA), "event", [2, 1, 0, 0], 1)];
+        audit.earlier[0].balance.hour_us = HOUR.plus_us(-3_600_000_000);
+        audit.pending_records += 1;
+        audit.forgotten = Some(Forgotten {
+            before_us: Some(HOUR),
+            starts: 3,
+            captured: 1_000,
+            settled: 990,
+            shed: 10,
+            parked: 0,
+        });
+        let text = render(&audit, &names());
+        for words in [
+            "the books tell every hour from 2026-11-23 00:00Z on; what was before is in the sum below",
+            "of earlier hours, what came since or still waits:\nHOUR ",
+            "2026-11-22 23:00Z  正面入口  2         1        0     0       1: event 1  yes",
+            "the record numbers of 3 earlier starts of the agent are no longer told",
+            "1030 captured = 1003 settled + 11 shed + 0 parked + 16 pending; it adds up",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 use crate::spool::SpoolKeys;
 use crate::spool::database::{self, Layout};
 use crate::spool::error::SpoolError;
+use crate::spool::history::{self, Forgotten};
 use crate::spool::reads::{self, BalanceLine, Sql};
 use crate::spool::seal::{Item, Vault};
 use crate::spool::tally::Line;
@@ -30,7 +31,12 @@ const SECOND_LOOK_AFTER: Duration = Duration::from_millis(1500);
 #[derive(Debug, Serialize)]
 pub struct Audit {
     pub device: DeviceId,
+    /// Of every hour that the books tell whole.
     pub lines: Vec<AuditLine>,
+    /// Of hours before that, each counting only what came since they were let go.
+    pub earlier: Vec<AuditLine>,
+    /// Absent: the books tell everything since the spool was made.
+    pub forgotten: Option<Forgotten>,
     pub pending_gaps: Vec<PendingGap>,
     pub parked: Vec<ParkedRecord>,
     /// Blobs and records that wait.
@@ -38,6 +44,12 @@ pub struct Audit {
     pub pending_blobs: u64,
     /// Nothing here: it adds up.
     pub differences: Vec<Difference>,
+}
+
+impl Audit {
+    pub fn all_lines(&self) -> impl Iterator<Item = &AuditLine> {
+        self.earlier.iter().chain(&self.lines)
+    }
 }
 
 /// One line of the balance beside what is really there.
@@ -183,9 +195,16 @@ fn examine(
     vault: &Vault,
     mut files: HashSet<u128>,
 ) -> Sql<Audit> {
+    let forgotten = history::forgotten(connection)?;
+    let whole_from = forgotten.and_then(|forgotten| forgotten.before_us);
+    let (lines, earlier) = lines(connection)?
+        .into_iter()
+        .partition(|line| whole_from.is_none_or(|from| line.balance.hour_us >= from));
     let mut audit = Audit {
         device,
-        lines: lines(connection)?,
+        lines,
+        earlier,
+        forgotten,
         pending_gaps: Vec::new(),
         parked: parked(connection)?,
         pending_records: 0,
@@ -211,15 +230,9 @@ fn examine(
             last_seq,
         });
     }
-    for line in audit.lines.iter().filter(|line| !line.adds_up()) {
-        audit.differences.push(Difference::Balance {
-            camera: line.balance.camera,
-            class: line.balance.class.clone(),
-            hour_us: line.balance.hour_us,
-            balance: line.balance.pending(),
-            found: line.pending,
-        });
-    }
+    let wrong = audit.all_lines().filter(|line| !line.adds_up());
+    let wrong: Vec<Difference> = wrong.map(difference_of).collect();
+    audit.differences.extend(wrong);
     let totals = reads::usage(connection)?;
     for (of, counted, found) in [
         ("records", totals.records, audit.pending_records),
@@ -232,6 +245,16 @@ fn examine(
         }
     }
     Ok(audit)
+}
+
+fn difference_of(line: &AuditLine) -> Difference {
+    Difference::Balance {
+        camera: line.balance.camera,
+        class: line.balance.class.clone(),
+        hour_us: line.balance.hour_us,
+        balance: line.balance.pending(),
+        found: line.pending,
+    }
 }
 
 /// The balance, joined with what is there.
@@ -357,11 +380,13 @@ pub(super) struct Unexplained {
     pub(super) doubled: Vec<(Epoch, u64, u64)>,
 }
 
-/// Walks all numbers ever given, epoch by epoch.
+/// Walks all numbers given, epoch by epoch. Of a start that was let go, what has risen from a damaged database may be
+/// here again; the numbers before it are no riddle.
 pub(super) fn unexplained(connection: &Connection) -> Sql<Unexplained> {
     let mut found = Unexplained::default();
     let mut epochs = connection.prepare(
-        "select e.epoch, coalesce(o.last_seq, case when o.epoch is not null then m.next_seq - 1 end)
+        "select e.epoch, coalesce(o.last_seq, case when o.epoch is not null then m.next_seq - 1 end),
+           o.epoch is null and exists (select 1 from forgotten where starts > 0)
          from (select epoch from epoch union select epoch from batch union select epoch from ended) e
          left join epoch o on o.epoch = e.epoch, meta m",
     )?;
@@ -374,12 +399,13 @@ pub(super) fn unexplained(connection: &Connection) -> Sql<Unexplained> {
         let key: [u8; 8] = row.get(0)?;
         let given: Option<i64> = row.get(1)?;
         let epoch = Epoch(u64::from_be_bytes(key));
+        let is_forgotten: bool = row.get(2)?;
         let mut next = 1;
         let mut covered = ranges.query([key])?;
         while let Some(range) = covered.next()? {
             let (first, last): (i64, i64) = (range.get(0)?, range.get(1)?);
             let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
-            if first > next {
+            if first > next && !is_forgotten {
                 found.missing.push((epoch, next, first - 1));
             } else if first < next {
                 found.doubled.push((epoch, first, last.min(next - 1)));

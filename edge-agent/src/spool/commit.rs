@@ -351,6 +351,7 @@ impl Request {
                 | Request::LeaseBlob { .. }
                 | Request::ReleaseBlob(_)
                 | Request::Balance(_)
+                | Request::ShedInAll(_)
         )
     }
 }

@@ -169,6 +169,7 @@ pub(super) fn check_schema(connection: &Connection) -> Result<(), rusqlite::Erro
         "parked",
         "balance",
         "open_event",
+        "forgotten",
     ] {
         connection.prepare(&format!("select * from {table} limit 0"))?;
     }

@@ -187,10 +187,17 @@ impl SpoolHandle {
         self.inbox.is_idle() && self.stats().pending_records == 0
     }
 
-    /// The counters of every camera, class and hour.
+    /// The counters of every camera, class and hour that the books still tell one by one.
     pub async fn balance(&self) -> Result<Vec<BalanceLine>, SpoolError> {
         let (sender, answer) = oneshot::channel();
         self.inbox.request(Request::Balance(sender))?;
+        answer.await.map_err(|_| SpoolError::Stopped)?
+    }
+
+    /// Items that gave way since the spool was made.
+    pub async fn shed_in_all(&self) -> Result<u64, SpoolError> {
+        let (sender, answer) = oneshot::channel();
+        self.inbox.request(Request::ShedInAll(sender))?;
         answer.await.map_err(|_| SpoolError::Stopped)?
     }
 

@@ -9,6 +9,7 @@ use wire::UtcMicros;
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_outbox.sql"),
     include_str!("migrations/0002_open_events.sql"),
+    include_str!("migrations/0003_forgotten.sql"),
 ];
 
 /// Brings the database to the newest version; refuses one that is newer than this program.

@@ -20,6 +20,7 @@ mod commit;
 mod database;
 mod error;
 mod handle;
+mod history;
 mod inbox;
 mod leases;
 mod ledger;
@@ -47,6 +48,7 @@ mod writer;
 pub use audit::{Audit, AuditLine, Difference, ParkedRecord, PendingGap, audit};
 pub use error::SpoolError;
 pub use handle::{Lane, LeasedBatch, LeasedBlob, SpoolHandle};
+pub use history::Forgotten;
 pub use reads::BalanceLine;
 pub use shared::SpoolStats;
 
@@ -67,6 +69,7 @@ use start::Site;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::{DeviceId, Epoch, SigningKey};
 use writer::Writer;
 
@@ -162,6 +165,7 @@ impl Spool {
             more_to_give_back: false,
             alarm: None,
             database_bytes: 0,
+            forget_at: Duration::ZERO,
         };
         if let Some(why) = started.alarm {
             writer.raise_alarm(&why);

@@ -17,7 +17,7 @@ use crate::spool::reads::{self, Sql};
 use crate::spool::room::Marks;
 use crate::spool::seal::Item;
 use crate::spool::tally::{HOUR_US, Line, Span, Tally};
-use crate::spool::{audit, blob, carve, wal};
+use crate::spool::{audit, blob, carve, history, wal};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::BTreeMap;
@@ -59,6 +59,7 @@ pub(super) fn rebuild(
         layout,
         salvaged: Salvaged::default(),
         balance_carried: false,
+        forgotten_carried: false,
     };
     let views = views(layout, &aside);
     for view in &views {
@@ -69,7 +70,7 @@ pub(super) fn rebuild(
     }
     drop(views);
     carrier
-        .close(&new)
+        .close(&new, now)
         .map_err(SpoolError::database("sum up what was salvaged"))?;
     new.close()
         .map_err(|(_, error)| SpoolError::database("close the new database")(error))?;
@@ -177,6 +178,7 @@ struct Carrier<'a> {
     layout: &'a Layout,
     salvaged: Salvaged,
     balance_carried: bool,
+    forgotten_carried: bool,
 }
 
 /// A batch that opened, with all that its row needs.
@@ -214,8 +216,10 @@ impl Carrier<'_> {
         }
         carry_meta(from, to).map_err(SpoolError::database("carry over the chain"))?;
         if !self.balance_carried {
-            self.balance_carried =
+            let unreadable =
                 carry_tables(from, to).map_err(SpoolError::database("carry over the balance"))?;
+            self.balance_carried = !unreadable.contains(&"balance");
+            self.forgotten_carried |= !unreadable.contains(&"forgotten");
         }
         self.carry_batches(from, to)
             .map_err(SpoolError::database("carry over batches"))?;
@@ -333,9 +337,13 @@ impl Carrier<'_> {
     }
 
     /// Sums up what is there and marks it as salvaged.
-    fn close(&self, to: &Connection) -> Sql<()> {
+    fn close(&self, to: &Connection, now: UtcMicros) -> Sql<()> {
         if !self.balance_carried {
             count_what_is_there(to)?;
+        }
+        if !self.balance_carried || !self.forgotten_carried {
+            let next_hour = now.0 - now.0.rem_euclid(HOUR_US) + HOUR_US;
+            history::lose_before(to, UtcMicros(next_hour))?;
         }
         to.execute(
             "update meta set salvaged = ?1,
@@ -486,20 +494,21 @@ fn carry_meta(from: &Connection, to: &Connection) -> Sql<()> {
     Ok(())
 }
 
-/// The small tables, each whole or not at all. Says whether the balance was readable.
-fn carry_tables(from: &Connection, to: &mut Connection) -> Sql<bool> {
+/// The small tables, each whole or not at all. Names those that could not be read.
+fn carry_tables(from: &Connection, to: &mut Connection) -> Sql<Vec<&'static str>> {
     let transaction = to.transaction()?;
-    let mut whole = true;
+    let mut unreadable = Vec::new();
     for (table, columns) in [
         ("epoch", 4),
         ("ended", 4),
         ("parked", 6),
         ("open_event", 3),
         ("balance", 7),
+        ("forgotten", 7),
     ] {
         let Ok(rows) = whole_table(from, table, columns) else {
             tracing::warn!(table, "the table {table} cannot be read and is made anew");
-            whole &= table != "balance";
+            unreadable.push(table);
             continue;
         };
         let places = vec!["?"; columns].join(", ");
@@ -512,7 +521,7 @@ fn carry_tables(from: &Connection, to: &mut Connection) -> Sql<bool> {
         }
     }
     transaction.commit()?;
-    Ok(whole)
+    Ok(unreadable)
 }
 
 fn whole_table(from: &Connection, table: &str, columns: usize) -> Sql<Vec<Vec<SqlValue>>> {

@@ -86,6 +86,7 @@ pub(super) enum Request {
     /// Everything leased is ready again, and what waits now is backlog.
     BeginSession,
     Balance(oneshot::Sender<Result<Vec<BalanceLine>, SpoolError>>),
+    ShedInAll(oneshot::Sender<Result<u64, SpoolError>>),
     /// The disk had no room for a blob's file: whatever is worth no more than it may give way.
     MakeRoom {
         bytes: u64,

@@ -8,6 +8,7 @@ use crate::spool::ballast::{self, Ballast};
 use crate::spool::blob::BlobDir;
 use crate::spool::database::Layout;
 use crate::spool::error::SpoolError;
+use crate::spool::history;
 use crate::spool::inbox::{Inbox, Work};
 use crate::spool::leases::Leases;
 use crate::spool::outbox::{Applied, Author, Chain, Usage};
@@ -52,6 +53,8 @@ pub(super) struct Writer {
     /// Why `status` shows the spool as troubled, and until when by the boot clock.
     pub(super) alarm: Option<(String, Duration)>,
     pub(super) database_bytes: u64,
+    /// When old books may be let go next, by the boot clock.
+    pub(super) forget_at: Duration,
 }
 
 /// What became of free pages.
@@ -216,6 +219,9 @@ impl Writer {
             Request::Balance(answer) => {
                 drop(answer.send(self.read("read the balance", reads::balance)));
             }
+            Request::ShedInAll(answer) => {
+                drop(answer.send(self.read("add up what was shed", history::shed_in_all)));
+            }
             Request::Settle(_)
             | Request::ParkBatch { .. }
             | Request::EndBlob(..)
@@ -264,16 +270,36 @@ impl Writer {
                 self.more_to_give_back = more;
                 self.checkpoint();
             }
+            Err(error) => self.housekeeping_failed(SpoolError::database("give pages back")(error)),
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Lets go of what the books need no longer tell, a step at a time.
+    fn forget(&mut self) {
+        let now = self.time.clocks().boottime();
+        let Some(connection) = self.connection.as_mut().filter(|_| now >= self.forget_at) else {
+            return;
+        };
+        let at = self.time.now().captured_at_us;
+        match history::forget(connection, at, self.chain.epoch) {
+            // The rest at the next look.
+            Ok(true) => {}
+            Ok(false) => self.forget_at = now + history::EVERY,
             Err(error) => {
-                let error = SpoolError::database("give pages back")(error);
-                // It was a commit like any other.
-                if !error.is_full() {
-                    self.report_failure(&error);
-                    self.connection = None;
-                }
+                self.forget_at = now + history::EVERY;
+                self.housekeeping_failed(SpoolError::database("let go of old books")(error));
             }
         }
-        Ok(())
+    }
+
+    /// It was a commit like any other. One that found the disk full has changed nothing.
+    fn housekeeping_failed(&mut self, error: SpoolError) {
+        if !error.is_full() {
+            self.report_failure(&error);
+            self.connection = None;
+        }
     }
 
     /// Brings the figures that others read up to date and says that the thread lives.

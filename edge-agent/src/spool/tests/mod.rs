@@ -24,6 +24,7 @@ const START: UtcMicros = UtcMicros(1_795_392_000_000_000);
 
 mod damage;
 mod failing;
+mod history;
 mod keeping;
 mod room;
 
