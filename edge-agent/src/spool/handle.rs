@@ -50,6 +50,22 @@ pub struct LeasedBatch {
     pub signed: Bytes,
 }
 
+/// Waits for leased batches. Whoever stops waiting in the very moment of the answer leaves nothing leased behind.
+struct Leasing<'a> {
+    spool: &'a SpoolHandle,
+    leased: oneshot::Receiver<Result<Vec<LeasedBatch>, SpoolError>>,
+}
+
+impl Drop for Leasing<'_> {
+    fn drop(&mut self) {
+        self.leased.close();
+        if let Ok(Ok(batches)) = self.leased.try_recv() {
+            let ids = batches.iter().map(|batch| batch.id).collect();
+            self.spool.release_batches(ids);
+        }
+    }
+}
+
 /// A blob taken for sending; its bytes are opened by `blob_bytes` when they are needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedBlob {
@@ -201,6 +217,14 @@ impl SpoolHandle {
         answer.await.map_err(|_| SpoolError::Stopped)?
     }
 
+    /// Stops the thread in its work until the other end is dropped, as a disk call does that does not return.
+    #[cfg(test)]
+    pub fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        let (until, stalled) = std::sync::mpsc::channel();
+        self.tell(Request::Stall(stalled));
+        until
+    }
+
     /// Everything leased is ready again; what waits now is backlog, what comes later is live.
     pub fn begin_session(&self) {
         self.tell(Request::BeginSession);
@@ -219,7 +243,13 @@ impl SpoolHandle {
             lane,
             answer,
         })?;
-        leased.await.map_err(|_| SpoolError::Stopped)?
+        let mut leasing = Leasing {
+            spool: self,
+            leased,
+        };
+        (&mut leasing.leased)
+            .await
+            .map_err(|_| SpoolError::Stopped)?
     }
 
     pub fn release_batches(&self, ids: Vec<i64>) {

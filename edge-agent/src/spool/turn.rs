@@ -95,6 +95,9 @@ pub(super) enum Request {
     },
     /// The check beside the work found the database damaged.
     Damaged(String),
+    /// As a disk call that does not return, until the sender is gone.
+    #[cfg(test)]
+    Stall(std::sync::mpsc::Receiver<()>),
 }
 
 /// Everything one transaction changes.

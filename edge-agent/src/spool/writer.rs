@@ -187,6 +187,8 @@ impl Writer {
     pub(super) fn answer(&mut self, request: Request) {
         self.leases.expire(self.time.clocks().boottime());
         match request {
+            // A disk that hung for long leaves many questions behind whose askers have long asked again.
+            Request::LeaseBatches { answer, .. } if answer.is_closed() => {}
             // Whoever stopped waiting never got it, and nobody else would for as long as the lease lasts.
             Request::LeaseBatches {
                 limit,
@@ -222,6 +224,8 @@ impl Writer {
             Request::ShedInAll(answer) => {
                 drop(answer.send(self.read("add up what was shed", history::shed_in_all)));
             }
+            #[cfg(test)]
+            Request::Stall(until) => drop(until.recv()),
             Request::Settle(_)
             | Request::ParkBatch { .. }
             | Request::EndBlob(..)

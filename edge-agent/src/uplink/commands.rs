@@ -6,11 +6,13 @@
 use crate::clock::TimeSource;
 use crate::files;
 use crate::spool::SpoolHandle;
+use crate::uplink::Courier;
+use crate::uplink::deliver::FAREWELL;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,6 +22,24 @@ use wire::{Body, CommandId, DeviceId, Record, UtcMicros, VerifyingKey};
 
 /// Verified commands that wait for the agent; more are refused, in writing.
 pub(super) const QUEUE: usize = 16;
+
+/// Looks at what either carriage heard, one after the other, until the stop. Beside the line, because it notes each on
+/// the disk and a refusal waits for the spool, either of which may hang; of what has begun a stop waits for the end.
+pub(super) async fn run(courier: Arc<Courier>, mut heard: mpsc::Receiver<SignedCommand>) {
+    let stop = &courier.stop;
+    while let Some(Some(command)) = stop.run_until_cancelled(heard.recv()).await {
+        let key = courier.credentials.borrow().enrollment.command_key;
+        let now = courier.verified_time.now();
+        let patience = async {
+            stop.cancelled().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            () = courier.commands.accept(&command, &key, now) => {}
+            () = patience => return,
+        }
+    }
+}
 
 /// Checks commands from either carriage and hands them on.
 #[derive(Debug)]

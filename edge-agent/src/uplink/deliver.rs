@@ -8,12 +8,15 @@ use crate::uplink::mqtt::{Incoming, Link, MqttError, WINDOW};
 use crate::uplink::network::Network;
 use crate::uplink::{Carriage, Courier};
 use futures::FutureExt;
+use futures::future::{BoxFuture, Fuse, FusedFuture};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use wire::command::SignedCommand;
 use wire::{Receipt, UtcMicros};
 
 /// Without a receipt for this long a batch is sent again.
@@ -21,13 +24,16 @@ const RECEIPT_DEADLINE: Duration = Duration::from_secs(30);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a stopping agent goes on offering what it has.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// Batches on their way at a time over HTTPS.
 const HTTPS_WINDOW: usize = 4;
 /// How long one long poll for commands waits at the receiver: a keep-alive of the other carriage.
 const POLL_SECONDS: u32 = 10;
 /// How often a box that waits looks whether its network has changed.
 const LOOK_AT_NETWORK: Duration = Duration::from_secs(1);
+/// How long the line waits for the spool. One that does not answer hangs in a call to its disk: heartbeats, commands and
+/// receipts go on, and it is asked again.
+const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 /// A box that is offline and has news tries again after this at the latest, whatever the back-off says.
 const NEWS_AFTER: Duration = Duration::from_secs(5);
 
@@ -165,7 +171,8 @@ impl Courier {
                     return error;
                 }
             }
-            let batches = self.lease(HTTPS_WINDOW, &mut lane).await;
+            let batches = self.lease(HTTPS_WINDOW, lane).await;
+            lane = lane.other();
             if batches.is_empty() {
                 tokio::select! {
                     () = self.spool.batches_ready() => {}
@@ -237,10 +244,8 @@ impl Courier {
             let patience = self.pace.patience(2 * self.pace.ahead_bytes());
             match self.https().commands(POLL_SECONDS, patience).await {
                 Ok(commands) => {
-                    for command in &commands {
-                        let key = self.credentials.borrow().enrollment.command_key;
-                        let now = self.verified_time.now();
-                        self.commands.accept(command, &key, now).await;
+                    for command in commands {
+                        self.heard_command(command);
                     }
                     // A receiver that never waits must not be asked without a pause.
                     tokio::time::sleep(TICK).await;
@@ -255,22 +260,52 @@ impl Courier {
         }
     }
 
-    /// Up to `room` batches, the lanes in turn, so that neither waits for the other.
-    async fn lease(&self, room: usize, lane: &mut Lane) -> Vec<LeasedBatch> {
+    /// Up to `room` batches, half of them of this lane and the rest of either, so that neither waits for the other.
+    /// Fewer, or none, if the spool does not answer in time.
+    async fn lease(&self, room: usize, first: Lane) -> Vec<LeasedBatch> {
+        let by = Instant::now() + LEASE_PATIENCE;
         let mut leased = Vec::new();
-        let (first, second) = (*lane, lane.other());
-        *lane = second;
+        let second = first.other();
         for (limit, lane) in [(room.div_ceil(2), first), (room, second), (room, first)] {
             let left = room - leased.len();
-            match self.spool.lease_batches(limit.min(left), lane).await {
+            let answer = self.spool.lease_batches(limit.min(left), lane);
+            let Ok(answer) = tokio::time::timeout_at(by, answer).await else {
+                self.spool_answers(false);
+                break;
+            };
+            self.spool_answers(true);
+            match answer {
                 Ok(batches) => leased.extend(batches),
-                Err(error) => tracing::warn!(%error, "cannot lease records: {error}"),
+                // The spool itself says in the status, and in the log, what is wrong with it.
+                Err(error) => tracing::debug!(%error, "cannot lease records: {error}"),
             }
             if leased.len() == room {
                 break;
             }
         }
         leased
+    }
+
+    /// Logs when that changes.
+    fn spool_answers(&self, answers: bool) {
+        if self.spool_answers.swap(answers, Ordering::Relaxed) == answers {
+            return;
+        }
+        if answers {
+            tracing::info!("the spool answers again: delivery goes on");
+        } else {
+            let seconds = LEASE_PATIENCE.as_secs();
+            tracing::warn!(
+                "the spool has not answered for {seconds} s: nothing new can be delivered until it does; its disk may hang"
+            );
+        }
+    }
+
+    /// To be looked at beside the line: that takes the disk, which may hang.
+    fn heard_command(&self, command: SignedCommand) {
+        if self.heard_commands.try_send(command).is_err() {
+            tracing::warn!("a command is not heard: too many wait for this box's disk");
+        }
     }
 
     fn receipted(&self, receipt: Receipt) {
@@ -330,6 +365,9 @@ impl Courier {
 
 const RETRY_COMMANDS: Duration = Duration::from_secs(5);
 
+/// Batches that the spool is asked for.
+type Leasing<'a> = Fuse<BoxFuture<'a, Vec<LeasedBatch>>>;
+
 /// One MQTT connection's worth of delivering.
 struct Session<'a> {
     courier: &'a Courier,
@@ -374,10 +412,19 @@ impl<'a> Session<'a> {
         let mut tick = tokio::time::interval(TICK);
         let mut farewell: Option<Instant> = None;
         let mut changing: Option<Instant> = None;
+        // Beside everything else, because it may take long.
+        let mut leasing: Leasing<'a> = Fuse::terminated();
         loop {
+            let mut found_none = false;
             let incoming = tokio::select! {
                 incoming = self.link.next() => Some(incoming),
-                () = self.courier.spool.batches_ready(), if self.room() > 0 => None,
+                leased = &mut leasing => {
+                    found_none = leased.is_empty();
+                    self.waiting.extend(leased);
+                    None
+                }
+                // A call that comes while batches are being leased is kept: they may have been looked for before it.
+                () = self.courier.spool.batches_ready(), if self.room() > 0 && leasing.is_terminated() => None,
                 _ = heartbeat.tick() => {
                     self.beat();
                     None
@@ -397,7 +444,7 @@ impl<'a> Session<'a> {
                 }
             };
             if let Some(incoming) = incoming
-                && let Some(lost) = self.handle(incoming).await
+                && let Some(lost) = self.handle(incoming)
             {
                 return End::Lost(lost);
             }
@@ -407,7 +454,10 @@ impl<'a> Session<'a> {
             }
             // Nothing new is begun under the old credentials; what is on its way is awaited, or sent again.
             let Some(end) = changing else {
-                self.fill().await;
+                self.send_waiting();
+                if self.waiting.is_empty() && leasing.is_terminated() && !found_none {
+                    leasing = self.lease();
+                }
                 continue;
             };
             if Instant::now() > end || self.outstanding.is_empty() {
@@ -427,19 +477,20 @@ impl<'a> Session<'a> {
         self.outstanding.is_empty() && self.courier.spool.is_drained()
     }
 
-    async fn fill(&mut self) {
-        loop {
-            let room = self.room();
-            if room == 0 {
-                return;
-            }
-            if self.waiting.is_empty() {
-                let leased = self.courier.lease(room, &mut self.lane).await;
-                self.waiting.extend(leased);
-            }
-            let Some(next) = self.waiting.front() else {
-                return;
-            };
+    /// As many as there is room for.
+    fn lease(&mut self) -> Leasing<'a> {
+        let (courier, room, lane) = (self.courier, self.room(), self.lane);
+        if room == 0 {
+            return Fuse::terminated();
+        }
+        self.lane = lane.other();
+        courier.lease(room, lane).boxed().fuse()
+    }
+
+    fn send_waiting(&mut self) {
+        while self.room() > 0
+            && let Some(next) = self.waiting.front()
+        {
             let is_on_its_way = self.outstanding.contains_key(&next.id);
             if !is_on_its_way
                 && (!self.link.takes(next.signed.len())
@@ -463,7 +514,7 @@ impl<'a> Session<'a> {
             .insert(batch.id, Outstanding { batch, overdue });
     }
 
-    async fn handle(&mut self, incoming: Incoming) -> Option<MqttError> {
+    fn handle(&mut self, incoming: Incoming) -> Option<MqttError> {
         match incoming {
             Incoming::Receipt(receipt) => {
                 self.outstanding.retain(|_, Outstanding { batch, .. }| {
@@ -471,11 +522,7 @@ impl<'a> Session<'a> {
                 });
                 self.courier.receipted(receipt);
             }
-            Incoming::Command(command) => {
-                let now = self.courier.verified_time.now();
-                let key = self.credentials.borrow().enrollment.command_key;
-                self.courier.commands.accept(&command, &key, now).await;
-            }
+            Incoming::Command(command) => self.courier.heard_command(command),
             // The receiver has it, but only a receipt says that it is stored.
             Incoming::Taken { .. } => {}
             Incoming::Refused {

@@ -37,12 +37,13 @@ use pace::Pace;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tls::TlsError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::DeviceId;
-use wire::command::Command;
+use wire::command::{Command, SignedCommand};
 use wire::heartbeat::Heartbeat;
 
 /// Blobs on their way at a time.
@@ -105,10 +106,12 @@ impl Uplink {
         let now = parts.time.now().captured_at_us;
         let (queue, orders) = mpsc::channel(commands::QUEUE);
         let watch = UplinkWatch::new(now);
-        let courier = Arc::new(Courier::new(parts, watch, queue)?);
+        let (heard, to_check) = mpsc::channel(commands::QUEUE);
+        let courier = Arc::new(Courier::new(parts, watch, queue, heard)?);
         let (renewal, requests) = Renewal::new();
         let mut tasks = vec![
             tokio::spawn(deliver::run(courier.clone())),
+            tokio::spawn(commands::run(courier.clone(), to_check)),
             tokio::spawn(renewal::run(courier.clone(), requests)),
         ];
         for _ in 0..BLOB_WORKERS {
@@ -165,6 +168,8 @@ struct Courier {
     verified_time: FlooredTime,
     watch: UplinkWatch,
     commands: Commands,
+    heard_commands: mpsc::Sender<SignedCommand>,
+    spool_answers: AtomicBool,
     records_reporter: Reporter,
     media_reporter: Reporter,
     stop: CancellationToken,
@@ -184,6 +189,7 @@ impl Courier {
         parts: UplinkParts,
         watch: UplinkWatch,
         queue: mpsc::Sender<Command>,
+        heard_commands: mpsc::Sender<SignedCommand>,
     ) -> Result<Self, UplinkError> {
         let UplinkParts {
             spool,
@@ -204,6 +210,8 @@ impl Courier {
             credentials: watch::Sender::new(Arc::new(credentials)),
             pace: Arc::default(),
             commands: Commands::new(device_id, &data_dir, time.clone(), spool.clone(), queue),
+            heard_commands,
+            spool_answers: AtomicBool::new(true),
             records_reporter: health.unit("uplink-records", now),
             media_reporter: health.unit("uplink-media", now),
             spool,

@@ -4,6 +4,7 @@
 
 mod ca;
 mod doubtful; // what the receiver answers wrongly, late, twice or not at all
+mod hanging; // the spool does not answer
 mod receiver;
 mod renewal; // of the certificate, and what can go wrong with it
 mod time; // by which certificates are judged
@@ -108,6 +109,10 @@ impl Bench {
     }
 
     fn start_with(&self, enrollment: Enrollment) -> Running {
+        self.start_beating(enrollment, 60)
+    }
+
+    fn start_beating(&self, enrollment: Enrollment, heartbeat_seconds: u32) -> Running {
         let (uplink, commands) = Uplink::start(UplinkParts {
             spool: self.spool.clone(),
             device_id: DEVICE,
@@ -116,7 +121,7 @@ impl Bench {
             config: UplinkConfig {
                 enabled: true,
                 mqtt: true,
-                heartbeat_seconds: 60,
+                heartbeat_seconds,
             },
             heartbeat: Arc::new(heartbeat),
             time: self.time.clone(),
