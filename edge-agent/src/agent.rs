@@ -81,8 +81,9 @@ impl Agent {
         let control = ControlServer::bind(&config.device.control_socket())?;
         let identity = Identity::load_or_create(&data_dir)?;
         let device = identity.device_id;
-        let time = TimeSource::new(Arc::new(RealClocks::new()));
-        let health = Health::default();
+        let clocks = Arc::new(RealClocks::new());
+        let time = TimeSource::new(clocks.clone());
+        let health = Health::with_clocks(clocks);
         let rest = Supervisor::new(health.clone(), time.clone(), CancellationToken::new());
 
         // Before anything is started: a model that is not what it says must not leave half an agent behind.
@@ -145,7 +146,6 @@ impl Agent {
             config_file: config_file.display().to_string(),
             model: model.clone(),
             quota_bytes: config.spool.quota_bytes,
-            started_at: time.clocks().utc(),
             started_boottime: time.clocks().boottime(),
             time: time.clone(),
             health: health.clone(),
@@ -340,9 +340,9 @@ fn start_vision(
 fn start_media(worker: MediaWorker, health: &Health, time: &TimeSource) -> anyhow::Result<Stage> {
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(health.clone(), time.clone(), stop.clone());
-    let (until, clock) = (stop.clone(), time.clone());
+    let until = stop.clone();
     let thread = supervisor.thread("media", move |reporter| {
-        worker.run(&until, reporter, || clock.clocks().utc());
+        worker.run(&until, reporter);
         Ok::<(), Infallible>(())
     });
     Ok(Stage {

@@ -68,6 +68,13 @@ impl Clocks for RealClocks {
     }
 }
 
+/// What the device's clock says now of a moment by its boot clock: it may have been set since.
+pub fn utc_of(clocks: &dyn Clocks, then: Duration) -> UtcMicros {
+    let age_us = clocks.boottime().saturating_sub(then).as_micros();
+    let age_us = i64::try_from(age_us).unwrap_or(i64::MAX);
+    clocks.utc().plus_us(-age_us)
+}
+
 /// Clocks a test holds in its hand. Time stands still until `advance`.
 #[derive(Debug)]
 pub struct SimClocks {

@@ -194,7 +194,7 @@ impl NtpClock {
                 () = tokio::time::sleep(TICK) => {}
             }
         }
-        self.reporter.stopped(self.time.clocks().utc());
+        self.reporter.stopped();
     }
 
     fn now(&self) -> Instant {
@@ -223,7 +223,7 @@ impl NtpClock {
         let agreed = self.vote();
         match agreed {
             Some(interval) => {
-                self.reporter.progressed(now.utc);
+                self.reporter.progressed();
                 let was = self.discipline.stamp().state;
                 let correction = self.discipline.agree(interval, now);
                 let stamp = self.discipline.stamp();
@@ -238,9 +238,7 @@ impl NtpClock {
                 }
                 self.apply(correction, now);
             }
-            None => self
-                .reporter
-                .failed(now.utc, "no majority of clock servers agrees"),
+            None => self.reporter.failed("no majority of clock servers agrees"),
         }
         self.publish();
         agreed.is_some()

@@ -39,7 +39,7 @@ impl Supervisor {
     }
 
     pub fn reporter(&self, name: &str) -> Reporter {
-        self.health.unit(name, self.time.clocks().utc())
+        self.health.unit(name)
     }
 
     /// Runs `body` on a thread of its own, again and again until it returns `Ok` or stop is asked for.
@@ -58,7 +58,7 @@ impl Supervisor {
                 let mut waits = supervisor.waits();
                 while !supervisor.stop.is_cancelled() {
                     let started = supervisor.time.clocks().boottime();
-                    reporter.running(supervisor.time.clocks().utc());
+                    reporter.running();
                     let outcome = catch_unwind(AssertUnwindSafe(|| body(&reporter)));
                     let Some(failure) = failure(outcome) else {
                         break;
@@ -69,7 +69,7 @@ impl Supervisor {
                         break;
                     }
                 }
-                reporter.stopped(supervisor.time.clocks().utc());
+                reporter.stopped();
             })
     }
 
@@ -90,7 +90,7 @@ impl Supervisor {
             let mut waits = supervisor.waits();
             while !supervisor.stop.is_cancelled() {
                 let started = supervisor.time.clocks().boottime();
-                reporter.running(supervisor.time.clocks().utc());
+                reporter.running();
                 let outcome = match tokio::spawn(body(reporter.clone())).await {
                     Ok(outcome) => Ok(outcome),
                     // Only the end of the runtime cancels it.
@@ -109,7 +109,7 @@ impl Supervisor {
                     () = tokio::time::sleep(wait) => {}
                 }
             }
-            reporter.stopped(supervisor.time.clocks().utc());
+            reporter.stopped();
         })
     }
 
@@ -121,7 +121,7 @@ impl Supervisor {
     }
 
     fn failed(&self, unit: &str, reporter: &Reporter, failure: &str, wait: Duration) {
-        reporter.failed(self.time.clocks().utc(), failure);
+        reporter.failed(failure);
         tracing::error!(
             unit,
             "{unit} failed and starts again in {} s: {failure}",

@@ -177,12 +177,12 @@ impl Vision {
                 }
                 Next::Wait(wait) => {
                     self.wakeup.wait(wait);
-                    reporter.progressed(self.time.now().captured_at_us);
+                    reporter.progressed();
                 }
             }
             self.housekeep();
         }
-        reporter.stopped(self.time.now().captured_at_us);
+        reporter.stopped();
     }
 
     /// After the last worker has stopped: ends all events, gives their pictures their last chance for up to `patience`,
@@ -295,7 +295,7 @@ impl Vision {
             Ok(look) => look,
             Err(error) => {
                 let tell = lock(&camera.tally).failed(now);
-                reporter.failed(self.time.now().captured_at_us, &error);
+                reporter.failed(&error);
                 if tell {
                     tracing::warn!(
                         camera.id = %camera.id,
@@ -312,7 +312,7 @@ impl Vision {
         let boxes = findings.boxes.clone();
         self.deliver(camera, findings, Instant::now());
         self.answer_requests(camera, frame, boxes);
-        reporter.progressed(self.time.now().captured_at_us);
+        reporter.progressed();
     }
 
     /// Records first: an event is safe before its picture is thought of. Pictures wait for room until `deadline`.

@@ -145,7 +145,7 @@ async fn round(servers: Vec<String>) -> (ClockReport, Vec<Record>) {
 /// The same for a box of that time.
 async fn round_at(time: &TimeSource, servers: Vec<String>) -> (ClockReport, Vec<Record>) {
     let kept = Arc::new(Kept::default());
-    let reporter = Health::default().unit("clock", UtcMicros(0));
+    let reporter = Health::default().unit("clock");
     let config = ClockConfig {
         servers,
         ..ClockConfig::default()
@@ -268,7 +268,7 @@ async fn fault_29_a_kiss_of_death_is_obeyed() {
         servers: vec![name],
         ..ClockConfig::default()
     };
-    let reporter = Health::default().unit("clock", UtcMicros(0));
+    let reporter = Health::default().unit("clock");
     let sink = Arc::new(Kept::default());
     let mut clock = NtpClock::new(config, time, sink, reporter, build_time());
     clock.round().await;
@@ -363,7 +363,7 @@ async fn fault_29_a_server_that_asks_to_be_asked_less_is_asked_less() {
         poll_seconds: 64,
         ..ClockConfig::default()
     };
-    let reporter = Health::default().unit("clock", UtcMicros(0));
+    let reporter = Health::default().unit("clock");
     let time = TimeSource::new(clocks.clone());
     let mut clock = NtpClock::new(
         config,

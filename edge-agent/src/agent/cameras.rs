@@ -2,15 +2,16 @@
 
 use crate::capture::latest::LatestSlot;
 use crate::capture::{self, CameraChange, CaptureDeps, CaptureError, CaptureHandle};
-use crate::clock::TimeSource;
+use crate::clock::{TimeSource, utc_of};
 use crate::config::CameraConfig;
 use crate::control::report::CameraLine;
 use crate::error::{ErrorKind, Kind};
 use crate::frame::Frame;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use wire::heartbeat::CameraReport;
 use wire::record::CameraStateRecord;
-use wire::{Body, Record, UtcMicros};
+use wire::{Body, Record};
 
 /// State of a camera that could not even be tried, in this box's own words.
 const FAILED: &str = "failed";
@@ -32,18 +33,20 @@ struct Camera {
     /// Where its newest frame is left, however late it can be started.
     slot: Arc<LatestSlot<Frame>>,
     started: Started,
-    started_at: UtcMicros,
+    /// By the boot clock.
+    started_at: Duration,
 }
 
 /// All cameras of the configuration. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Cameras {
     all: Arc<Mutex<Vec<Camera>>>,
+    time: TimeSource,
 }
 
 impl Cameras {
     pub(super) fn start(configs: &[CameraConfig], deps: &CaptureDeps) -> Self {
-        let now = deps.time.clocks().utc();
+        let now = deps.time.clocks().boottime();
         let all = configs
             .iter()
             .map(|config| {
@@ -58,6 +61,7 @@ impl Cameras {
             .collect();
         Self {
             all: Arc::new(Mutex::new(all)),
+            time: deps.time.clone(),
         }
     }
 
@@ -108,7 +112,8 @@ impl Cameras {
 
     /// One line each, without what vision knows.
     pub(super) fn lines(&self) -> Vec<CameraLine> {
-        self.lock().iter().map(line).collect()
+        let all = self.lock();
+        all.iter().map(|camera| self.line(camera)).collect()
     }
 
     /// Stops all and waits until nothing of them is left; a few seconds at most. Blocks.
@@ -120,6 +125,60 @@ impl Cameras {
             }
         }
         drop(all);
+    }
+
+    fn line(&self, camera: &Camera) -> CameraLine {
+        let mut line = CameraLine {
+            camera: camera.config.id,
+            name: camera.config.name.clone(),
+            state: "disabled".into(),
+            reason: None,
+            since_us: utc_of(self.time.clocks(), camera.started_at),
+            last_error: None,
+            width: None,
+            height: None,
+            codec: None,
+            fps_in: 0.0,
+            fps_decoded: 0.0,
+            fps_analysed: 0.0,
+            frames_in: 0,
+            frames_decoded: 0,
+            frames_analysed: 0,
+            frames_overwritten: 0,
+            reconnects: 0,
+            ring_bytes: 0,
+            inference_ms_mean: None,
+            inference_ms_p95: None,
+            events_open: 0,
+            events_total: 0,
+            pictures_missed: 0,
+            analysis_errors: 0,
+        };
+        match &camera.started {
+            Started::Disabled => {}
+            Started::Failed(error) => {
+                line.state = FAILED.into();
+                line.last_error = Some(error.clone());
+            }
+            Started::Watched(handle) => {
+                let status = handle.status();
+                line.state = status.state.as_str().into();
+                line.reason = status.reason.map(|reason| reason.as_str().into());
+                line.since_us = status.since_us;
+                line.last_error = status.last_error;
+                line.width = status.width;
+                line.height = status.height;
+                line.codec = status.codec.map(|codec| codec.as_str().into());
+                line.fps_in = status.fps_in;
+                line.fps_decoded = status.fps_decoded;
+                line.frames_in = status.frames_in;
+                line.frames_decoded = status.frames_decoded;
+                line.frames_overwritten = handle.slot.overwritten() + status.frames_skipped;
+                line.reconnects = status.reconnects;
+                line.ring_bytes = status.ring_bytes;
+            }
+        }
+        line
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Camera>> {
@@ -151,60 +210,6 @@ fn failure_words(error: &CaptureError) -> String {
         "it is tried again every 15 s"
     };
     format!("{error}; {state}")
-}
-
-fn line(camera: &Camera) -> CameraLine {
-    let mut line = CameraLine {
-        camera: camera.config.id,
-        name: camera.config.name.clone(),
-        state: "disabled".into(),
-        reason: None,
-        since_us: camera.started_at,
-        last_error: None,
-        width: None,
-        height: None,
-        codec: None,
-        fps_in: 0.0,
-        fps_decoded: 0.0,
-        fps_analysed: 0.0,
-        frames_in: 0,
-        frames_decoded: 0,
-        frames_analysed: 0,
-        frames_overwritten: 0,
-        reconnects: 0,
-        ring_bytes: 0,
-        inference_ms_mean: None,
-        inference_ms_p95: None,
-        events_open: 0,
-        events_total: 0,
-        pictures_missed: 0,
-        analysis_errors: 0,
-    };
-    match &camera.started {
-        Started::Disabled => {}
-        Started::Failed(error) => {
-            line.state = FAILED.into();
-            line.last_error = Some(error.clone());
-        }
-        Started::Watched(handle) => {
-            let status = handle.status();
-            line.state = status.state.as_str().into();
-            line.reason = status.reason.map(|reason| reason.as_str().into());
-            line.since_us = status.since_us;
-            line.last_error = status.last_error;
-            line.width = status.width;
-            line.height = status.height;
-            line.codec = status.codec.map(|codec| codec.as_str().into());
-            line.fps_in = status.fps_in;
-            line.fps_decoded = status.fps_decoded;
-            line.frames_in = status.frames_in;
-            line.frames_decoded = status.frames_decoded;
-            line.frames_overwritten = handle.slot.overwritten() + status.frames_skipped;
-            line.reconnects = status.reconnects;
-            line.ring_bytes = status.ring_bytes;
-        }
-    }
-    line
 }
 
 /// What the heartbeat says of a camera.

@@ -1,7 +1,7 @@
 //! What the running agent can say about itself, put together from what its parts say: the status and the heartbeat.
 
 use super::cameras::{self, Cameras};
-use crate::clock::TimeSource;
+use crate::clock::{TimeSource, utc_of};
 use crate::control::StatusReport;
 use crate::control::report::{CameraLine, EnrollmentReport, SpoolLine, UplinkLine};
 use crate::health::Health;
@@ -13,8 +13,8 @@ use crate::uplink::{Carriage, UplinkWatch};
 use crate::vision::Vision;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use wire::DeviceId;
 use wire::heartbeat::Heartbeat;
-use wire::{DeviceId, UtcMicros};
 
 /// How long the status waits for the spool's count; without it, it says zero lost rather than nothing at all.
 const SHED_PATIENCE: Duration = Duration::from_secs(1);
@@ -50,7 +50,6 @@ pub(super) struct View {
     pub(super) config_file: String,
     pub(super) model: String,
     pub(super) quota_bytes: u64,
-    pub(super) started_at: UtcMicros,
     pub(super) started_boottime: Duration,
     pub(super) time: TimeSource,
     pub(super) health: Health,
@@ -86,7 +85,7 @@ impl View {
             version: env!("CARGO_PKG_VERSION").into(),
             device: self.device,
             now_us: self.time.clocks().utc(),
-            started_at_us: self.started_at,
+            started_at_us: utc_of(self.time.clocks(), self.started_boottime),
             uptime_seconds: self.uptime_seconds(),
             config_file: self.config_file.clone(),
             model: self.model.clone(),
@@ -99,7 +98,7 @@ impl View {
                 pictures_missed,
                 ..self.spool_line(runtime)
             },
-            uplink: uplink_line(&delivery, self.started_at),
+            uplink: self.uplink_line(&delivery),
             clock: self.clock.report(),
             units: self.health.snapshot(),
         }
@@ -163,32 +162,33 @@ impl View {
             pictures_missed: 0,
         }
     }
-}
 
-fn uplink_line(delivery: &Delivery, started_at: UtcMicros) -> UplinkLine {
-    let idle = |carriage: &str, last_error: Option<String>| UplinkLine {
-        carriage: carriage.into(),
-        since_us: started_at,
-        last_error,
-        batches_sent: 0,
-        blobs_sent: 0,
-        receipts: 0,
-        last_receipt_us: None,
-    };
-    match delivery {
-        Delivery::Disabled => idle("disabled", None),
-        Delivery::NotEnrolled => idle("not enrolled", None),
-        Delivery::Unusable(why) => idle("offline", Some(why.clone())),
-        Delivery::Running { watch, .. } => {
-            let status = watch.status();
-            UplinkLine {
-                carriage: status.carriage.as_str().into(),
-                since_us: status.since_us,
-                last_error: status.last_error,
-                batches_sent: status.batches_sent,
-                blobs_sent: status.blobs_sent,
-                receipts: status.receipts,
-                last_receipt_us: status.last_receipt_us,
+    fn uplink_line(&self, delivery: &Delivery) -> UplinkLine {
+        let at = |then| utc_of(self.time.clocks(), then);
+        let idle = |carriage: &str, last_error: Option<String>| UplinkLine {
+            carriage: carriage.into(),
+            since_us: at(self.started_boottime),
+            last_error,
+            batches_sent: 0,
+            blobs_sent: 0,
+            receipts: 0,
+            last_receipt_us: None,
+        };
+        match delivery {
+            Delivery::Disabled => idle("disabled", None),
+            Delivery::NotEnrolled => idle("not enrolled", None),
+            Delivery::Unusable(why) => idle("offline", Some(why.clone())),
+            Delivery::Running { watch, .. } => {
+                let status = watch.status();
+                UplinkLine {
+                    carriage: status.carriage.as_str().into(),
+                    since_us: at(status.since),
+                    last_error: status.last_error,
+                    batches_sent: status.batches_sent,
+                    blobs_sent: status.blobs_sent,
+                    receipts: status.receipts,
+                    last_receipt_us: status.last_receipt.map(at),
+                }
             }
         }
     }

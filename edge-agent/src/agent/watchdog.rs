@@ -89,7 +89,6 @@ pub async fn notify_systemd(word: NotifyState<'static>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::UtcMicros;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -97,8 +96,7 @@ mod tests {
     fn a_unit_that_stands_still_is_named_and_one_that_fails_and_tries_again_is_not() {
         let health = Health::default();
         let names = ["vision-0", "media", "spool", "cap-gate", "uplink"];
-        let [vision, media, spool, camera, _uplink] =
-            names.map(|name| health.unit(name, UtcMicros(0)));
+        let [vision, media, spool, camera, _uplink] = names.map(|name| health.unit(name));
         let mut pulse = Pulse::default();
         let began = Instant::now();
         let mut still_at = |seconds| {
@@ -106,19 +104,19 @@ mod tests {
             pulse.still(&health.snapshot(), now, PATIENCE)
         };
         assert_eq!(still_at(0), [""; 0]);
-        vision.progressed(UtcMicros(1));
+        vision.progressed();
         media.alive();
-        spool.failed(UtcMicros(1), "the disk refuses");
-        camera.failed(UtcMicros(1), "no route");
+        spool.failed("the disk refuses");
+        camera.failed("no route");
         assert_eq!(still_at(20), [""; 0]);
         media.alive();
-        spool.failed(UtcMicros(2), "the disk refuses");
+        spool.failed("the disk refuses");
         assert_eq!(still_at(40), [""; 0]);
         assert_eq!(still_at(41), ["cap-gate", "vision-0"]);
         // The uplink waits for the network as long as it likes.
         assert_eq!(still_at(61), ["cap-gate", "media", "spool", "vision-0"]);
-        vision.progressed(UtcMicros(3));
-        camera.stopped(UtcMicros(3));
+        vision.progressed();
+        camera.stopped();
         assert_eq!(still_at(62), ["media", "spool"]);
     }
 }

@@ -90,7 +90,7 @@ impl CameraThread {
             }
             self.board.reconnecting();
         }
-        self.reporter.stopped(self.deps.time.now().captured_at_us);
+        self.reporter.stopped();
         self.intake.done();
     }
 
@@ -195,7 +195,7 @@ impl CameraThread {
             run.gate.broken();
         }
         self.board.received(uptime);
-        self.reporter.progressed(now.captured_at_us);
+        self.reporter.progressed();
         self.note_format(run, unit.format);
 
         let facts = UnitFacts {
@@ -306,7 +306,7 @@ impl CameraThread {
 
     fn report(&mut self, failure: &Failure, wait: Duration) {
         let now = self.deps.time.now();
-        self.reporter.failed(now.captured_at_us, failure);
+        self.reporter.failed(failure);
         if let Some(change) = self.board.failed(failure, now) {
             self.untold = Some(change);
         }

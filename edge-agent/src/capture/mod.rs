@@ -87,9 +87,7 @@ pub fn start_into(
     let intake = Arc::new(Intake::new(deps.ring_bytes));
     let board = Arc::new(StatusBoard::new(config.id, config.name.clone(), now));
     let time = deps.time.clone();
-    let reporter = deps
-        .health
-        .unit(format!("cap-{}", config.name), now.captured_at_us);
+    let reporter = deps.health.unit(format!("cap-{}", config.name));
     let camera = CameraThread {
         config: config.clone(),
         address,

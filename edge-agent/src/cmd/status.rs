@@ -106,9 +106,10 @@ fn certificate(enrolled: &EnrollmentReport) -> String {
 fn uplink(report: &StatusReport) -> String {
     let line = &report.uplink;
     let mut text = format!(
-        "{} for {}",
+        "{} for {} (since {} UTC)",
         line.carriage,
-        table::since(report.now_us, line.since_us)
+        table::since(report.now_us, line.since_us),
+        table::minute(line.since_us)
     );
     if line.batches_sent > 0 {
         let _ = write!(
@@ -213,6 +214,7 @@ fn cameras(report: &StatusReport) -> String {
         "CAMERA",
         "STATE",
         "FOR",
+        "SINCE (UTC)",
         "PICTURE",
         "IN/S",
         "DECODED/S",
@@ -271,6 +273,7 @@ fn camera_row(report: &StatusReport, camera: &CameraLine) -> Vec<String> {
         camera.name.clone(),
         state,
         table::since(report.now_us, camera.since_us),
+        table::minute(camera.since_us),
         picture,
         format!("{:.1}", camera.fps_in),
         format!("{:.1}", camera.fps_decoded),
@@ -282,7 +285,11 @@ fn camera_row(report: &StatusReport, camera: &CameraLine) -> Vec<String> {
 
 /// Only units that are not simply running: the rest would hide them.
 fn units(report: &StatusReport) -> String {
-    let mut rows = vec![["UNIT", "STATE", "FOR", "WHY"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["UNIT", "STATE", "FOR", "SINCE (UTC)", "WHY"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for (name, unit) in &report.units {
         // A camera's trouble stands in its own line.
         if unit.state == UnitState::Running || name.starts_with("cap-") {
@@ -298,6 +305,7 @@ fn units(report: &StatusReport) -> String {
             name.clone(),
             state.into(),
             table::since(report.now_us, unit.since_us),
+            table::minute(unit.since_us),
             unit.last_error.clone().unwrap_or_default(),
         ]);
     }
@@ -319,12 +327,12 @@ mod tests {
 agent     0.1.0, up 1 h 02 min, model nanodet-g-416-int8
 device    00000000-0000-0000-0000-000000000001
 enrolled  no: events are kept here until `edge-agent enroll`
-uplink    not enrolled for 0 s
+uplink    not enrolled for 0 s (since 2026-09-21 14:13 UTC)
 spool     all delivered; 0 B of 0 B
 clock     unsynced: no clock servers are configured
 
-CAMERA    STATE    FOR         PICTURE         IN/S  DECODED/S  ANALYSED/S  INFERENCE      EVENTS
-正面入口  running  1 min 00 s  1920x1080 h264  15.0  15.0       5.0         32 ms, p95 40  12 (1 open)
+CAMERA    STATE    FOR         SINCE (UTC)       PICTURE         IN/S  DECODED/S  ANALYSED/S  INFERENCE      EVENTS
+正面入口  running  1 min 00 s  2026-09-21 14:12  1920x1080 h264  15.0  15.0       5.0         32 ms, p95 40  12 (1 open)
 ";
         assert_eq!(render(&sample()), expected);
     }

@@ -47,6 +47,14 @@ pub fn since(now: UtcMicros, then: UtcMicros) -> String {
     duration(Duration::from_micros(us))
 }
 
+/// `2026-11-23 03:07`, of UTC.
+pub fn minute(at: UtcMicros) -> String {
+    jiff::Timestamp::from_microsecond(at.0).map_or_else(
+        |_| format!("{} us", at.0),
+        |time| time.strftime("%F %R").to_string(),
+    )
+}
+
 /// `512 B`, `1.5 kB`, `8.6 GB`: powers of ten, as disks are sold.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wire::record::{Body, GapRecord, MediaClass, MediaRecord, ObjectBox};
-use wire::{CommandId, EventId, Record, Sha256, UtcMicros};
+use wire::{CommandId, EventId, Record, Sha256};
 
 /// Jobs that wait at most.
 pub const QUEUE_LENGTH: usize = 8;
@@ -169,7 +169,7 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(30);
 
 impl MediaWorker {
     /// Works until `stop`, then finishes what is waiting. Blocks: give it an OS thread.
-    pub fn run(&self, stop: &CancellationToken, reporter: &Reporter, now: impl Fn() -> UtcMicros) {
+    pub fn run(&self, stop: &CancellationToken, reporter: &Reporter) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let wait = if stop.is_cancelled() {
@@ -178,9 +178,9 @@ impl MediaWorker {
                 IDLE
             };
             match jobs.recv_timeout(wait) {
-                Ok(job) => self.make(job, reporter, &now),
+                Ok(job) => self.make(job, reporter),
                 Err(RecvTimeoutError::Timeout) if !stop.is_cancelled() => {
-                    reporter.progressed(now());
+                    reporter.progressed();
                 }
                 Err(_) => break,
             }
@@ -188,10 +188,10 @@ impl MediaWorker {
             let waiting = self.counters.waiting.load(Ordering::Relaxed);
             reporter.queue_length(waiting);
         }
-        reporter.stopped(now());
+        reporter.stopped();
     }
 
-    fn make(&self, mut job: MediaJob, reporter: &Reporter, now: &impl Fn() -> UtcMicros) {
+    fn make(&self, mut job: MediaJob, reporter: &Reporter) {
         self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
         let started = Instant::now();
         let done = job.done.take();
@@ -203,7 +203,7 @@ impl MediaWorker {
                 let busy_us = started.elapsed().as_micros() as u64;
                 self.counters.busy_us.fetch_add(busy_us, Ordering::Relaxed);
                 self.counters.made.fetch_add(1, Ordering::Relaxed);
-                reporter.progressed(now());
+                reporter.progressed();
             }
             Err(error) => {
                 self.counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -224,7 +224,7 @@ impl MediaWorker {
                     };
                     self.room.put(Record::new(time, Body::Gap(gap)));
                 }
-                reporter.failed(now(), error);
+                reporter.failed(error);
             }
         }
         if let Some(done) = done {

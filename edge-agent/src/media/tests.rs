@@ -4,7 +4,7 @@
 use super::*;
 use crate::health::Health;
 use std::sync::mpsc;
-use wire::{BootId, CameraId, ClockStamp, RecordTime};
+use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
 
 /// Keeps everything, or refuses everything.
 #[derive(Default)]
@@ -65,8 +65,8 @@ fn job(done: Option<Done>) -> MediaJob {
 fn run(worker: &MediaWorker) {
     let stop = CancellationToken::new();
     stop.cancel();
-    let reporter = Health::default().unit("media", UtcMicros(0));
-    worker.run(&stop, &reporter, || UtcMicros(0));
+    let reporter = Health::default().unit("media");
+    worker.run(&stop, &reporter);
 }
 
 #[test]

@@ -160,11 +160,9 @@ impl Writer {
     fn wait_for_the_disk(&mut self, error: &SpoolError) {
         let until = Instant::now() + RETRY_PAUSE;
         loop {
-            let now = self.time.now().captured_at_us;
-            self.reporter.limping(
-                now,
-                format_args!("the spool cannot write and tries again: {error}"),
-            );
+            self.reporter.limping(format_args!(
+                "the spool cannot write and tries again: {error}"
+            ));
             let left = until.saturating_duration_since(Instant::now());
             let requests = self.inbox.take_requests(left);
             if requests.is_empty() && left.is_zero() {
@@ -277,12 +275,12 @@ impl Writer {
     }
 
     pub(super) fn report_failure(&self, error: &SpoolError) {
-        self.reporter.failed(self.time.now().captured_at_us, error);
+        self.reporter.failed(error);
         tracing::error!(%error, "the spool cannot write and tries again: {error}");
     }
 
     fn disk_is_full(&mut self, error: &SpoolError) {
-        self.reporter.failed(self.time.now().captured_at_us, error);
+        self.reporter.failed(error);
         if self.ballast.is_held() {
             tracing::error!(%error, "the disk is full, the spool makes room: {error}");
         }

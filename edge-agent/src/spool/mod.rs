@@ -152,7 +152,7 @@ impl Spool {
             ballast,
             quarantine,
             time,
-            reporter: health.unit("spool", now),
+            reporter: health.unit("spool"),
             inbox: inbox.clone(),
             shared: shared.clone(),
             chain: started.chain,

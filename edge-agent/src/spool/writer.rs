@@ -89,7 +89,7 @@ impl Writer {
                 housekept = Instant::now();
             }
             if last {
-                self.reporter.stopped(self.time.now().captured_at_us);
+                self.reporter.stopped();
                 return Ok(());
             }
         }
@@ -319,10 +319,9 @@ impl Writer {
         if self.connection.is_none() {
             return;
         }
-        let now = self.time.now().captured_at_us;
         match self.trouble() {
-            Some(trouble) => self.reporter.limping(now, trouble),
-            None => self.reporter.progressed(now),
+            Some(trouble) => self.reporter.limping(trouble),
+            None => self.reporter.progressed(),
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn run(courier: Arc<Courier>) {
         };
     }
     courier.enter(Carriage::Offline);
-    courier.records_reporter.stopped(courier.now());
+    courier.records_reporter.stopped();
 }
 
 type NewCredentials = watch::Receiver<Arc<Credentials>>;
@@ -310,12 +310,12 @@ impl Courier {
 
     fn receipted(&self, receipt: Receipt) {
         self.heard(receipt.receiver_time_us);
-        let now = self.now();
+        let now = self.time.clocks().boottime();
         self.watch.update(|status| {
             status.receipts += 1;
-            status.last_receipt_us = Some(now);
+            status.last_receipt = Some(now);
         });
-        self.records_reporter.progressed(now);
+        self.records_reporter.progressed();
         self.spool.settle(receipt);
     }
 
@@ -337,22 +337,17 @@ impl Courier {
         interval
     }
 
-    pub(super) fn now(&self) -> UtcMicros {
-        self.time.now().captured_at_us
-    }
-
     fn enter(&self, carriage: Carriage) {
-        let now = self.now();
-        self.watch.enter(carriage, now);
+        self.watch.enter(carriage, self.time.clocks().boottime());
         if carriage != Carriage::Offline {
-            self.records_reporter.progressed(now);
+            self.records_reporter.progressed();
         }
     }
 
     /// Shows the error in the status and logs it when it is another one than before.
     fn failed(&self, error: &dyn std::fmt::Display, is_refused: bool) {
         let text = error.to_string();
-        self.records_reporter.failed(self.now(), &text);
+        self.records_reporter.failed(&text);
         let is_news = self.watch.update(|status| {
             status.is_refused |= is_refused;
             status.last_error.replace(text.clone()) != Some(text.clone())

@@ -20,7 +20,7 @@ pub(super) async fn run(courier: Arc<Courier>) {
         () = stop.cancelled() => {}
         () = deliver(&courier) => {}
     }
-    courier.media_reporter.stopped(courier.now());
+    courier.media_reporter.stopped();
 }
 
 async fn deliver(courier: &Courier) {
@@ -37,7 +37,7 @@ async fn deliver(courier: &Courier) {
         records_first(courier).await;
         if let Err(failed) = send(courier, &blob).await {
             courier.spool.release_blob(&blob);
-            courier.media_reporter.failed(courier.now(), &failed);
+            courier.media_reporter.failed(&failed);
             courier.pause(backoff.after_failure(rand::random())).await;
         } else {
             backoff.reset();
@@ -93,7 +93,7 @@ async fn send(courier: &Courier, blob: &LeasedBlob) -> Result<(), String> {
         Ok(()) => {
             courier.spool.settle_blob(blob.sha256);
             courier.watch.update(|status| status.blobs_sent += 1);
-            courier.media_reporter.progressed(courier.now());
+            courier.media_reporter.progressed();
             Ok(())
         }
         Err(error) if error.is_poison() => {

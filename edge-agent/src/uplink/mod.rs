@@ -103,7 +103,7 @@ impl Uplink {
     /// Starts delivering. Verified commands come out of the channel; whoever executes them answers each with an
     /// audit record. What is refused here is recorded here.
     pub fn start(parts: UplinkParts) -> Result<(Self, mpsc::Receiver<Command>), UplinkError> {
-        let now = parts.time.now().captured_at_us;
+        let now = parts.time.clocks().boottime();
         let (queue, orders) = mpsc::channel(commands::QUEUE);
         let watch = UplinkWatch::new(now);
         let (heard, to_check) = mpsc::channel(commands::QUEUE);
@@ -205,15 +205,14 @@ impl Courier {
         } = parts;
         let verified_time = FlooredTime::new(time.clone(), floor);
         let credentials = Credentials::new(device_id, enrollment, &verified_time)?;
-        let now = time.now().captured_at_us;
         Ok(Self {
             credentials: watch::Sender::new(Arc::new(credentials)),
             pace: Arc::default(),
             commands: Commands::new(device_id, &data_dir, time.clone(), spool.clone(), queue),
             heard_commands,
             spool_answers: AtomicBool::new(true),
-            records_reporter: health.unit("uplink-records", now),
-            media_reporter: health.unit("uplink-media", now),
+            records_reporter: health.unit("uplink-records"),
+            media_reporter: health.unit("uplink-media"),
             spool,
             device: device_id,
             data_dir,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
-use wire::UtcMicros;
+use std::time::Duration;
 
 /// Over what records travel now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,11 @@ impl Carriage {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UplinkStatus {
     pub carriage: Carriage,
-    pub since_us: UtcMicros,
+    /// When that began, by the boot clock.
+    pub since: Duration,
     /// Why the better carriage does not work, in words; gone once it does.
     pub last_error: Option<String>,
     /// The receiver refuses this device: revoked or expired.
@@ -36,7 +37,8 @@ pub struct UplinkStatus {
     pub receipts: u64,
     pub batches_sent: u64,
     pub blobs_sent: u64,
-    pub last_receipt_us: Option<UtcMicros>,
+    /// By the boot clock.
+    pub last_receipt: Option<Duration>,
 }
 
 /// The shared status. Cheap to clone.
@@ -44,16 +46,16 @@ pub struct UplinkStatus {
 pub struct UplinkWatch(Arc<Mutex<UplinkStatus>>);
 
 impl UplinkWatch {
-    pub(super) fn new(now: UtcMicros) -> Self {
+    pub(super) fn new(now: Duration) -> Self {
         Self(Arc::new(Mutex::new(UplinkStatus {
             carriage: Carriage::Offline,
-            since_us: now,
+            since: now,
             last_error: None,
             is_refused: false,
             receipts: 0,
             batches_sent: 0,
             blobs_sent: 0,
-            last_receipt_us: None,
+            last_receipt: None,
         })))
     }
 
@@ -61,13 +63,13 @@ impl UplinkWatch {
         self.update(|status| status.clone())
     }
 
-    pub(super) fn enter(&self, carriage: Carriage, now: UtcMicros) {
+    pub(super) fn enter(&self, carriage: Carriage, now: Duration) {
         self.update(|status| {
             if status.carriage != carriage {
                 let word = carriage.as_str();
                 tracing::info!(uplink.carriage = word, "records now travel: {word}");
                 status.carriage = carriage;
-                status.since_us = now;
+                status.since = now;
             }
             if carriage != Carriage::Offline {
                 status.is_refused = false;

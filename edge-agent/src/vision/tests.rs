@@ -190,7 +190,7 @@ impl Rig {
 
     /// Does what the worker would do now, without waiting.
     fn work(&self, detector: &mut Scripted) -> usize {
-        let reporter = self.health.unit("vision-0", UtcMicros(0));
+        let reporter = self.health.unit("vision-0");
         let mut looks = 0;
         while let Next::Look(claim, frame) = self.vision.next_look() {
             self.vision.look(
@@ -208,8 +208,8 @@ impl Rig {
     fn make_pictures(&self) {
         let stop = CancellationToken::new();
         stop.cancel();
-        let reporter = self.health.unit("media", UtcMicros(0));
-        self.media.run(&stop, &reporter, || UtcMicros(0));
+        let reporter = self.health.unit("media");
+        self.media.run(&stop, &reporter);
     }
 }
 
@@ -445,7 +445,7 @@ fn a_request_that_cannot_be_served_is_refused_in_words() {
 fn the_worker_thread_wakes_works_and_stops() {
     let rig = Rig::new(1, 60);
     let stop = CancellationToken::new();
-    let reporter = rig.health.unit("vision-0", UtcMicros(0));
+    let reporter = rig.health.unit("vision-0");
     std::thread::scope(|scope| {
         scope.spawn(|| rig.vision.run_worker(&mut well(), &stop, &reporter));
         rig.show(camera(0));
@@ -506,9 +506,9 @@ fn at_the_end_more_pictures_than_the_queue_holds_find_room_while_there_is_time()
         rig.clocks.advance(Duration::from_millis(200));
     }
     let stop = CancellationToken::new();
-    let reporter = rig.health.unit("media", UtcMicros(0));
+    let reporter = rig.health.unit("media");
     std::thread::scope(|scope| {
-        scope.spawn(|| rig.media.run(&stop, &reporter, || UtcMicros(0)));
+        scope.spawn(|| rig.media.run(&stop, &reporter));
         rig.vision.finish(Duration::from_secs(20));
         stop.cancel();
     });
