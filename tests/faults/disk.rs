@@ -208,11 +208,33 @@ fn fault_11_without_inodes_records_are_kept_and_pictures_give_way() -> Result<()
     let others = disk.path().join("of-another-program");
     fs::create_dir(&others)?;
     let mut taken = 0;
-    while File::create(others.join(taken.to_string())).is_ok() {
-        taken += 1;
-    }
+    let mut take_all = || {
+        while File::create(others.join(taken.to_string())).is_ok() {
+            taken += 1;
+        }
+    };
+    take_all();
     let kept = feeder.put_all(pictures(MediaClass::Snapshot, 60, 5_000), PATIENCE)?;
     ensure!(kept > 60, "only {kept} were accepted without inodes");
+    // What the box gives up the other program takes too, until the box has nothing left to give.
+    let remedy = format!(
+        "inodes free): pictures are shed; make room on {}",
+        disk.path().join("spool").display()
+    );
+    wait::until(
+        "the status to say what is wrong and where",
+        PATIENCE,
+        || {
+            take_all();
+            let Said::Figures { spool_trouble, .. } = feeder.figures()? else {
+                return None;
+            };
+            let words = spool_trouble?;
+            (words.starts_with("the disk is nearly full (") && words.ends_with(&remedy))
+                .then_some(())
+        },
+    )
+    .with_context(|| format!("{:?}: {}", feeder.figures(), feeder.log_tail(15)))?;
     fs::remove_dir_all(&others)?;
     healed(&mut feeder)?;
     let kept = feeder.put_all(pictures(MediaClass::Snapshot, 10, 5_000), PATIENCE)?;

@@ -43,6 +43,43 @@ async fn fault_19_acks_withheld_doubled_and_out_of_order_lose_and_double_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fault_20_a_puback_without_a_receipt_deletes_nothing() {
+    /// More than may be on their way at once: the last ones are sent only because the first were acknowledged.
+    const RECORDS: usize = 20;
+    let bench = Bench::new().await;
+    let mqtt = bench.receiver.listen_mqtt("127.0.0.1:0").await;
+    bench.receiver.lock().withhold_receipts = true;
+    for number in 0..RECORDS {
+        bench.put(&format!("{number}")).await;
+    }
+    let running = bench.start(mqtt.address.port());
+    eventually("all are sent and acknowledged", || {
+        bench.receiver.lock().deliveries.len() == RECORDS
+    })
+    .await;
+    // It has kept nothing of what it acknowledged, as if its commit had failed.
+    bench.receiver.lock().records.clear();
+    let settled = async || {
+        let lines = bench.spool.balance().await.unwrap();
+        lines.iter().map(|line| line.settled).sum::<u64>()
+    };
+    assert_eq!(settled().await, 0, "an acknowledgement is no receipt");
+    assert_eq!(bench.spool.stats().pending_records, RECORDS as u64);
+    assert_eq!(running.status().receipts, 0);
+
+    bench.receiver.lock().withhold_receipts = false;
+    bench.receiver.cut_mqtt();
+    bench.until_delivered().await;
+    {
+        let taken = bench.receiver.lock();
+        assert_eq!(taken.records.len(), RECORDS, "all were sent again");
+        assert!(taken.deliveries.len() >= 2 * RECORDS);
+    }
+    assert_eq!(settled().await, RECORDS as u64);
+    bench.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fault_22_oversized_and_malformed_records_are_parked_once_and_the_rest_goes_on() {
     for mqtt_works in [true, false] {
         let bench = Bench::new().await;
