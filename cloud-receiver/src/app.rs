@@ -193,15 +193,9 @@ impl App {
     }
 
     fn directions(&self, config: &Config, command_key: wire::VerifyingKey) -> Directions {
-        let host = config.hosts.first().map_or("localhost", String::as_str);
-        let in_url = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
         Directions {
-            device_url: format!("https://{in_url}:{}", self.device.port()),
-            mqtt_host: host.to_owned(),
+            device_url: format!("https://{}:{}", config.host_in_url(), self.device.port()),
+            mqtt_host: config.host().to_owned(),
             mqtt_port: self.mqtt.port(),
             command_key,
         }

@@ -48,7 +48,9 @@ pub enum CaError {
         "the receiver's CA key does not belong to its certificate; restore both from the same copy"
     )]
     Key,
-    #[error("{0:?} is neither a host name nor an IP address")]
+    #[error(
+        "{0:?} is neither a host name nor an IP address; write it without brackets and without a port"
+    )]
     Host(String),
 }
 

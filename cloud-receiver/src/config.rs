@@ -313,6 +313,19 @@ impl Config {
             .unwrap_or_else(|| self.key_dir.clone())
     }
 
+    /// Name or address that devices are told.
+    pub fn host(&self) -> &str {
+        self.hosts.first().map_or("localhost", String::as_str)
+    }
+
+    /// The same as it stands in a URL: an IPv6 address in brackets (RFC 3986, section 3.2.2).
+    pub fn host_in_url(&self) -> String {
+        match self.host() {
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        }
+    }
+
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |key, problem: &str| {
             Err(ConfigError::Value {
@@ -404,6 +417,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         Config::load(file.path())
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_in_urls_alone() {
+        let told = |host: &str| {
+            let hosts = vec![host.to_owned()];
+            let config = Config { hosts, ..sample() };
+            (config.host().to_owned(), config.host_in_url())
+        };
+        assert_eq!(told("::1"), ("::1".into(), "[::1]".into()));
+        assert_eq!(told("192.0.2.7"), ("192.0.2.7".into(), "192.0.2.7".into()));
     }
 
     #[test]

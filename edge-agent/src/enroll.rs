@@ -22,7 +22,10 @@ use wire::enroll::{EnrollRequest, EnrollResponse};
 pub enum EnrollError {
     #[error("{0}; copy it again from where it was issued")]
     Code(ClaimCodeError),
-    #[error("\"{url}\" is not the address of a receiver: {reason}; write --url https://host:port")]
+    #[error(
+        "\"{url}\" is not the address of a receiver: {reason}; write --url https://host:port, an IPv6 address as \
+         https://[address]:port"
+    )]
     Address { url: String, reason: String },
     #[error("this box is enrolled already, at {contract} / {site}; to enroll it anew, say --again")]
     AlreadyEnrolled { contract: String, site: String },

@@ -151,11 +151,7 @@ async fn claim(
         expires_us: expires,
         enroll_port: setup.config.listen.portal.port(),
     };
-    let host = setup
-        .config
-        .hosts
-        .first()
-        .map_or("localhost", String::as_str);
+    let host = setup.config.host_in_url();
     let words = format!(
         "{}\n\nFor one device of {}, within {valid_hours} h, used once. On the device:\n\
          edge-agent enroll --url https://{host}:{}\nand type the code when it asks.",

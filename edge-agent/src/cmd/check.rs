@@ -10,7 +10,7 @@ use crate::health::Health;
 use crate::identity::{Enrollment, Identity, SavedFloor};
 use crate::ntp::{self, select};
 use crate::uplink::https::DeviceClient;
-use crate::uplink::{FlooredTime, TimeFloor, tls};
+use crate::uplink::{FlooredTime, TimeFloor, address_in_words, tls};
 use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
@@ -391,7 +391,7 @@ async fn check_receiver(
     let mqtt = (enrollment.mqtt_host.as_str(), enrollment.mqtt_port);
     let connected =
         tokio::time::timeout(RECEIVER_TIMEOUT, tokio::net::TcpStream::connect(mqtt)).await;
-    let thing = format!("MQTT {}:{}", mqtt.0, mqtt.1);
+    let thing = format!("MQTT {}", address_in_words(mqtt.0, mqtt.1));
     match connected {
         _ if !config.uplink.mqtt => sheet.note(&thing, "turned off: records travel over HTTPS"),
         Ok(Ok(_)) => sheet.ok(&thing, "reachable"),

@@ -4,6 +4,7 @@ use crate::config;
 use crate::control;
 use crate::enroll::{Claim, enroll};
 use crate::identity::Identity;
+use crate::uplink::address_in_words;
 use anyhow::{Context, bail};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -41,12 +42,11 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
     let enrollment = super::block_on(enroll(data_dir, &claim))??;
     let device = Identity::load(data_dir)?.map(|identity| identity.device_id);
     super::say(format_args!(
-        "enrolled: device {} belongs to {} / {}\nrecords go to {}:{}, pictures to {}\n",
+        "enrolled: device {} belongs to {} / {}\nrecords go to {}, pictures to {}\n",
         device.map(|device| device.to_string()).unwrap_or_default(),
         enrollment.contract_name,
         enrollment.site_name,
-        enrollment.mqtt_host,
-        enrollment.mqtt_port,
+        address_in_words(&enrollment.mqtt_host, enrollment.mqtt_port),
         enrollment.device_url
     ));
     let is_running = control::is_answered(&config.device.control_socket());

@@ -21,6 +21,7 @@ mod tests;
 pub mod tls;
 
 pub use floor::{FlooredTime, TimeFloor};
+pub use mqtt::address_in_words;
 pub use renewal::Renewal;
 pub use status::{Carriage, UplinkStatus, UplinkWatch};
 

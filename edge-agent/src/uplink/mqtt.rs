@@ -55,14 +55,19 @@ pub struct Target {
     pub tls: Arc<rustls::ClientConfig>,
 }
 
+/// As people write it: an IPv6 address stands in brackets before a port (RFC 3986, section 3.2.2).
+pub fn address_in_words(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MqttError {
-    #[error("the MQTT connection to {host}:{port} failed: {detail}")]
-    Lost {
-        host: String,
-        port: u16,
-        detail: String,
-    },
+    #[error("the MQTT connection to {address} failed: {detail}")]
+    Lost { address: String, detail: String },
     #[error(
         "the receiver does not accept this device ({detail}): it was revoked, or enrolled anew elsewhere. It goes on \
          recording; to deliver again it needs a new claim code: edge-agent enroll --again"
@@ -73,12 +78,8 @@ pub enum MqttError {
          code: edge-agent enroll --again"
     )]
     DeviceExpired,
-    #[error("the receiver at {host}:{port} cannot be trusted: {detail}")]
-    ReceiverRefused {
-        host: String,
-        port: u16,
-        detail: String,
-    },
+    #[error("the receiver at {address} cannot be trusted: {detail}")]
+    ReceiverRefused { address: String, detail: String },
     #[error("the receiver refuses the subscription to {0}")]
     NotSubscribed(&'static str),
     #[error("the send queue is full")]
@@ -401,8 +402,7 @@ impl Link {
 
     fn lost(&self, detail: impl ToString) -> MqttError {
         MqttError::Lost {
-            host: self.target.host.clone(),
-            port: self.target.port,
+            address: address_in_words(&self.target.host, self.target.port),
             detail: detail.to_string(),
         }
     }
@@ -434,8 +434,7 @@ impl Link {
             },
             Some(TlsVerdict::DeviceExpired) => MqttError::DeviceExpired,
             Some(TlsVerdict::ReceiverRefused(detail)) => MqttError::ReceiverRefused {
-                host: self.target.host.clone(),
-                port: self.target.port,
+                address: address_in_words(&self.target.host, self.target.port),
                 detail,
             },
             Some(TlsVerdict::WrongReceiver) | None => self.lost(in_words(error)),

@@ -5,6 +5,7 @@
 mod ca;
 mod doubtful; // what the receiver answers wrongly, late, twice or not at all
 mod hanging; // the spool does not answer
+mod ipv6; // a receiver that has an address and no name
 mod receiver;
 mod renewal; // of the certificate, and what can go wrong with it
 mod time; // by which certificates are judged
@@ -72,7 +73,7 @@ struct Running {
 impl Bench {
     async fn new() -> Self {
         let ca = Ca::new();
-        let server = ca.leaf(&["localhost", "127.0.0.1"], LONG_VALID);
+        let server = ca.leaf(&["localhost", "127.0.0.1", "::1"], LONG_VALID);
         let receiver = Receiver::new(record_key().verifying_key(), ca.server(&server, Some(&ca)));
         let dir = tempfile::tempdir().unwrap();
         let time = TimeSource::new(Arc::new(RealClocks::new()));
@@ -88,7 +89,7 @@ impl Bench {
         let health = Health::default();
         let spool = Spool::open(dir.path(), &config, keys, time.clone(), &health).unwrap();
         Self {
-            https: receiver.listen_https().await,
+            https: receiver.listen_https("127.0.0.1:0").await,
             dir,
             receiver,
             ca: Arc::new(ca),
@@ -583,9 +584,20 @@ async fn wrong_bytes_are_poison_and_everything_else_may_pass() {
 
 /// What an enrolling device makes of a receiver that presents `leaf` and its CA.
 async fn try_enroll(ca: &Ca, leaf: &Leaf, fingerprint: Fingerprint) -> HttpsError {
+    try_enroll_at("127.0.0.1:0", "localhost", ca, leaf, fingerprint).await
+}
+
+/// The same with a receiver that listens at `address` and is called `host`.
+async fn try_enroll_at(
+    address: &str,
+    host: &str,
+    ca: &Ca,
+    leaf: &Leaf,
+    fingerprint: Fingerprint,
+) -> HttpsError {
     let receiver = Receiver::new(record_key().verifying_key(), ca.server(leaf, None));
-    let listening = receiver.listen_https().await;
-    let url = Url::parse(&format!("https://localhost:{}", listening.address.port())).unwrap();
+    let listening = receiver.listen_https(address).await;
+    let url = Url::parse(&format!("https://{host}:{}", listening.address.port())).unwrap();
     let clocks = Arc::new(SimClocks::new(UtcMicros(0)));
     let time = FlooredTime::new(TimeSource::new(clocks), TimeFloor::new(None));
     let config = tls::enrollment_config(fingerprint, time).unwrap();

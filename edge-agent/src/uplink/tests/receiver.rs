@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use wire::command::SignedCommand;
 use wire::enroll::Refusal;
 use wire::heartbeat::Heartbeat;
@@ -35,6 +36,8 @@ pub(super) struct Taken {
     pub(super) heartbeats: Vec<Heartbeat>,
     pub(super) wills: u32,
     pub(super) connects: u32,
+    /// Names that were asked for by SNI (RFC 6066, section 3).
+    pub(super) names_asked_for: Vec<String>,
     // Faults.
     pub(super) is_poison: Option<Seq>,
     pub(super) withhold_receipts: bool,
@@ -115,9 +118,9 @@ impl Receiver {
         let _ = self.down.send(Down::Command(command));
     }
 
-    pub(super) async fn listen_https(&self) -> Listening {
+    pub(super) async fn listen_https(&self, address: &str) -> Listening {
         let receiver = self.clone();
-        listen("127.0.0.1:0", move |stream| receiver.clone().https(stream)).await
+        listen(address, move |stream| receiver.clone().https(stream)).await
     }
 
     pub(super) async fn listen_mqtt(&self, address: &str) -> Listening {
@@ -194,8 +197,18 @@ impl Receiver {
             .collect()
     }
 
+    async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let stream = TlsAcceptor::from(self.tls.clone())
+            .accept(stream)
+            .await
+            .ok()?;
+        let name = stream.get_ref().1.server_name().map(str::to_owned);
+        self.lock().names_asked_for.extend(name);
+        Some(stream)
+    }
+
     async fn https(self, stream: TcpStream) {
-        let Ok(stream) = TlsAcceptor::from(self.tls.clone()).accept(stream).await else {
+        let Some(stream) = self.accept(stream).await else {
             return;
         };
         let service = hyper::service::service_fn(move |request| {
@@ -326,7 +339,7 @@ impl Receiver {
 
     /// One MQTT 5 connection (OASIS, section 3), as much of it as a device uses.
     async fn mqtt(self, stream: TcpStream) {
-        let Ok(mut stream) = TlsAcceptor::from(self.tls.clone()).accept(stream).await else {
+        let Some(mut stream) = self.accept(stream).await else {
             return;
         };
         let mut down = self.down.subscribe();

@@ -38,7 +38,7 @@ async fn meet(clock: &FlooredTime, server: (i32, i32)) -> Result<UtcMicros, Http
     let ca = Ca::new();
     let leaf = ca.leaf(&["127.0.0.1"], server);
     let receiver = Receiver::new(record_key().verifying_key(), ca.server(&leaf, Some(&ca)));
-    let listening = receiver.listen_https().await;
+    let listening = receiver.listen_https("127.0.0.1:0").await;
     let device = ca.leaf(&["device"], LONG_VALID);
     let enrollment = enrollment(&ca, &device, listening.address.port(), 1);
     let config = tls::device_config(&enrollment, clock.clone(), tls::HTTP_ALPN).unwrap();
