@@ -10,6 +10,7 @@ mod accounts;
 mod admin;
 mod blobs;
 mod changes;
+mod checkpoint;
 mod customer;
 mod desk;
 mod devices;

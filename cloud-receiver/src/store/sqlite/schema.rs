@@ -12,9 +12,9 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql"
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// 16 MiB of WAL before it is copied into the database. The writer does that itself: it takes no longer than what
-/// devices have on their way keeps the other threads busy. Measured: 64 MiB is no faster, and stops everything.
-const CHECKPOINT_PAGES: i64 = 4_096;
+/// 64 MiB of log, of which most is home already ([`super::checkpoint`]): then the writer copies the rest, and the log
+/// begins anew.
+const CHECKPOINT_PAGES: i64 = 16_384;
 /// Statements that a connection keeps prepared: more than there are on any one path.
 const STATEMENTS: usize = 96;
 /// Page cache of the write connection.

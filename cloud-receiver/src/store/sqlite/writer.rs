@@ -9,6 +9,7 @@
 //! the last batch that was answered. Until that succeeds every piece of work is answered with the cause, and tried
 //! anew with the next one: a full or read-only disk heals by itself, and readers go on meanwhile.
 
+use super::checkpoint::Checkpointer;
 use super::schema;
 use crate::store::{Result, StoreError};
 use rusqlite::Connection;
@@ -44,6 +45,7 @@ impl Writer {
         path: PathBuf,
     ) -> Result<(Self, CancellationToken)> {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let checkpointer = Checkpointer::start(path.clone())?;
         let ended = CancellationToken::new();
         let failed = CancellationToken::new();
         let guard = (ended.clone().drop_guard(), FailGuard(failed.clone()));
@@ -54,6 +56,7 @@ impl Writer {
                 Loop {
                     connection: Some(connection),
                     path,
+                    checkpointer,
                     queue,
                     last_batch: 0,
                     failing: None,
@@ -163,6 +166,7 @@ struct Loop {
     /// Absent after a commit failed and no new one could be had yet.
     connection: Option<Connection>,
     path: PathBuf,
+    checkpointer: Checkpointer,
     queue: mpsc::Receiver<Box<dyn Job>>,
     /// Row of the newest batch that was committed here, which a new connection must show.
     last_batch: i64,
@@ -181,7 +185,10 @@ impl Loop {
             let mut jobs = vec![first];
             let committed = self.commit(&mut jobs);
             match &committed {
-                Ok(()) => self.healed(),
+                Ok(()) => {
+                    self.healed();
+                    self.checkpointer.nudge();
+                }
                 Err(error) => {
                     // Before anybody is told: who comes again must not find the old one.
                     self.connection = None;
