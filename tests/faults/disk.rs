@@ -158,7 +158,8 @@ fn fault_10_another_program_fills_the_disk_and_the_box_goes_on() -> Result<()> {
     let mut options = options(&chance, &disk, true);
     let mut feeder = site.start_feeder(&options)?;
     feeder.put_all(pictures(MediaClass::Snapshot, 60, 100_000), PATIENCE)?;
-    for _ in 0..Size::from_env().of(1, 5) {
+    // Again and again: what the first time left behind decides about the second.
+    for _ in 0..Size::from_env().of(2, 5) {
         let filled = fill(&disk)?;
         // Records and pictures go on being accepted: older pictures give way.
         let kept = feeder.put_all(pictures(MediaClass::Snapshot, 60, 100_000), PATIENCE)?;

@@ -109,7 +109,7 @@ fn fault_04_failed_fsyncs_full_writes_and_short_writes_lose_nothing() -> Result<
         ] {
             let when = if often {
                 // Counted for each thread by itself: making a new spool takes 16 before the first record.
-                format!("{}+{}", chance.number(20..38), chance.number(4..30))
+                format!("{}+{}", chance.number(20..38), chance.number(16..48))
             } else {
                 let first = chance.number(30..300);
                 format!("{first}..{}", first + 2)

@@ -96,12 +96,17 @@ impl BlobDir {
         Ok(plain)
     }
 
-    /// A file that cannot be deleted is only wasted room: the sweep at the next start tries again.
-    pub(super) fn remove(&self, name: &str) {
-        if let Err(error) = fs::remove_file(self.path.join(name))
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(file = name, %error, "cannot delete blob file {name}: {error}");
+    /// Whether there is more room now. A file that cannot be deleted is only wasted room: the sweep at the next start
+    /// tries again.
+    pub(super) fn remove(&self, name: &str) -> bool {
+        match fs::remove_file(self.path.join(name)) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    tracing::warn!(file = name, %error, "cannot delete blob file {name}: {error}");
+                }
+                false
+            }
         }
     }
 

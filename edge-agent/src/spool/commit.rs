@@ -1,7 +1,10 @@
 //! How a turn reaches the disk, whatever the disk does.
 //!
-//! Full: the transaction is undone and nothing is in doubt. The ballast is given up, then the quarantine, then more
-//! and more is shed in the order of its worth, until a commit finds room; if none does, all of it again later.
+//! Full: the transaction is undone and nothing is in doubt. The ballast is given up, then the quarantine, then the files
+//! that this commit would delete afterwards, and more and more is shed in the order of its worth, until a commit finds
+//! room; if none does, all of it again later. (Files go before their rows only here: without it, what comes in or
+//! another program takes the ballast's room, and nothing can be deleted for want of room to say so. A crash in between
+//! leaves rows without files, which the next start names.)
 //!
 //! Anything else leaves in doubt what is on disk: an fsync that failed may have dropped what it should have written,
 //! and would report success the second time. So the connection is closed, the files are opened and checked again,
@@ -70,12 +73,16 @@ impl Writer {
         let mut give_up_at = None;
         let mut starved = 0;
         // Of the attempt before.
-        let mut landed = None;
+        let mut landed: Option<Box<(i64, Applied)>> = None;
+        let mut deleted_early = false;
         loop {
             let error = match self.ready() {
                 Ok(()) => {
                     if let Some(landed) = self.take_landed(landed.take()) {
                         return Ok(landed);
+                    }
+                    if !deleted_early {
+                        self.volume = ballast::volume(&self.layout.dir);
                     }
                     match self.attempt(turn, starved_bytes(starved)) {
                         Ok(applied) => return Ok(applied),
@@ -90,7 +97,15 @@ impl Writer {
             };
             if error.is_full() {
                 self.disk_is_full(&error);
-                if self.give_way(&mut starved) {
+                if self.give_way() {
+                    continue;
+                }
+                // From now on the same must be shed again: the room that this makes is not looked at.
+                if self.delete_early(landed.as_deref()) {
+                    deleted_early = true;
+                    continue;
+                }
+                if self.ask_for_more(&mut starved) {
                     continue;
                 }
             } else {
@@ -113,7 +128,6 @@ impl Writer {
 
     /// One try. The error carries what would be true if the commit landed in spite of it.
     fn attempt(&mut self, turn: &Turn, starved_bytes: u64) -> Result<Applied, Failed> {
-        self.volume = ballast::volume(&self.layout.dir);
         let room = Room {
             marks: self.marks,
             volume: self.volume,
@@ -139,11 +153,20 @@ impl Writer {
         }
     }
 
-    /// Makes room by the next means; `false`: all have been tried, begin again after a pause.
-    fn give_way(&mut self, starved: &mut u32) -> bool {
-        if self.ballast.release() || self.quarantine.clear() {
-            return true;
-        }
+    /// Room that is kept for this, and what nobody waits for.
+    fn give_way(&mut self) -> bool {
+        self.ballast.release() || self.quarantine.clear()
+    }
+
+    /// The files that the failed attempt would have deleted after its commit.
+    fn delete_early(&self, failed: Option<&(i64, Applied)>) -> bool {
+        let files = failed.map_or(&[][..], |(_, applied)| &applied.files_to_delete);
+        let deleted = files.iter().filter(|file| self.blobs.remove(file));
+        deleted.count() > 0
+    }
+
+    /// More is to be shed in the next attempt; `false`: all has been tried, begin again after a pause.
+    fn ask_for_more(&mut self, starved: &mut u32) -> bool {
         let left = self.usage.batches + self.usage.blobs;
         // A disk that has room and yet says that it has none is out of order: what it holds is no help.
         let is_short = self.volume.is_none_or(|volume| self.marks.is_short(volume))

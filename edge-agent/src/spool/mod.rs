@@ -164,6 +164,7 @@ impl Spool {
             more_to_shed: false,
             more_to_give_back: false,
             alarm: None,
+            gives_way_until: Duration::ZERO,
             database_bytes: 0,
             forget_at: Duration::ZERO,
         };

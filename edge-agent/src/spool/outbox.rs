@@ -68,6 +68,8 @@ pub(super) struct Applied {
     pub(super) files_to_delete: Vec<String>,
     pub(super) files_to_quarantine: Vec<String>,
     pub(super) shed: u64,
+    /// Not the quota but the disk made it give way.
+    pub(super) shed_for_disk: bool,
     /// Something was shed and the quota is still exceeded.
     pub(super) more_to_shed: bool,
 }
@@ -107,6 +109,7 @@ impl<'a> Application<'a> {
                 files_to_delete: Vec::new(),
                 files_to_quarantine: Vec::new(),
                 shed: 0,
+                shed_for_disk: false,
                 more_to_shed: false,
             },
             losses: Losses::default(),

@@ -37,6 +37,7 @@ impl Application<'_> {
         }
         let freed: u64 = chosen.iter().map(|candidate| candidate.bytes).sum();
         self.applied.shed += chosen.len() as u64;
+        self.applied.shed_for_disk |= excess.cause == Cause::Disk && !chosen.is_empty();
         self.applied.more_to_shed =
             chosen.len() >= SHED_LOOKAHEAD as usize && freed < excess.any_bytes;
         Ok(())

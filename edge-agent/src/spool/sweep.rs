@@ -28,7 +28,7 @@ pub(super) fn sweep(
 ) -> Result<Sweep, SpoolError> {
     let drop_orphan = |name: &str| match aside {
         Some(folder) => blobs.quarantine(name, folder),
-        None => blobs.remove(name),
+        None => drop(blobs.remove(name)),
     };
     let mut sweep = Sweep::default();
     let mut files = Vec::new();

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 const IDLE_TICK: Duration = Duration::from_secs(1);
 /// How long `status` shows that the database was damaged.
 const ALARM_LASTS: Duration = Duration::from_secs(3600);
+/// What is shed for the disk makes room for a moment only: without this, `status` would tell of it by chance.
+const GIVES_WAY_FOR: Duration = Duration::from_secs(15);
 
 pub(super) struct Writer {
     pub(super) layout: Layout,
@@ -52,6 +54,8 @@ pub(super) struct Writer {
     pub(super) more_to_give_back: bool,
     /// Why `status` shows the spool as troubled, and until when by the boot clock.
     pub(super) alarm: Option<(String, Duration)>,
+    /// Until when, by the boot clock, `status` says that the disk makes the spool give way.
+    pub(super) gives_way_until: Duration,
     pub(super) database_bytes: u64,
     /// When old books may be let go next, by the boot clock.
     pub(super) forget_at: Duration,
@@ -174,6 +178,9 @@ impl Writer {
         }
         if !applied.files_to_quarantine.is_empty() {
             self.quarantine.prune();
+        }
+        if applied.shed_for_disk {
+            self.gives_way_until = self.time.clocks().boottime() + GIVES_WAY_FOR;
         }
         if applied.shed > 0 {
             tracing::warn!(
@@ -345,7 +352,8 @@ impl Writer {
                 self.layout.dir.display()
             ));
         }
-        if self.marks.is_low(volume) {
+        let now = self.time.clocks().boottime();
+        if self.marks.is_low(volume) || now < self.gives_way_until {
             return Some(format!(
                 "the disk is nearly full ({free} bytes, {} inodes free): pictures are shed; make room on {}",
                 volume
@@ -354,7 +362,6 @@ impl Writer {
                 self.layout.dir.display()
             ));
         }
-        let now = self.time.clocks().boottime();
         if self.alarm.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.alarm = None;
         }
