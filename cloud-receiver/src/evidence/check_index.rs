@@ -7,7 +7,7 @@ use wire::evidence::Finding;
 use wire::record::{EventRecord, MediaRecord};
 use wire::{Batch, Body, DeviceId, Record, Seq};
 
-/// The index rows of one batch.
+/// What the database shows of one batch, in clear.
 pub(super) struct Rows {
     pub(super) records: Vec<RecordIndex>,
     pub(super) media: Vec<MediaIndex>,

@@ -21,6 +21,7 @@ mod form;
 pub use authorities::Authorities;
 pub use check::{TimeStamp, check};
 
+use crate::clock::now;
 use crate::config;
 use crate::seal::random;
 use anyhow::Context;
@@ -53,6 +54,9 @@ pub enum StampError {
     Certificate { by: String, problem: String },
 }
 
+/// By how much the authority's clock and ours may differ.
+const CLOCKS_APART_US: u64 = 600_000_000;
+
 /// Asks the configured authority for a time stamp over `document`, and checks the answer.
 ///
 /// Errors name the authority, and say what to do where that can be said.
@@ -65,6 +69,13 @@ pub async fn stamp(document: &[u8], heads: &config::Heads) -> anyhow::Result<Sta
     let answer = ask::ask(url, request, authorities.as_ref()).await?;
     let stamp = check(&answer, document, Some(&nonce), authorities.as_ref())
         .with_context(|| format!("the answer of {url}"))?;
+    // Kept for good: a time that is plainly wrong would be told by every verification.
+    let off_us = stamp.at_us.since_us(now()).unsigned_abs();
+    anyhow::ensure!(
+        off_us <= CLOCKS_APART_US,
+        "{url} states a time that is {} s off this machine's; check both clocks",
+        off_us / 1_000_000
+    );
     Ok(Stamped { answer, stamp })
 }
 

@@ -42,8 +42,14 @@ async fn order_all(store: &SqliteStore, ca: &Ca) -> crate::store::Result<u64> {
     for device in store.devices().await? {
         if is_behind(&device, ca, now()) {
             let command = order::renew_certificate(device.device, now(), EVERY_SECONDS);
-            store.add_command(&command).await?;
-            count += 1;
+            // One contract whose key is damaged must not keep the devices of others behind.
+            match store.add_command(&command).await {
+                Ok(()) => count += 1,
+                Err(error) => tracing::error!(
+                    device.id = %device.device, %error,
+                    "device {} cannot be asked to renew its certificate: {error}", device.device
+                ),
+            }
         }
     }
     Ok(count)

@@ -96,7 +96,7 @@ pub struct EvidenceEvent {
     pub batch: i64,
 }
 
-/// What the index table says of one record.
+/// What its batch's row says, in clear, of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordIndex {
     pub seq: Seq,

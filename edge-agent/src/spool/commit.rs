@@ -74,14 +74,15 @@ impl Writer {
         let mut starved = 0;
         // Of the attempt before.
         let mut landed: Option<Box<(i64, Applied)>> = None;
-        let mut deleted_early = false;
+        // At which step files were deleted before their rows.
+        let mut deleted_early = None;
         loop {
             let error = match self.ready() {
                 Ok(()) => {
                     if let Some(landed) = self.take_landed(landed.take()) {
                         return Ok(landed);
                     }
-                    if !deleted_early {
+                    if deleted_early.is_none() {
                         self.volume = ballast::volume(&self.layout.dir);
                     }
                     match self.attempt(turn, starved_bytes(starved)) {
@@ -100,14 +101,15 @@ impl Writer {
                 if self.give_way() {
                     continue;
                 }
-                // From now on the same must be shed again: the room that this makes is not looked at.
+                // From now on no less may be shed: the room that this makes is not looked at.
                 if self.delete_early(landed.as_deref()) {
-                    deleted_early = true;
+                    deleted_early = Some(starved);
                     continue;
                 }
                 if self.ask_for_more(&mut starved) {
                     continue;
                 }
+                starved = deleted_early.unwrap_or(0);
             } else {
                 self.report_failure(&error);
                 // In doubt from here on: opened and checked again before the next attempt.
@@ -172,7 +174,6 @@ impl Writer {
         let is_short = self.volume.is_none_or(|volume| self.marks.is_short(volume))
             || self.database_bytes >= self.marks.high_bytes;
         if left == 0 || !is_short || *starved == STARVED_STEPS {
-            *starved = 0;
             return false;
         }
         *starved += 1;

@@ -52,7 +52,7 @@ fn evidence_devices(
     })?;
     let mut devices = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for device in &mut devices {
-        let id = id16(device.device.0);
+        let id = [id16(device.device.0)];
         device.cameras = all(
             connection,
             "select id, name from camera_now where device = ?1 order by name, id",
@@ -91,11 +91,11 @@ fn evidence_devices(
 fn all<T>(
     connection: &Connection,
     sql: &str,
-    id: [u8; 16],
+    key: impl rusqlite::Params,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>> {
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([id], read)?;
+    let rows = statement.query_map(key, read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -123,7 +123,7 @@ fn batch_rows(connection: &Connection, device: DeviceId) -> Result<Vec<BatchRow>
         connection,
         "select no, epoch, first_seq, last_seq, sha256, prev, first_captured_us
          from batch where device = ?1 order by epoch, first_seq",
-        id16(device.0),
+        [id16(device.0)],
         |row| {
             Ok(BatchRow {
                 no: row.get(0)?,
@@ -223,14 +223,16 @@ fn index_rows(
     Ok((records, media, event_indexes(connection, batch.no)?))
 }
 
+/// `cross join` keeps the order: SQLite would else go through all events of the contract for each batch.
+pub(super) const EVENTS_OF_BATCH: &str =
+    "select distinct e.id, e.revision, e.camera, e.class, e.score, e.opened_device_us
+         from record r cross join device d on d.id = r.device
+         cross join event e on e.contract = d.contract and e.id = r.event
+         where r.batch = ?1 and r.kind = 'event'";
+
 /// Events that the records of a batch speak of, as they are shown.
 fn event_indexes(connection: &Connection, batch: i64) -> Result<Vec<EventIndex>> {
-    let mut statement = connection.prepare_cached(
-        "select distinct e.id, e.revision, e.camera, e.class, e.score, e.opened_device_us
-         from record r join device d on d.id = r.device
-         join event e on e.contract = d.contract and e.id = r.event
-         where r.batch = ?1 and r.kind = 'event'",
-    )?;
+    let mut statement = connection.prepare_cached(EVENTS_OF_BATCH)?;
     let rows = statement.query_map([batch], |row| {
         Ok(EventIndex {
             id: EventId(uuid_at(row, 0)?),
@@ -345,21 +347,22 @@ fn audit_rows(
             .into_iter()
             .map(|(row, reason)| (row, reason.unwrap_or_default()))
             .collect(),
-        unindexed: unindexed(&moment, device)?,
+        unindexed: unlisted(&moment, key)?,
     })
 }
 
-/// Batches that have fewer index rows than records, but for those refused: which records. Up to 100.
-fn unindexed(connection: &Connection, device: DeviceId) -> Result<Vec<(Epoch, Seq)>> {
+/// Records that the contents of a batch of that time leave out, but for those refused. Up to 100 batches' worth.
+fn unlisted(connection: &Connection, key: ([u8; 16], i64, i64)) -> Result<Vec<(Epoch, Seq)>> {
     let lacking: Vec<(Epoch, SeqRange)> = all(
         connection,
-        "select b.epoch, b.first_seq, b.last_seq from batch b where b.device = ?1
+        "select b.epoch, b.first_seq, b.last_seq from batch b
+         where b.device = ?1 and b.to_device_us >= ?2 and b.from_device_us < ?3
            and b.last_seq - b.first_seq + 1 >
                (select count(*) from record r where r.batch = b.no)
              + (select count(*) from rejection x where x.device = b.device and x.epoch = b.epoch
                   and x.whole_batch = 0 and x.first_seq between b.first_seq and b.last_seq)
          order by b.epoch, b.first_seq limit 100",
-        id16(device.0),
+        key,
         |row| Ok((epoch_of(row.get(0)?), range_at(row, 1)?)),
     )?;
     let mut known = connection.prepare_cached(
@@ -372,7 +375,7 @@ fn unindexed(connection: &Connection, device: DeviceId) -> Result<Vec<(Epoch, Se
     let mut missing = Vec::new();
     for (epoch, range) in lacking {
         for seq in range.first.0..=range.last.0 {
-            let key = (id16(device.0), epoch_bits(epoch), seq_bits(Seq(seq)));
+            let key = (key.0, epoch_bits(epoch), seq_bits(Seq(seq)));
             if !known.query_row(key, |row| row.get::<_, bool>(0))? {
                 missing.push((epoch, Seq(seq)));
             }
@@ -459,11 +462,11 @@ impl EvidenceReads for SqliteStore {
                     or m.seq not between b.first_seq and b.last_seq)
                  union all
                  select b.epoch, e.seq from event e left join batch b on b.no = e.batch and b.device = e.device
-                 where e.device = ?1 and not exists (
+                 where e.contract = (select contract from device where id = ?1) and e.device = ?1 and not exists (
                     select 1 from record r
                     where r.batch = b.no and r.seq = e.seq and r.kind = 'event' and r.event = e.id)
                  order by epoch, seq limit 100",
-                id16(device.0),
+                [id16(device.0)],
                 |row| {
                     let epoch: Option<i64> = row.get(0)?;
                     Ok((epoch.map(epoch_of), seq_of(row.get(1)?)))
@@ -478,7 +481,7 @@ impl EvidenceReads for SqliteStore {
             all(
                 connection,
                 "select sha256, device, bytes from blob where contract = ?1 order by sha256",
-                id16(contract.0),
+                [id16(contract.0)],
                 |row| {
                     let bytes = row.get::<_, i64>(2)?.cast_unsigned();
                     Ok((hash_at(row, 0)?, DeviceId(uuid_at(row, 1)?), bytes))

@@ -891,3 +891,23 @@ async fn work_that_fails_takes_nobody_along() {
     assert!(matches!(bad, Err(StoreError::Exists(_))));
     assert_eq!(bench.store.contracts().await.unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn the_events_of_a_batch_are_found_one_by_one() {
+    let bench = bench().await;
+    let plan: Vec<String> = bench
+        .store
+        .read(|connection| {
+            let sql = format!("explain query plan {}", evidence::EVENTS_OF_BATCH);
+            let mut statement = connection.prepare(&sql)?;
+            let rows = statement.query_map([1], |row| row.get(3))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+        .unwrap();
+    let plan = plan.join("\n");
+    assert!(
+        plan.contains("SEARCH e ") && plan.contains("(contract=? AND id=?)"),
+        "{plan}"
+    );
+}

@@ -79,7 +79,8 @@ create table batch (
 ) strict;
 create index batch_starts  on batch (device, prev) where first_seq = 1; -- epochs that begin after a batch
 create index batch_broken  on batch (device) where link = 2; -- device list: breaks in a chain, without reading all batches
-create index batch_by_time on batch (device, to_device_us, sha256); -- the balance of a time; a batch by its hash
+create index batch_by_time on batch (device, to_device_us, from_device_us, sha256); -- the balance of a time; the batch
+                                                                                     -- before an epoch, from the newest on
 
 -- Which records are stored, as merged ranges: what receipts are made from. One row per epoch but for holes.
 create table stored_range (

@@ -16,7 +16,8 @@ use wire::{
     SiteId, UtcMicros, VerifyingKey,
 };
 
-/// Batches that state an event or its pictures and are verified again when it is looked at.
+/// Batches that state an event or its pictures, the newest ones, and are verified again when it is looked at; and the
+/// one that states what is shown, in any case.
 const BATCHES_VERIFIED: i64 = 64;
 
 const EVENT_COLUMNS: &str = "e.id, e.camera, k.name, s.id, s.name, e.class, e.score, e.opened_us,
@@ -313,19 +314,19 @@ fn prove(
     shown: Option<&Shown>,
 ) -> Result<Proof> {
     let mut statement = connection.prepare_cached(
-        "select sha256, sealed from batch where no in (
-            select batch from event where contract = ?1 and id = ?2
-            union select o.batch from event e join event_batch o on o.event = e.no
+        "select sha256, sealed from batch where no = ?5 or no in (
+            select o.batch from event e join event_batch o on o.event = e.no
                   where e.contract = ?1 and e.id = ?2
             union select m.batch from media m
                   where m.contract = ?1 and m.event = ?2 and m.device = ?3
-            limit ?4)",
+            order by 1 desc limit ?4)",
     )?;
     let mut rows = statement.query((
         id16(contract.0),
         id16(found.row.id.0),
         id16(found.device.0),
         BATCHES_VERIFIED,
+        found.batch,
     ))?;
     let mut signature_ok = true;
     while let Some(row) = rows.next()? {
