@@ -11,7 +11,7 @@ use crate::digest::Sha256;
 use crate::ids::{CameraId, EventId};
 use crate::time::{BootId, ClockStamp, RecordTime, UtcMicros};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use std::borrow::Cow;
 use std::fmt;
@@ -123,8 +123,11 @@ impl<'de> Visitor<'de> for InOrder {
                 Field::Clock => once(&mut seen.clock, &mut map)?,
                 Field::Kind => {
                     let kind: Cow<'de, str> = map.next_value()?;
-                    let body = read_body(&kind, MapAccessDeserializer::new(&mut map))?;
-                    return Ok(seen.head().map(|(v, time)| Record { v, time, body }));
+                    let Some((v, time)) = seen.head() else {
+                        break;
+                    };
+                    let body = read_body(&kind, MapAccessDeserializer::new(Rest(&mut map)))?;
+                    return Ok(Some(Record { v, time, body }));
                 }
                 Field::OfBody => {
                     map.next_value::<IgnoredAny>()?;
@@ -137,6 +140,43 @@ impl<'de> Visitor<'de> for InOrder {
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(None)
+    }
+}
+
+/// What stands behind `kind`. Nothing of the head may come again: others would read the last one, we the first.
+struct Rest<'a, A>(&'a mut A);
+
+const HEAD: [&str; 6] = [
+    "v",
+    "captured_at_us",
+    "boot_id",
+    "boottime_ns",
+    "clock",
+    "kind",
+];
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        let Some(Name(name)) = self.0.next_key()? else {
+            return Ok(None);
+        };
+        if HEAD.contains(&name.as_ref()) {
+            let twice = format_args!("duplicate field `{name}`");
+            return Err(de::Error::custom(twice));
+        }
+        seed.deserialize(name.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.0.next_value_seed(seed)
     }
 }
 
