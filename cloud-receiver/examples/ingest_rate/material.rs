@@ -25,14 +25,16 @@ use wire::{
 /// One more than deliver: the batches of the last are for what is measured without a receiver.
 const DEVICES: u8 = 9;
 
-/// The folder of one measurement, on the disk of the working folder: a temporary folder may be in memory.
+/// The folder of one measurement, beside the build: a temporary folder may be in memory, and what a killed measurement
+/// leaves must not lie among the sources.
 pub struct Site {
     dir: tempfile::TempDir,
 }
 
 impl Site {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+        let program = std::env::current_exe().unwrap();
+        let dir = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
         Self { dir }
     }
 

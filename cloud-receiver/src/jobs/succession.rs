@@ -5,11 +5,12 @@ use crate::ca::Ca;
 use crate::clock::now;
 use crate::order;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, DeviceListing, OperatorDesk};
+use crate::store::{Administration, DeviceListing, DeviceWrites, OperatorDesk};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use wire::UtcMicros;
+use wire::command::{Command, Request};
+use wire::{DeviceId, UtcMicros};
 
 /// How long an order stands: whoever is connected within it hears it, and then the next one is made.
 const EVERY_SECONDS: i64 = 24 * 3600;
@@ -41,9 +42,8 @@ async fn order_all(store: &SqliteStore, ca: &Ca) -> crate::store::Result<u64> {
     let mut count = 0;
     for device in store.devices().await? {
         if is_behind(&device, ca, now()) {
-            let command = order::renew_certificate(device.device, now(), EVERY_SECONDS);
             // One contract whose key is damaged must not keep the devices of others behind.
-            match store.add_command(&command).await {
+            match order_one(store, device.device).await {
                 Ok(()) => count += 1,
                 Err(error) => tracing::error!(
                     device.id = %device.device, %error,
@@ -53,6 +53,17 @@ async fn order_all(store: &SqliteStore, ca: &Ca) -> crate::store::Result<u64> {
         }
     }
     Ok(count)
+}
+
+/// An order that still stands is not repeated: however often the receiver starts, the device renews once.
+async fn order_one(store: &SqliteStore, device: DeviceId) -> crate::store::Result<()> {
+    let standing = store.pending_commands(device, now()).await?;
+    let is_asked = |command: &Command| command.request == Request::RenewCertificate;
+    if !standing.iter().any(is_asked) {
+        let command = order::renew_certificate(device, now(), EVERY_SECONDS);
+        store.add_command(&command).await?;
+    }
+    Ok(())
 }
 
 /// Whether a device in service has shown no certificate of this CA yet, and has one that would still do.

@@ -232,8 +232,6 @@ pub trait Administration: Send + Sync {
     ) -> Result<()>;
     /// The issued password must be changed at the first sign-in.
     async fn add_operator(&self, login_id: &str, password_hash: &str, at: UtcMicros) -> Result<()>;
-    /// The receipt-worthy facts of a device for tests and operators: how many records are stored.
-    async fn records_stored(&self, device: DeviceId) -> Result<u64>;
 }
 
 /// What the operator's page asks, beside the verbs: how devices are, and commands to them.

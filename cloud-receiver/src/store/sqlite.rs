@@ -101,6 +101,20 @@ impl SqliteStore {
         .await
     }
 
+    /// Reads through every batch of the device: for tests.
+    #[cfg(test)]
+    pub(crate) async fn records_stored(&self, device: DeviceId) -> Result<u64> {
+        self.read(move |connection| {
+            let count: i64 = connection.query_row(
+                "select count(*) from record where device = ?1",
+                [id16(device.0)],
+                |row| row.get(0),
+            )?;
+            Ok(count.cast_unsigned())
+        })
+        .await
+    }
+
     /// Runs `work` in the writer's next transaction; answers after the commit.
     async fn write<T, F>(&self, work: F) -> Result<T>
     where

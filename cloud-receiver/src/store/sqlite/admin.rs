@@ -262,18 +262,6 @@ impl Administration for SqliteStore {
         })
         .await
     }
-
-    async fn records_stored(&self, device: DeviceId) -> Result<u64> {
-        self.read(move |connection| {
-            let count: i64 = connection.query_row(
-                "select count(*) from record where device = ?1",
-                [id16(device.0)],
-                |row| row.get(0),
-            )?;
-            Ok(count.cast_unsigned())
-        })
-        .await
-    }
 }
 
 /// One name space for everybody who signs in anywhere.

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Device, EPOCH, NOW, until, within};
 use super::line::{Line, PINGRESP, pingreq, publish, receipt, topic};
-use crate::store::{Administration, DeviceWrites};
+use crate::store::DeviceWrites;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, LastWill, Packet, PubAckReason};
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};

@@ -72,7 +72,7 @@ create table batch (
     first_captured_us integer not null,           -- of its first readable record; decides between rival successors
     received_us       integer not null,           -- by the receiver's clock
     from_device_us    integer not null,           -- earliest and
-    to_device_us      integer not null,           -- latest capture of a stored record, as the device counts its hours
+    to_device_us      integer not null,           -- latest capture of a readable record, as the device counts its hours
     records           text    not null,           -- what each record speaks of: see the view `record`
     sealed            blob    not null,           -- canonical bytes and signature
     unique (device, epoch, first_seq)             -- repeats, conflicts, overlaps; the neighbours of a batch

@@ -30,7 +30,7 @@ type Refusal = &'static str;
 #[derive(Default)]
 pub(super) struct Known {
     cameras: HashMap<CameraId, ContractId>,
-    classes: HashSet<(ContractId, String)>,
+    classes: HashMap<ContractId, HashSet<String>>,
 }
 
 /// What the record's index row keeps sealed: the record itself of a picture, the words of an answer. An event's is
@@ -130,14 +130,14 @@ impl Known {
         contract: ContractId,
         class: &str,
     ) -> Result<()> {
-        let key = (contract, class.to_owned());
-        if !self.classes.contains(&key) {
+        let classes = self.classes.entry(contract).or_default();
+        if !classes.contains(class) {
             connection
                 .prepare_cached(
                     "insert or ignore into event_class (contract, class) values (?1, ?2)",
                 )?
                 .execute((id16(contract.0), class))?;
-            self.classes.insert(key);
+            classes.insert(class.to_owned());
         }
         Ok(())
     }
