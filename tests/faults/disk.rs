@@ -38,28 +38,24 @@ fn pictures(class: MediaClass, events: u64, picture_bytes: usize) -> Feed {
 
 /// Waits until the status shows trouble with the spool that says `word`.
 fn in_trouble(feeder: &mut Feeder, word: &str) -> Result<()> {
-    feeder.await_said("the status to say so", PATIENCE, |said| match said {
-        Said::Figures {
-            spool_trouble: Some(why),
-            ..
-        } if why.contains(word) => Some(()),
-        _ => None,
-    })
+    feeder.await_figures(
+        "the status to say so",
+        PATIENCE,
+        |said| matches!(said, Said::Figures { spool_trouble: Some(why), .. } if why.contains(word)),
+    )
 }
 
-/// Waits until the newest figures show none.
+/// Waits until the status shows none.
 fn healed(feeder: &mut Feeder) -> Result<()> {
-    wait::until("the spool to be well again", PATIENCE, || {
+    feeder.await_figures("the spool to be well again", PATIENCE, |said| {
         matches!(
-            feeder.figures(),
-            Some(Said::Figures {
+            said,
+            Said::Figures {
                 spool_trouble: None,
                 ..
-            })
+            }
         )
-        .then_some(())
     })
-    .with_context(|| feeder.log_tail(15))
 }
 
 /// Shed by class, as the box's own books say; they must add up.

@@ -171,39 +171,52 @@ impl Feeder {
         heard.iter().rev().find(is_figures).cloned()
     }
 
-    /// Waits until nothing is pending in its spool.
-    pub fn drained(&mut self, patience: Duration) -> Result<()> {
-        // Figures that were read before now may still be on their way: the second ones from here on are new.
+    /// Waits for figures that were read after this call and that `is_it`. Older ones, of the same state at another
+    /// time or still on their way, tell nothing of now.
+    pub fn await_figures(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut is_it: impl FnMut(&Said) -> bool,
+    ) -> Result<()> {
         let mut seen = self.heard.lock().expect("only pushed").len();
         let mut told = 0;
-        wait::until("an empty spool", patience, || {
+        wait::until(what, patience, || {
             if let Some(status) = self.ended() {
                 return Some(Err(anyhow::anyhow!("the feeder ended with {status}")));
             }
             let heard = self.heard.lock().expect("only pushed");
             let fresh = heard[seen..].iter();
             seen = heard.len();
-            for said in fresh {
-                if let Said::Figures {
-                    pending_records,
-                    pending_blobs,
-                    ..
-                } = said
-                {
-                    told += 1;
-                    if told > 1 && pending_records + pending_blobs == 0 {
-                        return Some(Ok(()));
-                    }
+            for said in fresh.filter(|said| matches!(said, Said::Figures { .. })) {
+                told += 1;
+                // The first may have been read before this call.
+                if told > 1 && is_it(said) {
+                    return Some(Ok(()));
                 }
             }
             None
         })
-        .and_then(|drained| drained)
+        .and_then(|found| found)
         .with_context(|| {
             format!(
                 "its last figures: {:?}; its log ends with:\n{}",
                 self.figures(),
                 self.log_tail(15)
+            )
+        })
+    }
+
+    /// Waits until nothing is pending in its spool.
+    pub fn drained(&mut self, patience: Duration) -> Result<()> {
+        self.await_figures("an empty spool", patience, |said| {
+            matches!(
+                said,
+                Said::Figures {
+                    pending_records: 0,
+                    pending_blobs: 0,
+                    ..
+                }
             )
         })
     }
