@@ -194,6 +194,7 @@ fn blobs_through_spool(time: &TimeSource) -> Duration {
             boxes: Vec::new(),
             quality: 0.5,
             masked: false,
+            moment: None,
         };
         spool
             .put_media(time.now(), media, bytes.clone())
@@ -384,6 +385,7 @@ fn event(time: &TimeSource) -> Record {
             16
         ],
         zones: vec!["entrance".into()],
+        reasons: Vec::new(),
         media: Vec::new(),
     };
     Record::new(now, Body::Event(event))

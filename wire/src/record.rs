@@ -151,12 +151,44 @@ pub struct EventRecord {
     /// Bottom centre of the object over time, thinned; at most [`MAX_PATH_POINTS`].
     #[serde(default)]
     pub path: Vec<PathPoint>,
+    /// Names of the zones its object has been in so far.
     #[serde(default)]
     pub zones: Vec<String>,
+    /// Why it is told, in order of time; at most [`MAX_REASONS`]. Empty: an object was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
     /// Blobs known when the record was made; later ones name the event in their own `media` record.
     #[serde(default)]
     pub media: Vec<Sha256>,
 }
+
+/// The class of events that speak of a camera and not of an object in its picture.
+pub const CAMERA_CLASS: &str = "camera";
+
+/// One thing that made an event worth telling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Of an object: `zone` (it came into one), `line` (it crossed one), `loitering` (it stayed in a zone for long).
+    /// Of a zone: `occupancy` (so many are in it). Of a camera, class [`CAMERA_CLASS`]: `covered`, `turned`,
+    /// `defocused`, `frozen`, `black`, `dark`.
+    pub rule: String,
+    /// Of the zone or line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Of a line: `in` or `out`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// Of `occupancy`: how many at most so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Of `loitering`: seconds of stay that were reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
+    pub at_us: UtcMicros,
+}
+
+/// Most reasons of an event.
+pub const MAX_REASONS: usize = 32;
 
 /// Most points of an event's path.
 pub const MAX_PATH_POINTS: usize = 64;
@@ -219,6 +251,9 @@ pub struct MediaRecord {
     /// Whether a privacy mask was filled before the picture was stored.
     #[serde(default)]
     pub masked: bool,
+    /// Of a camera that no longer sees: `before` and `after` it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<String>,
 }
 
 /// How many tracks were seen, or crossed a line, within one minute.
@@ -234,6 +269,9 @@ pub struct CountRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<String>,
     pub count: u32,
+    /// Of a zone: the most that were in it at one moment of the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<u32>,
 }
 
 /// A camera came, went or changed. The first one of a camera makes it known to the receiver.

@@ -179,6 +179,7 @@ fn event(camera: CameraId) -> Record {
         },
         path: path.collect(),
         zones: Vec::new(),
+        reasons: Vec::new(),
         media: Vec::new(),
     };
     Record::new(time, Body::Event(body))

@@ -402,6 +402,7 @@ impl Scene {
             ),
             path: self.path.clone(),
             zones: vec![],
+            reasons: Vec::new(),
             media: vec![],
         };
         Record::new(time(self.opened, self.clock), Body::Event(body))
@@ -446,6 +447,7 @@ fn picture(
         boxes,
         quality: 0.8,
         masked: false,
+        moment: None,
     }
 }
 

@@ -267,6 +267,7 @@ impl OpenEvent {
             rect: geometry::rounded(&self.rect),
             path: self.path.points(),
             zones: Vec::new(),
+            reasons: Vec::new(),
             media: Vec::new(),
         }
     }

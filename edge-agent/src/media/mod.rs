@@ -249,6 +249,7 @@ impl MediaWorker {
             boxes: job.boxes,
             quality: job.quality,
             masked: !job.masks.is_empty(),
+            moment: None,
         };
         self.counters
             .bytes

@@ -262,6 +262,7 @@ mod tests {
             rect: side,
             path: Vec::new(),
             zones: Vec::new(),
+            reasons: Vec::new(),
             media: Vec::new(),
         })
     }

@@ -172,6 +172,7 @@ impl Bench {
             boxes: Vec::new(),
             quality: 0.0,
             masked: false,
+            moment: None,
         };
         let (spool, time, sha256) = (self.spool.clone(), self.time.now(), media.sha256);
         tokio::task::spawn_blocking(move || spool.put_media(time, media, bytes).unwrap())

@@ -147,6 +147,7 @@ impl Feeding {
             rect,
             path: Vec::new(),
             zones: Vec::new(),
+            reasons: Vec::new(),
             media: Vec::new(),
         });
         let mut all = vec![(Record::new(now, event), None)];
@@ -169,6 +170,7 @@ impl Feeding {
                 boxes: Vec::new(),
                 quality: 1.0,
                 masked: false,
+                moment: None,
             });
             all.push((Record::new(now, media), Some(bytes)));
         }

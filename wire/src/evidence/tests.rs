@@ -58,6 +58,7 @@ fn record(minute: u64) -> Record {
             boxes: Vec::new(),
             quality: 0.0,
             masked: false,
+            moment: None,
         })
     } else {
         Body::DeviceState(DeviceStateRecord {

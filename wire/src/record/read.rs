@@ -5,7 +5,7 @@
 
 use super::{
     AuditRecord, Body, CameraStateRecord, ClockRecord, CountRecord, DeviceStateRecord, EventRecord,
-    EventState, GapRecord, MediaRecord, NormBox, PathPoint, Record,
+    EventState, GapRecord, MediaRecord, NormBox, PathPoint, Reason, Record,
 };
 use crate::digest::Sha256;
 use crate::ids::{CameraId, EventId};
@@ -212,6 +212,8 @@ pub(super) struct EventFields {
     #[serde(default)]
     zones: Vec<String>,
     #[serde(default)]
+    reasons: Vec<Reason>,
+    #[serde(default)]
     media: Vec<Sha256>,
 }
 
@@ -236,6 +238,7 @@ impl From<EventFields> for EventRecord {
             },
             path: read.path,
             zones: read.zones,
+            reasons: read.reasons,
             media: read.media,
         }
     }

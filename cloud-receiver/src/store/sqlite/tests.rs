@@ -121,6 +121,7 @@ fn event(id: u128, revision: u32, opened: i64) -> Record {
         },
         path: Vec::new(),
         zones: vec!["very-private-zone".into()],
+        reasons: Vec::new(),
         media: Vec::new(),
     };
     Record::new(time(opened), Body::Event(body))
@@ -140,6 +141,7 @@ fn snapshot(event: u128, jpeg: &[u8], quality: f32) -> Record {
         boxes: Vec::new(),
         quality,
         masked: false,
+        moment: None,
     };
     Record::new(time(1000), Body::Media(body))
 }

@@ -88,6 +88,7 @@ impl Bench {
             },
             path: Vec::new(),
             zones: Vec::new(),
+            reasons: Vec::new(),
             media: Vec::new(),
         };
         Record::new(now, Body::Event(event))
@@ -109,6 +110,7 @@ impl Bench {
             command: None,
             quality: 0.0,
             masked: false,
+            moment: None,
             boxes: Vec::new(),
         };
         spool.put_media(self.time.now(), media, bytes).unwrap();
