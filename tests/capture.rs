@@ -143,7 +143,8 @@ impl Watched {
     }
 
     fn await_frame(&self) -> Result<Frame> {
-        until("a frame", SOON, || self.handle.slot.take())
+        until("a frame", SOON, || self.handle.lookout.take())
+            .map(|glimpse| glimpse.frame)
             .with_context(|| format!("{:?}", self.status()))
     }
 
@@ -403,8 +404,9 @@ fn another_size_in_mid_stream_is_followed() -> Result<()> {
     let frame = until("a frame of the new size", SOON, || {
         watched
             .handle
-            .slot
+            .lookout
             .take()
+            .map(|glimpse| glimpse.frame)
             .filter(|frame| frame.width == 640)
     })?;
     assert_eq!(frame.height, 352);
@@ -490,7 +492,7 @@ fn only_what_is_demanded_is_decoded() -> Result<()> {
     let encoded = stills.frames_in - asleep.frames_in;
     assert!(encoded >= 2 * 15, "3 pictures of {encoded}");
 
-    watched.handle.slot.take();
+    watched.handle.lookout.take();
     watched.handle.demand(Demand::All);
     let frame = watched.await_frame()?;
     assert!(looks_like_the_test_card(&frame));

@@ -113,7 +113,7 @@ fn boxes_are_where_people_are(boxes: &[Drawn], jpeg: &[u8]) -> Result<()> {
     };
     let camera = CameraId(uuid::Uuid::nil());
     let frame = Frame::from_rgb(camera, time, width, height, picture.into_raw());
-    let people = judge.detect(&frame)?.detections;
+    let people = judge.detect(&frame, &[])?.detections;
     #[allow(clippy::cast_precision_loss)]
     let (width, height) = (width as f32, height as f32);
     let mut strangers = 0;

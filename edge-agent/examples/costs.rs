@@ -61,7 +61,7 @@ fn measure(detector: &mut dyn Detector, frame: &Frame, rounds: usize) -> Result<
         h: 0.4,
     };
     for _ in 0..rounds {
-        looks.push(detector.detect(frame)?.timing);
+        looks.push(detector.detect(frame, &[])?.timing);
         let started = Instant::now();
         bytes = snapshot::jpeg(frame, &[])?.len();
         pictures.push(started.elapsed());

@@ -64,7 +64,7 @@ fn main() -> Result<()> {
     let mut seen = Vec::new();
     for frame in Replay::open(&args.video, camera(), start())? {
         let frame = frame?;
-        let look = detector.detect(&frame)?;
+        let look = detector.detect(&frame, &[])?;
         timings.push(look.timing);
         seen.push(Seen {
             frame,

@@ -124,9 +124,9 @@ impl Agent {
         }
         roster::tell_removals(&data_dir, &config.cameras, &spool, &time).await?;
         let inputs = cameras
-            .slots()
+            .lookouts()
             .into_iter()
-            .map(|(camera, slot)| CameraInput::new(&camera, slot))
+            .map(|(camera, lookout)| CameraInput::new(&camera, lookout))
             .collect();
         let outlets = Outlets {
             sink: sink.clone(),

@@ -5,7 +5,8 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`capture`] | RTSP in, newest decoded frame out, one independent camera each; GStreamer is named below `capture/gst` alone |
-//! | [`frame`] | one decoded picture with its time; [`color`] and [`geometry`] are what is computed on it |
+//! | [`frame`] | one decoded picture with its time; [`color`], [`geometry`] and [`luma`] are what is computed on it |
+//! | [`motion`], [`sight`] | where something moves, and whether a camera still sees. Pure |
 //! | [`detect`] | a frame to detections: preprocessing, ONNX Runtime, decoding of its output |
 //! | [`track`] | detections to tracks, over frames. Pure |
 //! | [`event`] | tracks to events, and which picture shows one best. Pure |
@@ -53,8 +54,11 @@ pub mod frame;
 pub mod geometry;
 pub mod health;
 pub mod identity;
+pub mod luma;
 pub mod media;
+pub mod motion;
 pub mod ntp;
+pub mod sight;
 pub mod sink;
 pub mod spool;
 pub mod supervise;

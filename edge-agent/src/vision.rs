@@ -13,7 +13,8 @@ pub mod watch;
 
 pub use stats::CameraVisionStats;
 
-use crate::capture::latest::{LatestSlot, Wakeup};
+use crate::capture::latest::Wakeup;
+use crate::capture::lookout::{Glimpse, Lookout};
 use crate::clock::TimeSource;
 use crate::config::CameraConfig;
 use crate::detect::{Detector, Thresholds};
@@ -36,17 +37,17 @@ use wire::{CameraId, CommandId, Record, Sha256, UtcMicros};
 #[derive(Debug)]
 pub struct CameraInput {
     pub id: CameraId,
-    pub slot: Arc<LatestSlot<Frame>>,
+    pub lookout: Arc<Lookout>,
     /// Zero turns periodic pictures off.
     pub periodic: Duration,
     pub masks: Arc<[Mask]>,
 }
 
 impl CameraInput {
-    pub fn new(config: &CameraConfig, slot: Arc<LatestSlot<Frame>>) -> Self {
+    pub fn new(config: &CameraConfig, lookout: Arc<Lookout>) -> Self {
         Self {
             id: config.id,
-            slot,
+            lookout,
             periodic: Duration::from_secs(config.periodic_picture_seconds.into()),
             masks: config.privacy_masks.iter().cloned().map(Mask).collect(),
         }
@@ -77,7 +78,7 @@ pub struct Vision {
 
 struct Camera {
     id: CameraId,
-    slot: Arc<LatestSlot<Frame>>,
+    lookout: Arc<Lookout>,
     masks: Arc<[Mask]>,
     watch: Mutex<Watch>,
     tally: Mutex<Tally>,
@@ -140,7 +141,7 @@ impl Vision {
             .into_iter()
             .map(|input| Camera {
                 id: input.id,
-                slot: input.slot,
+                lookout: input.lookout,
                 masks: input.masks,
                 watch: Mutex::new(Watch::new(input.id, thresholds, input.periodic)),
                 tally: Mutex::default(),
@@ -257,7 +258,7 @@ impl Vision {
                 wait = wait.min(turn.next_look - now);
                 continue;
             }
-            let Some(frame) = self.cameras[index].slot.take() else {
+            let Some(Glimpse { frame, .. }) = self.cameras[index].lookout.take() else {
                 continue;
             };
             turn.busy = true;
@@ -291,7 +292,7 @@ impl Vision {
         reporter: &Reporter,
     ) {
         let now = self.now();
-        let look = match detector.detect(frame) {
+        let look = match detector.detect(frame, &[]) {
             Ok(look) => look,
             Err(error) => {
                 let tell = lock(&camera.tally).failed(now);

@@ -7,6 +7,7 @@ use e2e::camera_process::CameraProcess;
 use e2e::usage::Usage;
 use e2e::wait::until;
 use e2e::watching::Watching;
+use edge_agent::capture::lookout::Glimpse;
 use edge_agent::capture::{DEFAULT_RING_BYTES, Demand, RetryPolicy};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ fn main() -> Result<()> {
     let camera = CameraProcess::start(&args)?;
     let watching = Watching::start(&camera.url, RetryPolicy::default(), DEFAULT_RING_BYTES)?;
     until("the first picture", Duration::from_secs(30), || {
-        watching.handle.slot.take()
+        watching.handle.lookout.take()
     })?;
     println!(
         "{}x{} {} {} frames/s",
@@ -97,7 +98,7 @@ fn watch(watching: &Watching, span: Duration) -> Vec<Duration> {
     let mut latencies = Vec::new();
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         watching.wakeup.wait(left);
-        if let Some(frame) = watching.handle.slot.take() {
+        if let Some(Glimpse { frame, .. }) = watching.handle.lookout.take() {
             let now = watching.time.now().boottime_ns;
             latencies.push(Duration::from_nanos(
                 now.saturating_sub(frame.time.boottime_ns),

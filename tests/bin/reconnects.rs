@@ -131,9 +131,9 @@ impl Wall {
     fn await_pictures(&self) -> Result<()> {
         let handle = &self.watching.handle;
         let deadline = Instant::now() + Duration::from_secs(20);
-        handle.slot.take();
+        handle.lookout.take();
         while Instant::now() < deadline {
-            if handle.status().state == CameraState::Running && handle.slot.take().is_some() {
+            if handle.status().state == CameraState::Running && handle.lookout.take().is_some() {
                 return Ok(());
             }
             self.watching.wakeup.wait(Duration::from_millis(20));

@@ -1,12 +1,11 @@
 //! The configured cameras: started independently, read together, stopped side by side.
 
-use crate::capture::latest::LatestSlot;
+use crate::capture::lookout::Lookout;
 use crate::capture::{self, CameraChange, CaptureDeps, CaptureError, CaptureHandle};
 use crate::clock::{TimeSource, utc_of};
 use crate::config::CameraConfig;
 use crate::control::report::CameraLine;
 use crate::error::{ErrorKind, Kind};
-use crate::frame::Frame;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use wire::heartbeat::CameraReport;
@@ -30,8 +29,8 @@ enum Started {
 #[derive(Debug)]
 struct Camera {
     config: CameraConfig,
-    /// Where its newest frame is left, however late it can be started.
-    slot: Arc<LatestSlot<Frame>>,
+    /// Where it shows its newest picture, however late it can be started.
+    lookout: Arc<Lookout>,
     started: Started,
     /// By the boot clock.
     started_at: Duration,
@@ -50,11 +49,11 @@ impl Cameras {
         let all = configs
             .iter()
             .map(|config| {
-                let slot = Arc::new(LatestSlot::new(deps.wakeup.clone()));
+                let lookout = Arc::new(Lookout::new(deps.wakeup.clone()));
                 Camera {
                     config: config.clone(),
-                    started: start_one(config, deps, &slot),
-                    slot,
+                    started: start_one(config, deps, &lookout),
+                    lookout,
                     started_at: now,
                 }
             })
@@ -69,7 +68,7 @@ impl Cameras {
     pub(super) fn retry_failed(&self, deps: &CaptureDeps) {
         for camera in self.lock().iter_mut() {
             if let Started::Failed(before) = &camera.started {
-                match capture::start_into(&camera.config, deps.clone(), camera.slot.clone()) {
+                match capture::start_into(&camera.config, deps.clone(), camera.lookout.clone()) {
                     Ok(handle) => {
                         tracing::info!(camera.id = %camera.config.id, "camera \"{}\" can be watched now", camera.config.name);
                         camera.started = Started::Watched(handle);
@@ -81,12 +80,12 @@ impl Cameras {
         }
     }
 
-    /// Cameras that are watched or will be, with the place where each leaves its newest frame.
-    pub(super) fn slots(&self) -> Vec<(CameraConfig, Arc<LatestSlot<Frame>>)> {
+    /// Cameras that are watched or will be, with the window in which each shows what it sees.
+    pub(super) fn lookouts(&self) -> Vec<(CameraConfig, Arc<Lookout>)> {
         self.lock()
             .iter()
             .filter(|camera| !matches!(camera.started, Started::Disabled))
-            .map(|camera| (camera.config.clone(), camera.slot.clone()))
+            .map(|camera| (camera.config.clone(), camera.lookout.clone()))
             .collect()
     }
 
@@ -173,7 +172,7 @@ impl Cameras {
                 line.fps_decoded = status.fps_decoded;
                 line.frames_in = status.frames_in;
                 line.frames_decoded = status.frames_decoded;
-                line.frames_overwritten = handle.slot.overwritten() + status.frames_skipped;
+                line.frames_overwritten = handle.lookout.overwritten() + status.frames_skipped;
                 line.reconnects = status.reconnects;
                 line.ring_bytes = status.ring_bytes;
             }
@@ -188,11 +187,11 @@ impl Cameras {
     }
 }
 
-fn start_one(config: &CameraConfig, deps: &CaptureDeps, slot: &Arc<LatestSlot<Frame>>) -> Started {
+fn start_one(config: &CameraConfig, deps: &CaptureDeps, lookout: &Arc<Lookout>) -> Started {
     if !config.enabled {
         return Started::Disabled;
     }
-    match capture::start_into(config, deps.clone(), slot.clone()) {
+    match capture::start_into(config, deps.clone(), lookout.clone()) {
         Ok(handle) => Started::Watched(handle),
         Err(error) => failed(config, &error),
     }
@@ -280,7 +279,7 @@ mod tests {
             words.contains("ca.pem") && words.contains("tried again"),
             "{words}"
         );
-        assert_eq!(cameras.slots().len(), 1, "vision waits for its frames");
+        assert_eq!(cameras.lookouts().len(), 1, "vision waits for its frames");
         assert_eq!(cameras.failure_records(&time).len(), 1);
 
         let certificate = rcgen::generate_simple_self_signed(["gate".to_owned()]).unwrap();

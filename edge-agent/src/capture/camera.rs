@@ -11,11 +11,11 @@ use super::gop::{AccessUnit, StreamFormat};
 use super::gst::decode::{Deliver, Feed};
 use super::gst::receive::Receiver;
 use super::intake::{Intake, Next};
-use super::latest::LatestSlot;
+use super::lookout::{Glimpse, Lookout};
 use super::status::{CameraChange, StatusBoard};
 use crate::config::CameraConfig;
-use crate::frame::Frame;
 use crate::health::Reporter;
+use crate::motion::Motion;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +34,7 @@ pub(super) struct CameraThread {
     pub(super) deps: CaptureDeps,
     pub(super) intake: Arc<Intake>,
     pub(super) board: Arc<StatusBoard>,
-    pub(super) slot: Arc<LatestSlot<Frame>>,
+    pub(super) lookout: Arc<Lookout>,
     pub(super) reporter: Reporter,
     /// The newest change that the channel had no room for.
     pub(super) untold: Option<CameraChange>,
@@ -279,12 +279,13 @@ impl CameraThread {
 
     /// What a decoder does with a picture of this camera, on the decoder's thread.
     fn deliver(&self, out: Arc<AtomicBool>) -> Deliver {
-        let (slot, board) = (Arc::clone(&self.slot), Arc::clone(&self.board));
+        let (lookout, board) = (Arc::clone(&self.lookout), Arc::clone(&self.board));
         let (intake, time) = (Arc::clone(&self.intake), self.deps.time.clone());
         Box::new(move |result| {
             match result {
                 Ok(frame) => {
-                    slot.replace(frame);
+                    let motion = Motion::default();
+                    lookout.show(Glimpse { frame, motion });
                     board.decoded(time.clocks().boottime());
                 }
                 Err(problem) => intake.end(Failure::new(Reason::Decode, problem)),

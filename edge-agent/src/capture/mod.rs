@@ -16,6 +16,7 @@ mod gop;
 pub mod gst;
 mod intake;
 pub mod latest;
+pub mod lookout;
 pub mod replay;
 mod status;
 
@@ -28,12 +29,12 @@ pub use status::{CameraChange, CameraState, CameraStatus};
 
 use crate::clock::TimeSource;
 use crate::config::CameraConfig;
-use crate::frame::Frame;
 use crate::health::Health;
 use address::Address;
 use camera::CameraThread;
 use intake::Intake;
-use latest::{LatestSlot, Wakeup};
+use latest::Wakeup;
+use lookout::Lookout;
 use status::StatusBoard;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -70,15 +71,15 @@ pub fn check() -> Result<(), CaptureError> {
 
 /// Starts a camera. An error here needs a person; whatever goes wrong later is in `status` and is tried again.
 pub fn start(config: &CameraConfig, deps: CaptureDeps) -> Result<CaptureHandle, CaptureError> {
-    let slot = Arc::new(LatestSlot::new(Arc::clone(&deps.wakeup)));
-    start_into(config, deps, slot)
+    let lookout = Arc::new(Lookout::new(Arc::clone(&deps.wakeup)));
+    start_into(config, deps, lookout)
 }
 
-/// The same, with frames left in `slot`, which rings `deps.wakeup`.
+/// The same, with glimpses shown in `lookout`, which rings `deps.wakeup`.
 pub fn start_into(
     config: &CameraConfig,
     deps: CaptureDeps,
-    slot: Arc<LatestSlot<Frame>>,
+    lookout: Arc<Lookout>,
 ) -> Result<CaptureHandle, CaptureError> {
     check()?;
     let address = Address::of(config)?;
@@ -94,7 +95,7 @@ pub fn start_into(
         deps,
         intake: Arc::clone(&intake),
         board: Arc::clone(&board),
-        slot: Arc::clone(&slot),
+        lookout: Arc::clone(&lookout),
         reporter,
         untold: None,
         complained: None,
@@ -108,7 +109,7 @@ pub fn start_into(
         })?;
     Ok(CaptureHandle {
         camera: config.id,
-        slot,
+        lookout,
         intake,
         board,
         time,
@@ -120,8 +121,8 @@ pub fn start_into(
 #[derive(Debug)]
 pub struct CaptureHandle {
     pub camera: CameraId,
-    /// The newest frame: what is not taken in time is overwritten, and counted there.
-    pub slot: Arc<LatestSlot<Frame>>,
+    /// The newest glimpse: what is not taken in time is overwritten, and counted there.
+    pub lookout: Arc<Lookout>,
     intake: Arc<Intake>,
     board: Arc<StatusBoard>,
     time: TimeSource,

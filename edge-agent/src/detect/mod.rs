@@ -57,7 +57,8 @@ pub struct Thresholds {
 
 /// Finds objects in frames. The seam where tests put scripted objects.
 pub trait Detector: Send {
-    fn detect(&mut self, frame: &Frame) -> Result<Look, DetectError>;
+    /// Looks at the given parts of the picture, or at all of it where none is given.
+    fn detect(&mut self, frame: &Frame, parts: &[NormBox]) -> Result<Look, DetectError>;
     fn thresholds(&self) -> Thresholds;
     /// Name of the model, for status and records.
     fn model_name(&self) -> &str;
@@ -118,7 +119,7 @@ impl OnnxDetector {
 }
 
 impl Detector for OnnxDetector {
-    fn detect(&mut self, frame: &Frame) -> Result<Look, DetectError> {
+    fn detect(&mut self, frame: &Frame, _parts: &[NormBox]) -> Result<Look, DetectError> {
         let (boxes, timing) = self.network.look(frame, self.thresholds.follow)?;
         let (width, height) = (frame.width as f32, frame.height as f32);
         let named = boxes.into_iter().filter_map(|found| {

@@ -6,6 +6,7 @@ use crate::clock::SimClocks;
 use crate::detect::{DetectError, Detection, Look, LookTiming};
 use crate::health::Health;
 use crate::media;
+use crate::motion::Motion;
 use crate::sink::{Refusal, SinkError};
 use std::collections::BTreeMap;
 use wire::record::{Body, EventState, MediaRecord, NormBox};
@@ -94,7 +95,7 @@ struct Scripted {
 }
 
 impl Detector for Scripted {
-    fn detect(&mut self, frame: &Frame) -> Result<Look, DetectError> {
+    fn detect(&mut self, frame: &Frame, _: &[NormBox]) -> Result<Look, DetectError> {
         assert_ne!(Some(frame.camera), self.panics, "scripted panic");
         if Some(frame.camera) == self.fails {
             return Err(DetectError::NoClass {
@@ -134,7 +135,7 @@ struct Rig {
     sink: Arc<List>,
     vision: Vision,
     media: media::MediaWorker,
-    slots: BTreeMap<CameraId, Arc<LatestSlot<Frame>>>,
+    lookouts: BTreeMap<CameraId, Arc<Lookout>>,
     health: Health,
 }
 
@@ -154,12 +155,12 @@ impl Rig {
         let time = TimeSource::new(clocks.clone());
         let wakeup = Arc::new(Wakeup::default());
         let (queue, media) = media::queue(sink.clone());
-        let slots: BTreeMap<_, _> = (0..cameras)
-            .map(|number| (camera(number), Arc::new(LatestSlot::new(wakeup.clone()))))
+        let lookouts: BTreeMap<_, _> = (0..cameras)
+            .map(|number| (camera(number), Arc::new(Lookout::new(wakeup.clone()))))
             .collect();
-        let inputs = slots.iter().map(|(id, slot)| CameraInput {
+        let inputs = lookouts.iter().map(|(id, lookout)| CameraInput {
             id: *id,
-            slot: slot.clone(),
+            lookout: lookout.clone(),
             periodic: Duration::from_secs(periodic_seconds),
             masks: Arc::from([]),
         });
@@ -178,14 +179,17 @@ impl Rig {
             sink: list,
             vision,
             media,
-            slots,
+            lookouts,
             health: Health::default(),
         }
     }
 
     fn show(&self, camera: CameraId) {
         let frame = Frame::from_rgb(camera, self.time.now(), 64, 48, vec![90; 64 * 48 * 3]);
-        self.slots[&camera].replace(frame);
+        self.lookouts[&camera].show(Glimpse {
+            frame,
+            motion: Motion::default(),
+        });
     }
 
     /// Does what the worker would do now, without waiting.
