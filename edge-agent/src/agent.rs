@@ -25,6 +25,7 @@ use crate::sink::Sink;
 use crate::spool::{Spool, SpoolHandle, SpoolKeys};
 use crate::supervise::Supervisor;
 use crate::uplink::TimeFloor;
+use crate::vision::schedule::Pace;
 use crate::vision::{CameraInput, Outlets, Vision};
 use anyhow::{Context, bail};
 use cameras::Cameras;
@@ -134,7 +135,7 @@ impl Agent {
         };
         let vision = Arc::new(Vision::new(
             inputs,
-            config.analysis.frames_per_second,
+            Pace::new(config.analysis.frames_per_second, 10.0),
             thresholds,
             deps.wakeup.clone(),
             outlets,

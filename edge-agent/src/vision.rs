@@ -1,5 +1,7 @@
-//! The worker loop: newest frame of the camera that waited longest -> detect -> track -> events -> sink, and pictures
-//! to the media worker.
+//! The worker loop: what a camera shows -> detect -> track -> events -> sink, and pictures to the media worker.
+//!
+//! Which camera is looked at next, and how often each, is decided in [`schedule`]; each is told by its lookout what is wanted
+//! of it.
 //!
 //! Each worker is an OS thread with a detector of its own; any worker serves any camera, one at a time each. Cameras
 //! share nothing but the workers: a camera whose frame cannot be analysed is counted and goes on with its next one, and
@@ -8,13 +10,14 @@
 //! is counted and recorded (loss door 2), and records that the spool has no room for wait in a bounded room: frames are
 //! looked at whatever the disk does.
 
+pub mod schedule;
 mod stats;
 pub mod watch;
 
 pub use stats::CameraVisionStats;
 
 use crate::capture::latest::Wakeup;
-use crate::capture::lookout::{Glimpse, Lookout};
+use crate::capture::lookout::{Attention, Glimpse, Lookout};
 use crate::clock::TimeSource;
 use crate::config::CameraConfig;
 use crate::detect::{Detector, Thresholds};
@@ -23,6 +26,7 @@ use crate::health::Reporter;
 use crate::media::snapshot::Mask;
 use crate::media::{Done, MediaJob, MediaQueue};
 use crate::sink::{Losses, Sink, WaitingRoom};
+use schedule::{Choice, Interest, Pace, Schedule};
 use stats::Tally;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,14 +67,12 @@ pub struct Outlets {
 /// All cameras' analysis. Shared by the workers, the control socket and whoever asks for pictures.
 pub struct Vision {
     cameras: Vec<Camera>,
-    turns: Mutex<Vec<Turn>>,
+    schedule: Mutex<Schedule>,
     wakeup: Arc<Wakeup>,
     room: WaitingRoom,
     media: MediaQueue,
     losses: Mutex<Losses>,
     time: TimeSource,
-    /// Shortest time between two looks at one camera.
-    look_every: Duration,
     housekept: Mutex<Duration>,
     /// No frame will be looked at any more. Set before the requests are answered for the last time.
     is_finished: AtomicBool,
@@ -85,14 +87,6 @@ struct Camera {
     requests: Mutex<Vec<PictureRequest>>,
 }
 
-/// When a camera may be looked at again.
-#[derive(Clone, Copy, Debug, Default)]
-struct Turn {
-    busy: bool,
-    last_look: Duration,
-    next_look: Duration,
-}
-
 struct PictureRequest {
     command: CommandId,
     asked_at: Duration,
@@ -100,7 +94,7 @@ struct PictureRequest {
 }
 
 enum Next<'a> {
-    Look(Claim<'a>, Frame),
+    Look(Claim<'a>, Glimpse),
     Wait(Duration),
 }
 
@@ -112,7 +106,7 @@ struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        lock(&self.vision.turns)[self.index].busy = false;
+        lock(&self.vision.schedule).give_back(self.index);
         // Its next frame may have come meanwhile, and another worker passed it by.
         self.vision.wakeup.ring();
     }
@@ -124,14 +118,14 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 const PICTURE_PATIENCE: Duration = Duration::from_secs(10);
 /// The answer to a picture that is asked for too late.
 const STOPPING: &str = "the agent is stopping";
-/// A camera is dark when it has given no frame for so long.
+/// A camera is dark when it was not looked at for so long, beyond what is usual for it.
 const DARK_AFTER: Duration = Duration::from_secs(1);
 
 impl Vision {
     /// `wakeup` is the one that all slots ring; `thresholds` are the detector's.
     pub fn new(
         cameras: Vec<CameraInput>,
-        frames_per_second: f32,
+        pace: Pace,
         thresholds: Thresholds,
         wakeup: Arc<Wakeup>,
         outlets: Outlets,
@@ -149,16 +143,13 @@ impl Vision {
             })
             .collect();
         Self {
-            turns: Mutex::new(vec![Turn::default(); cameras.len()]),
+            schedule: Mutex::new(Schedule::new(pace, cameras.len())),
             cameras,
             wakeup,
             room: WaitingRoom::new(outlets.sink),
             media: outlets.media,
             losses: Mutex::default(),
             time,
-            look_every: Duration::from_secs_f64(
-                1.0 / f64::from(frames_per_second).clamp(0.01, 1000.0),
-            ),
             housekept: Mutex::default(),
             is_finished: AtomicBool::new(false),
         }
@@ -173,9 +164,7 @@ impl Vision {
     ) {
         while !stop.is_cancelled() {
             match self.next_look() {
-                Next::Look(claim, frame) => {
-                    self.look(&self.cameras[claim.index], &frame, detector, reporter);
-                }
+                Next::Look(claim, glimpse) => self.look(claim.index, &glimpse, detector, reporter),
                 Next::Wait(wait) => {
                     self.wakeup.wait(wait);
                     reporter.progressed();
@@ -231,6 +220,10 @@ impl Vision {
                 asked_at: self.now(),
                 done,
             });
+            camera.lookout.attend(Attention {
+                at_once: true,
+                ..camera.lookout.attention()
+            });
         }
         drop(requests);
         receiver
@@ -239,63 +232,48 @@ impl Vision {
     /// By camera, in the order of the configuration.
     pub fn stats(&self) -> Vec<CameraVisionStats> {
         let now = self.now();
-        let one = |camera: &Camera| lock(&camera.tally).stats(camera.id, now);
-        self.cameras.iter().map(one).collect()
+        let one = |(index, camera): (usize, &Camera)| {
+            let asked_fps = lock(&self.schedule).asked_fps(index);
+            lock(&camera.tally).stats(camera.id, now, asked_fps)
+        };
+        self.cameras.iter().enumerate().map(one).collect()
     }
 
-    /// The camera that waited longest of those that have a frame and may be looked at.
+    /// The camera that is latest of those that have something to show and are due.
     fn next_look(&self) -> Next<'_> {
-        let now = self.now();
-        let mut turns = lock(&self.turns);
-        let mut order: Vec<usize> = (0..turns.len())
-            .filter(|index| !turns[*index].busy)
-            .collect();
-        order.sort_by_key(|index| turns[*index].last_look);
-        let mut wait = LONGEST_WAIT;
-        for index in order {
-            let turn = &mut turns[index];
-            if turn.next_look > now {
-                wait = wait.min(turn.next_look - now);
-                continue;
-            }
-            let Some(Glimpse { frame, .. }) = self.cameras[index].lookout.take() else {
-                continue;
-            };
-            turn.busy = true;
-            turn.last_look = now;
-            // On the beat, so that the rate does not sink by what each look is late; after a pause from now on.
-            let on_beat = turn.next_look + self.look_every;
-            turn.next_look = if on_beat > now {
-                on_beat
-            } else {
-                now + self.look_every
-            };
-            drop(turns);
-            // Another worker may sleep although another camera has a frame too.
-            self.wakeup.ring();
-            return Next::Look(
-                Claim {
-                    vision: self,
-                    index,
-                },
-                frame,
-            );
+        let choice = lock(&self.schedule).choose(self.now(), LONGEST_WAIT, |index| {
+            self.cameras[index].lookout.waiting()
+        });
+        let index = match choice {
+            Choice::Look(index) => index,
+            Choice::Wait(wait) => return Next::Wait(wait),
+        };
+        let claim = Claim {
+            vision: self,
+            index,
+        };
+        // Another worker may sleep although another camera has something to show too.
+        self.wakeup.ring();
+        match self.cameras[index].lookout.take() {
+            Some(glimpse) => Next::Look(claim, glimpse),
+            None => Next::Wait(Duration::ZERO),
         }
-        Next::Wait(wait)
     }
 
     fn look(
         &self,
-        camera: &Camera,
-        frame: &Frame,
+        index: usize,
+        glimpse: &Glimpse,
         detector: &mut dyn Detector,
         reporter: &Reporter,
     ) {
-        let now = self.now();
+        let camera = &self.cameras[index];
+        let frame = &glimpse.frame;
         let look = match detector.detect(frame, &[]) {
             Ok(look) => look,
             Err(error) => {
-                let tell = lock(&camera.tally).failed(now);
+                let tell = lock(&camera.tally).failed(self.now());
+                self.looked(index, glimpse, Interest::Nothing);
                 reporter.failed(&error);
                 if tell {
                     tracing::warn!(
@@ -308,12 +286,29 @@ impl Vision {
         };
         let mut watch = camera.watch();
         let findings = watch.frame(frame, &look.detections);
-        lock(&camera.tally).looked(now, &look, &findings, &watch);
+        lock(&camera.tally).looked(self.now(), &look, &findings, &watch);
+        let interest = interest(&findings, &watch);
         drop(watch);
         let boxes = findings.boxes.clone();
         self.deliver(camera, findings, Instant::now());
         self.answer_requests(camera, frame, boxes);
+        self.looked(index, glimpse, interest);
         reporter.progressed();
+    }
+
+    /// Notes what a look found, and tells the camera what is wanted of it from now on.
+    fn looked(&self, index: usize, glimpse: &Glimpse, found: Interest) {
+        let now = self.now();
+        let at = Duration::from_nanos(glimpse.frame.time.boottime_ns);
+        let mut schedule = lock(&self.schedule);
+        schedule.done(index, now, at, glimpse.motion.moving, found);
+        let attention = schedule.attention(index, now);
+        drop(schedule);
+        let camera = &self.cameras[index];
+        camera.lookout.attend(Attention {
+            at_once: !lock(&camera.requests).is_empty(),
+            ..attention
+        });
     }
 
     /// Records first: an event is safe before its picture is thought of. Pictures wait for room until `deadline`.
@@ -403,8 +398,9 @@ impl Vision {
             *last = now;
         }
         let time = self.time.now();
-        for camera in &self.cameras {
-            let dark = lock(&camera.tally).since_last_frame(now) > DARK_AFTER;
+        for (index, camera) in self.cameras.iter().enumerate() {
+            let usual = lock(&self.schedule).patience(index);
+            let dark = lock(&camera.tally).since_last_frame(now) > usual + DARK_AFTER;
             // A camera that another worker looks at is not dark.
             if dark && let Ok(mut watch) = camera.watch.try_lock() {
                 let findings = watch.without_frame(&time);
@@ -420,6 +416,17 @@ impl Vision {
 
     fn now(&self) -> Duration {
         self.time.clocks().boottime()
+    }
+}
+
+/// What a look tells about the next one.
+fn interest(findings: &Findings, watch: &Watch) -> Interest {
+    if !findings.tracks.is_empty() {
+        Interest::Following
+    } else if watch.events_open() > 0 {
+        Interest::Standing
+    } else {
+        Interest::Nothing
     }
 }
 

@@ -12,8 +12,10 @@ use wire::CameraId;
 pub struct CameraVisionStats {
     pub camera: CameraId,
     pub frames_analysed: u64,
-    /// Over the last ten seconds.
+    /// Over the last ten seconds: what was given.
     pub fps_analysed: f64,
+    /// What the camera is worth now: more than was given means that the machine has not time for it.
+    pub fps_asked: f64,
     /// Means over the last [`RECENT`] looks.
     pub preprocess_ms: f64,
     pub inference_ms: f64,
@@ -102,7 +104,12 @@ impl Tally {
         now.saturating_sub(self.last_frame.unwrap_or_default())
     }
 
-    pub(super) fn stats(&self, camera: CameraId, now: Duration) -> CameraVisionStats {
+    pub(super) fn stats(
+        &self,
+        camera: CameraId,
+        now: Duration,
+        fps_asked: f64,
+    ) -> CameraVisionStats {
         let mean = |part: fn(&LookTiming) -> Duration| {
             let sum: Duration = self.recent.iter().map(|(_, timing)| part(timing)).sum();
             milliseconds(sum) / self.recent.len().max(1) as f64
@@ -111,6 +118,7 @@ impl Tally {
             camera,
             frames_analysed: self.frames_analysed,
             fps_analysed: self.fps(now),
+            fps_asked,
             preprocess_ms: mean(|timing| timing.preprocess),
             inference_ms: mean(|timing| timing.inference),
             inference_ms_p95: self.inference_ms_p95(),

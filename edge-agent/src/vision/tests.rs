@@ -167,7 +167,7 @@ impl Rig {
         let outlets = Outlets { sink, media: queue };
         let vision = Vision::new(
             inputs.collect(),
-            5.0,
+            Pace::new(5.0, 10.0),
             THRESHOLDS,
             wakeup,
             outlets,
@@ -188,7 +188,11 @@ impl Rig {
         let frame = Frame::from_rgb(camera, self.time.now(), 64, 48, vec![90; 64 * 48 * 3]);
         self.lookouts[&camera].show(Glimpse {
             frame,
-            motion: Motion::default(),
+            motion: Motion {
+                moving: true,
+                share: 0.1,
+                regions: Vec::new(),
+            },
         });
     }
 
@@ -196,13 +200,8 @@ impl Rig {
     fn work(&self, detector: &mut Scripted) -> usize {
         let reporter = self.health.unit("vision-0");
         let mut looks = 0;
-        while let Next::Look(claim, frame) = self.vision.next_look() {
-            self.vision.look(
-                &self.vision.cameras[claim.index],
-                &frame,
-                detector,
-                &reporter,
-            );
+        while let Next::Look(claim, glimpse) = self.vision.next_look() {
+            self.vision.look(claim.index, &glimpse, detector, &reporter);
             looks += 1;
         }
         self.vision.housekeep();
