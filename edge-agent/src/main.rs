@@ -33,6 +33,7 @@ enum Verb {
     Status(cmd::status::Args),
     Spool(cmd::spool::Args),
     Camera(cmd::camera::Args),
+    Replay(cmd::replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Status(args) => cmd::status::run(&args, &cli.config),
         Verb::Spool(args) => cmd::spool::run(&args, &cli.config),
         Verb::Camera(args) => cmd::camera::run(&args, &cli.config),
+        Verb::Replay(args) => cmd::replay::run(&args, &cli.config),
     });
     outcome.unwrap_or_else(|error| cmd::fail(&error))
 }

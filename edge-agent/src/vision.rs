@@ -10,6 +10,7 @@
 //! is counted and recorded (loss door 2), and records that the spool has no room for wait in a bounded room: frames are
 //! looked at whatever the disk does.
 
+pub mod replay;
 pub mod schedule;
 mod stats;
 pub mod watch;
@@ -35,7 +36,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use watch::{Findings, Picture, Wanted, Watch};
 use wire::record::{MediaClass, ObjectBox};
-use wire::{CameraId, CommandId, Record, Sha256, UtcMicros};
+use wire::{CameraId, CommandId, Record, RecordTime, Sha256, UtcMicros};
 
 /// What vision must know of a camera.
 #[derive(Debug)]
@@ -299,7 +300,7 @@ impl Vision {
     /// Notes what a look found, and tells the camera what is wanted of it from now on.
     fn looked(&self, index: usize, glimpse: &Glimpse, found: Interest) {
         let now = self.now();
-        let at = Duration::from_nanos(glimpse.frame.time.boottime_ns);
+        let at = monotonic(&glimpse.frame.time);
         let mut schedule = lock(&self.schedule);
         schedule.done(index, now, at, glimpse.motion.moving, found);
         let attention = schedule.attention(index, now);
@@ -324,6 +325,7 @@ impl Vision {
                 boxes: wanted.picture.boxes,
                 quality: wanted.quality,
                 masks: camera.masks.clone(),
+                moment: None,
                 done: None,
             };
             let patience = deadline.saturating_duration_since(Instant::now());
@@ -370,6 +372,7 @@ impl Vision {
                 boxes: boxes.clone(),
                 quality: 0.0,
                 masks: camera.masks.clone(),
+                moment: None,
                 done: Some(request.done),
             };
             // Without room it waits for the next frame, and is given up when its time is over.
@@ -417,6 +420,11 @@ impl Vision {
     fn now(&self) -> Duration {
         self.time.clocks().boottime()
     }
+}
+
+/// Intervals are taken from the clock that never jumps.
+fn monotonic(time: &RecordTime) -> Duration {
+    Duration::from_nanos(time.boottime_ns)
 }
 
 /// What a look tells about the next one.

@@ -37,6 +37,8 @@ pub struct MediaJob {
     /// Of several pictures of one event the best is shown.
     pub quality: f32,
     pub masks: Arc<[Mask]>,
+    /// Of a camera that stopped seeing: `before` or `after` it did.
+    pub moment: Option<&'static str>,
     pub done: Option<Done>,
 }
 
@@ -249,7 +251,7 @@ impl MediaWorker {
             boxes: job.boxes,
             quality: job.quality,
             masked: !job.masks.is_empty(),
-            moment: None,
+            moment: job.moment.map(str::to_owned),
         };
         self.counters
             .bytes

@@ -58,6 +58,7 @@ fn job(done: Option<Done>) -> MediaJob {
         boxes: Vec::new(),
         quality: 0.5,
         masks: Arc::from([]),
+        moment: None,
         done,
     }
 }
