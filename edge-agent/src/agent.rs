@@ -118,6 +118,7 @@ impl Agent {
             changes,
             policy: RetryPolicy::default(),
             ring_bytes: DEFAULT_RING_BYTES,
+            gate: crate::capture::GateConfig::default(),
         };
         let cameras = Cameras::start(&config.cameras, &deps);
         for record in cameras.failure_records(&time) {

@@ -15,7 +15,7 @@ pub struct Motion {
 }
 
 /// Learns what a camera's picture looks like while nothing moves.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MotionModel;
 
 impl MotionModel {

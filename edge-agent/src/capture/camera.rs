@@ -1,24 +1,23 @@
-//! One camera's own thread: connects, feeds the decoder it borrowed, notices silence, and starts over after a
-//! pause. Nothing it waits for is shared with another camera.
+//! One camera's own thread: connects, shows the gate what arrives, has decoded what the gate wishes, notices silence,
+//! and starts over after a pause. Nothing it waits for is shared with another camera.
 
 use super::CaptureDeps;
 use super::address::Address;
 use super::backoff::Backoff;
-use super::decoders::Lent;
+use super::decoding::Decoding;
 use super::error::{CaptureError, Failure, Reason};
-use super::gate::{Admission, Demand, Gate, UnitFacts};
-use super::gop::{AccessUnit, StreamFormat};
-use super::gst::decode::{Deliver, Feed};
+use super::eyes::Eyes;
+use super::gate::{Gate, UnitFacts};
+use super::gop::{AccessUnit, Codec, StreamFormat};
 use super::gst::receive::Receiver;
+use super::h264::SliceReader;
 use super::intake::{Intake, Next};
-use super::lookout::{Glimpse, Lookout};
+use super::lookout::Lookout;
 use super::status::{CameraChange, StatusBoard};
 use crate::config::CameraConfig;
 use crate::health::Reporter;
-use crate::motion::Motion;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -26,6 +25,8 @@ use tokio::sync::mpsc::error::TrySendError;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Waiting, it says so often that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_millis(500);
+/// A picture that somebody waits for and that was shown so long ago is shown again.
+const SHOW_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// What lives as long as the camera is configured.
 pub(super) struct CameraThread {
@@ -35,6 +36,8 @@ pub(super) struct CameraThread {
     pub(super) intake: Arc<Intake>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) lookout: Arc<Lookout>,
+    pub(super) eyes: Arc<Eyes>,
+    pub(super) gate: Gate,
     pub(super) reporter: Reporter,
     /// The newest change that the channel had no room for.
     pub(super) untold: Option<CameraChange>,
@@ -43,28 +46,14 @@ pub(super) struct CameraThread {
 
 /// What lives as long as one connection.
 struct Run {
-    gate: Gate,
-    demand: Demand,
     cursor: u64,
     first_unit: Option<Instant>,
     last_unit: Instant,
+    newest: Duration,
+    reported: Instant,
     format: Option<StreamFormat>,
-    stream: Option<Lent>,
-    still: Option<Still>,
-    silence: DecoderSilence,
-}
-
-/// A decoder borrowed for one key frame.
-struct Still {
-    lent: Lent,
-    out: Arc<AtomicBool>,
-}
-
-/// Since when nothing has come out of the decoder although something went in.
-#[derive(Default)]
-struct DecoderSilence {
-    since: Option<Instant>,
-    decoded_then: u64,
+    slices: SliceReader,
+    decoding: Decoding,
 }
 
 impl CameraThread {
@@ -110,7 +99,8 @@ impl CameraThread {
 
     /// One connection from beginning to end: why it ended and how long data came. `None` when told to stop.
     fn attempt(&mut self) -> Option<(Failure, Duration)> {
-        let mut run = Run::new(self.intake.begin());
+        let mut run = Run::new(self.intake.begin(), self.decoding());
+        self.gate.interrupted();
         let receiver = Receiver::start(
             &self.config,
             &self.address,
@@ -128,37 +118,45 @@ impl CameraThread {
             let look_again = deadline.min(Instant::now() + ALIVE_EVERY);
             let next = self
                 .intake
-                .wait(run.cursor, run.demand, look_again, || run.has_room());
+                .wait(run.cursor, look_again, || run.decoding.wants());
             self.reporter.alive();
-            run.return_used_still();
             let outcome = match next {
                 Next::Stop => return None,
                 Next::Ended(failure) => Err(failure),
-                Next::Quiet(demand) if demand != run.demand => {
-                    run.set_demand(demand);
+                Next::Quiet => self.judge_silence(&run, deadline),
+                Next::Unit { number, unit } => {
+                    self.take(&mut run, number, &unit);
                     Ok(())
                 }
-                Next::Quiet(_) => self.judge_silence(&run, deadline),
-                Next::Unit {
+                Next::Feed {
                     number,
                     unit,
-                    demand,
-                } => {
-                    run.set_demand(demand);
-                    self.take(&mut run, number, &unit)
-                }
+                    newest,
+                } => run.decoding.feed(number, &unit, newest),
             };
+            let outcome = outcome.and_then(|()| self.steer(&mut run));
             if let Err(failure) = outcome {
                 break failure;
             }
         };
         if failure.reason == Reason::Decode {
-            run.discard_decoders();
+            run.decoding.discard();
         }
         let ran = run
             .first_unit
             .map_or(Duration::ZERO, |first| first.elapsed());
         Some((failure, ran))
+    }
+
+    fn decoding(&self) -> Decoding {
+        Decoding::new(
+            self.config.id,
+            self.deps.clone(),
+            Arc::clone(&self.intake),
+            Arc::clone(&self.board),
+            Arc::clone(&self.lookout),
+            Arc::clone(&self.eyes),
+        )
     }
 
     /// Until when something has to arrive.
@@ -184,39 +182,62 @@ impl CameraThread {
     }
 
     /// One encoded picture has come.
-    fn take(&mut self, run: &mut Run, number: u64, unit: &AccessUnit) -> Result<(), Failure> {
-        let now = self.deps.time.now();
-        let uptime = Duration::from_nanos(now.boottime_ns);
-        let overtaken = number - run.cursor;
+    fn take(&mut self, run: &mut Run, number: u64, unit: &AccessUnit) {
+        if number > run.cursor {
+            // The ring was too small for what came while this thread did something else.
+            self.board.skipped(number - run.cursor);
+            self.gate.interrupted();
+        }
         run.cursor = number + 1;
         run.last_unit = Instant::now();
-        if overtaken > 0 && run.demand == Demand::All {
-            self.board.skipped(overtaken);
-            run.gate.broken();
-        }
-        self.board.received(uptime);
+        run.newest = unit.taken_at();
+        self.board.received(unit.taken_at());
         self.reporter.progressed();
         self.note_format(run, unit.format);
 
-        let facts = UnitFacts {
+        let slice = match unit.format.codec {
+            Codec::H264 => run.slices.read((*unit.bytes).as_ref()),
+            Codec::H265 => None,
+        };
+        self.gate.arrived(UnitFacts {
+            number,
+            at: unit.taken_at(),
             key: unit.key,
             bytes: unit.len_bytes(),
-            waited: Duration::from_nanos(now.boottime_ns.saturating_sub(unit.time.boottime_ns)),
-        };
-        match run.gate.admit(run.demand, facts) {
-            Admission::Skip => {}
-            Admission::SkipLate => self.board.skipped(1),
-            Admission::DecodeStill => self.decode_still(run, unit)?,
-            Admission::Decode => self.decode(run, std::slice::from_ref(unit))?,
-            Admission::DecodeFromKey => match self.intake.group_up_to(number) {
-                Some(group) => self.decode(run, &group)?,
-                None => {
-                    self.board.skipped(1);
-                    run.gate.broken();
-                }
-            },
+            slice,
+        });
+        run.decoding.arrived(number, unit);
+    }
+
+    /// Tells the gate what was seen and wanted meanwhile, and decoding what the gate wishes.
+    fn steer(&mut self, run: &mut Run) -> Result<(), Failure> {
+        while let Some(seen) = self.intake.next_seen() {
+            self.gate.saw(seen.verdict);
+            run.decoding.saw(seen);
         }
-        self.judge_decoder(run)
+        self.gate.attend(self.wanted_until(run));
+        if run.reported.elapsed() >= ALIVE_EVERY {
+            run.reported = Instant::now();
+            self.board.gate(self.gate.report());
+        }
+        run.decoding.follow(self.gate.wish())
+    }
+
+    /// Until when everything is wanted, whether or not something moves.
+    fn wanted_until(&self, run: &Run) -> Duration {
+        let attention = self.lookout.attention();
+        let (mut wanted, shown) = self.eyes.wanted_and_shown();
+        let is_long_ago = shown.is_none_or(|shown| shown + SHOW_AGAIN_AFTER < run.newest);
+        if !attention.at_once {
+            return attention.hold_until;
+        }
+        if wanted.is_none() && is_long_ago && run.first_unit.is_some() {
+            self.eyes.want(run.newest);
+            wanted = Some(run.newest);
+        }
+        // One more than the picture itself: it is still to come.
+        let until = wanted.map_or(Duration::ZERO, |from| from + Duration::from_nanos(1));
+        attention.hold_until.max(until)
     }
 
     fn note_format(&mut self, run: &mut Run, format: StreamFormat) {
@@ -224,7 +245,9 @@ impl CameraThread {
             return;
         }
         run.first_unit.get_or_insert_with(Instant::now);
-        run.format = Some(format);
+        if run.format.replace(format).is_some() {
+            self.gate.another_format();
+        }
         let now = self.deps.time.now();
         if let Some(change) = self.board.running(format, now) {
             let (name, codec) = (&self.config.name, format.codec.as_str());
@@ -236,73 +259,6 @@ impl CameraThread {
             self.untold = Some(change);
         }
         self.complained = None;
-    }
-
-    fn decode(&self, run: &mut Run, units: &[AccessUnit]) -> Result<(), Failure> {
-        let Some(newest) = units.last() else {
-            return Ok(());
-        };
-        let codec = newest.format.codec;
-        if run
-            .stream
-            .as_ref()
-            .is_some_and(|lent| lent.codec() != codec)
-        {
-            run.stream = None;
-        }
-        if run.stream.is_none() {
-            run.stream = Some(self.borrow(newest, Feed::Stream, Arc::default())?);
-        }
-        if let Some(lent) = &run.stream {
-            units.iter().for_each(|unit| lent.push(unit));
-            run.silence.fed(self.board.frames_decoded());
-        }
-        Ok(())
-    }
-
-    fn decode_still(&self, run: &mut Run, unit: &AccessUnit) -> Result<(), Failure> {
-        let out = Arc::new(AtomicBool::new(false));
-        let lent = self.borrow(unit, Feed::Stills, Arc::clone(&out))?;
-        lent.push(unit);
-        run.still = Some(Still { lent, out });
-        run.silence.fed(self.board.frames_decoded());
-        Ok(())
-    }
-
-    fn borrow(&self, unit: &AccessUnit, feed: Feed, out: Arc<AtomicBool>) -> Result<Lent, Failure> {
-        let deliver = self.deliver(out);
-        self.deps
-            .decoders
-            .lend(unit.format.codec, feed, self.config.id, deliver)
-            .map_err(|error| Failure::new(Reason::Decode, error.to_string()))
-    }
-
-    /// What a decoder does with a picture of this camera, on the decoder's thread.
-    fn deliver(&self, out: Arc<AtomicBool>) -> Deliver {
-        let (lookout, board) = (Arc::clone(&self.lookout), Arc::clone(&self.board));
-        let (intake, time) = (Arc::clone(&self.intake), self.deps.time.clone());
-        Box::new(move |result| {
-            match result {
-                Ok(frame) => {
-                    let motion = Motion::default();
-                    lookout.show(Glimpse { frame, motion });
-                    board.decoded(time.clocks().boottime());
-                }
-                Err(problem) => intake.end(Failure::new(Reason::Decode, problem)),
-            }
-            out.store(true, Ordering::Release);
-            intake.ring_bell();
-        })
-    }
-
-    /// A decoder that swallows everything and gives nothing is a broken stream.
-    fn judge_decoder(&self, run: &mut Run) -> Result<(), Failure> {
-        let silent = run.silence.lasts(self.board.frames_decoded());
-        if silent < self.deps.policy.silence {
-            return Ok(());
-        }
-        let detail = format!("no picture came out of it for {} s", silent.as_secs());
-        Err(Failure::new(Reason::Decode, detail))
     }
 
     fn report(&mut self, failure: &Failure, wait: Duration) {
@@ -338,67 +294,17 @@ impl CameraThread {
 }
 
 impl Run {
-    fn new(cursor: u64) -> Self {
+    fn new(cursor: u64, decoding: Decoding) -> Self {
         Self {
-            gate: Gate::new(),
-            demand: Demand::Nothing,
             cursor,
             first_unit: None,
             last_unit: Instant::now(),
+            newest: Duration::ZERO,
+            reported: Instant::now(),
             format: None,
-            stream: None,
-            still: None,
-            silence: DecoderSilence::default(),
+            slices: SliceReader::default(),
+            decoding,
         }
-    }
-
-    fn set_demand(&mut self, demand: Demand) {
-        if demand != self.demand {
-            self.demand = demand;
-            self.silence = DecoderSilence::default();
-            if demand != Demand::All {
-                self.stream = None;
-            }
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.stream.as_ref().is_none_or(Lent::has_room)
-    }
-
-    fn return_used_still(&mut self) {
-        if self
-            .still
-            .as_ref()
-            .is_some_and(|still| still.out.load(Ordering::Acquire))
-        {
-            self.still = None;
-        }
-    }
-
-    fn discard_decoders(&mut self) {
-        if let Some(lent) = self.stream.take() {
-            lent.discard();
-        }
-        if let Some(still) = self.still.take() {
-            still.lent.discard();
-        }
-    }
-}
-
-impl DecoderSilence {
-    fn fed(&mut self, decoded: u64) {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
-            self.decoded_then = decoded;
-        }
-    }
-
-    fn lasts(&mut self, decoded: u64) -> Duration {
-        if decoded != self.decoded_then {
-            self.since = None;
-        }
-        self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 

@@ -1,189 +1,349 @@
 //! Which encoded pictures are worth decoding: decided before any decoder is asked. Pure.
 //!
-//! Decoding is what a camera costs. The gate sees only what is known without it (key frame or not, encoded size,
-//! how long the unit has waited) and what the scheduler wants, and keeps the one rule that no choice may break: a
-//! picture that refers to others is decoded only if everything since its key frame was.
+//! Decoding is what a camera costs. While nothing moves only key frames are decoded, each compared with what the camera
+//! usually shows, and between them the gate listens to what is known of a picture without decoding it: its size and,
+//! where it can be read, how coarsely it was quantised. Three things open it:
+//! - *a signal*: the encoded pictures of the last moment are larger or more complex than they ever are (`baseline`).
+//!   Decoding begins at the last key frame, in memory, in which nothing moved yet.
+//! - *a key frame* in which something moves: it came since the one before, so decoding begins there.
+//! - *somebody*, who follows something or waits for a picture.
+//!
+//! It closes when for some seconds nothing moved, nothing was signalled and nobody followed anything.
+//!
+//! A signal is believed as long as it tells of the movements that are seen (`trust`); one that does not is no reason to
+//! miss what comes and goes between two key frames: then the beginning of each group is decoded too, so that never
+//! more than a second goes unseen. Where key frames are rare, everything is decoded. Which it is, and why, is in the
+//! report.
 
-use serde::Serialize;
+mod baseline;
+mod groups;
+mod report;
+mod trust;
+
+use super::h264::{Slice, SliceType};
+use baseline::{Baseline, Pace, Sample};
+use groups::Groups;
+pub use report::{GateMode, GateReport};
+use std::collections::VecDeque;
+use std::f32::consts::LN_2;
 use std::time::Duration;
+use trust::Trust;
 
-/// What the scheduler wants of a camera.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Demand {
-    Nothing,
-    /// One picture each group, through a decoder shared with other cameras.
-    KeyFrames,
-    #[default]
-    All,
+/// How a camera's pictures are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateConfig {
+    /// Without it everything is decoded.
+    pub enabled: bool,
 }
 
-/// What is known of an encoded picture without decoding it.
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// What is known of an encoded picture without decoding it. Units come in stream order.
 #[derive(Clone, Copy, Debug)]
 pub struct UnitFacts {
+    pub number: u64,
+    /// When it arrived, on the boot clock.
+    pub at: Duration,
     pub key: bool,
-    /// Encoded size: where little moves, pictures between key frames are small.
     pub bytes: usize,
-    /// Since it arrived.
-    pub waited: Duration,
+    /// Where its header could be read.
+    pub slice: Option<Slice>,
 }
 
+/// What was seen in a decoded picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdict {
+    /// When the picture arrived, on the boot clock.
+    pub at: Duration,
+    pub moving: bool,
+}
+
+/// What is to be decoded from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    Skip,
-    /// Too old to be worth it; so is everything up to the next key frame. Counted.
-    SkipLate,
-    /// A key frame by itself.
-    DecodeStill,
-    Decode,
-    /// This one and, before it, everything since its key frame, which was skipped.
-    DecodeFromKey,
+pub enum Wish {
+    /// Each key frame by itself.
+    KeyFrames,
+    /// Of each group so much, by when its pictures arrived.
+    Openings(Duration),
+    /// Everything.
+    Everything,
+    /// Everything from this unit on, which is a key frame and may be a past one.
+    From(u64),
 }
 
-/// A decoder that cannot keep up would show an ever older past: beyond this, it goes on at the next key frame.
-const LATE_AFTER: Duration = Duration::from_secs(1);
+/// Deviation of the last moment, in its own spreads, that is a signal. Measured: chance gives it less than once an hour,
+/// and it tells of every walker under a variable bit rate, of three in four under a constant one (five: of one in two).
+const SIGNAL: f32 = 4.0;
+/// It stays open so long after the last movement or signal.
+const HOLD: Duration = Duration::from_millis(2500);
+/// Key frames further apart are no second look.
+const RARE_KEYS: Duration = Duration::from_secs(5);
+/// Never more than this goes unseen where the signal cannot be believed.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(1);
+/// A signal this long before a movement was seen, or this long after, told of it.
+const TELLS_WITHIN: Duration = Duration::from_millis(1500);
+/// A movement shorter than this need not be told of.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// Pictures that wait to be known as still: those since the last decoded one.
+const MOST_UNJUDGED: usize = 512;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chain {
-    /// Nothing was asked for; the units since the key frame may still be in the ring.
-    Unasked,
-    /// Everything since the key frame was decoded.
-    Whole,
-    /// A unit is missing: only a key frame helps.
-    Broken,
-}
-
-/// One camera's gate. Today it lets through everything that is asked for.
+/// One camera's gate.
 #[derive(Debug)]
 pub struct Gate {
-    chain: Chain,
+    config: GateConfig,
+    groups: Groups,
+    baseline: Baseline,
+    trust: Trust,
+    quantiser_known: bool,
+    /// Pictures not known to be still or moving yet.
+    unjudged: VecDeque<Sample>,
+    open: Option<Open>,
+    last_signal: Option<Duration>,
+    last_movement: Option<Duration>,
+    hold_until: Duration,
+    now: Duration,
+    triggers: u64,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Why and since when everything is decoded.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    from: u64,
+    began: Duration,
+    /// First and last picture in which something moved.
+    movement: Option<(Duration, Duration)>,
 }
 
 impl Gate {
-    pub fn new() -> Self {
+    pub fn new(config: GateConfig) -> Self {
         Self {
-            chain: Chain::Unasked,
+            config,
+            groups: Groups::default(),
+            baseline: Baseline::default(),
+            trust: Trust::default(),
+            quantiser_known: false,
+            unjudged: VecDeque::new(),
+            open: None,
+            last_signal: None,
+            last_movement: None,
+            hold_until: Duration::ZERO,
+            now: Duration::ZERO,
+            triggers: 0,
         }
     }
 
-    /// Decides on the next unit in stream order.
-    pub fn admit(&mut self, demand: Demand, unit: UnitFacts) -> Admission {
-        match demand {
-            Demand::Nothing => {
-                self.chain = Chain::Unasked;
-                Admission::Skip
+    /// The connection was lost: what it learned stays, what it was waiting for does not.
+    pub fn interrupted(&mut self) {
+        self.groups.interrupted();
+        self.baseline.interrupted();
+        self.unjudged.clear();
+        self.open = None;
+        self.last_signal = None;
+    }
+
+    /// The stream is another one: what was learned means nothing any more.
+    pub fn another_format(&mut self) {
+        self.interrupted();
+        self.relearn();
+    }
+
+    /// The next unit has arrived.
+    pub fn arrived(&mut self, unit: UnitFacts) {
+        self.now = unit.at;
+        if self.groups.arrived(&unit) {
+            self.relearn();
+        }
+        let Some(sample) = self.sample(&unit) else {
+            return;
+        };
+        let score = self.baseline.score(sample);
+        if self.unjudged.len() == MOST_UNJUDGED {
+            self.unjudged.pop_front();
+        }
+        self.unjudged.push_back(sample);
+        if score.is_some_and(|score| score > SIGNAL) {
+            self.last_signal = Some(unit.at);
+            if self.open.is_none() && self.trust.is_telling() {
+                self.open_at(self.groups.before_signal(self.last_movement), true);
             }
-            Demand::KeyFrames => {
-                self.chain = Chain::Unasked;
-                if unit.key {
-                    Admission::DecodeStill
-                } else {
-                    Admission::Skip
+        }
+    }
+
+    /// A picture was decoded. Verdicts come in the order of time, but for those that are decoded a second time.
+    pub fn saw(&mut self, verdict: Verdict) {
+        let pace = match self.open {
+            Some(_) => Pace::Fast,
+            None => Pace::Slow,
+        };
+        while let Some(sample) = self.unjudged.front()
+            && sample.at <= verdict.at
+        {
+            let sample = *sample;
+            self.unjudged.pop_front();
+            if !verdict.moving && !self.is_signalled(sample.at, pace) {
+                self.baseline.learn(sample, pace);
+            }
+        }
+        self.groups.saw(verdict.at);
+        if verdict.moving {
+            self.moved(verdict.at);
+        } else {
+            self.close_if_over(verdict.at);
+        }
+    }
+
+    /// Until when somebody follows something, or waits for a picture that has not arrived before.
+    pub fn attend(&mut self, hold_until: Duration) {
+        self.hold_until = hold_until;
+        if hold_until > self.now && self.open.is_none() {
+            self.open_at(self.groups.last_key(), false);
+        }
+    }
+
+    pub fn wish(&self) -> Wish {
+        match (self.open, self.mode()) {
+            (_, GateMode::Everything | GateMode::Learning) => Wish::Everything,
+            (Some(open), _) => Wish::From(open.from),
+            (None, GateMode::Sizes | GateMode::Complexity | GateMode::KeyFrames) => Wish::KeyFrames,
+            (None, GateMode::KeyFramesAndOpenings) => match self.groups.interval() {
+                Some(interval) if interval > LONGEST_UNSEEN + LONGEST_UNSEEN / 4 => {
+                    Wish::Openings(interval - LONGEST_UNSEEN)
                 }
-            }
-            Demand::All => self.admit_any(unit),
+                _ => Wish::KeyFrames,
+            },
         }
     }
 
-    /// A unit that was admitted, or one before it, did not reach the decoder.
-    pub fn broken(&mut self) {
-        self.chain = Chain::Broken;
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
-    fn admit_any(&mut self, unit: UnitFacts) -> Admission {
-        let before = self.chain;
-        self.chain = Chain::Whole;
-        match before {
-            _ if unit.key => Admission::Decode,
-            Chain::Unasked => Admission::DecodeFromKey,
-            Chain::Whole if unit.waited <= LATE_AFTER => Admission::Decode,
-            Chain::Whole | Chain::Broken => {
-                self.chain = Chain::Broken;
-                Admission::SkipLate
-            }
+    pub fn report(&self) -> GateReport {
+        let (told, movements) = self.trust.of();
+        GateReport {
+            mode: self.mode(),
+            why: report::why(
+                self.config.enabled,
+                self.mode(),
+                &report::Known {
+                    interval: self.groups.interval(),
+                    progress: self.baseline.progress(),
+                    quantiser: self.quantiser_known,
+                    told,
+                    movements,
+                },
+            ),
+            active: self.open.is_some(),
+            triggers: self.triggers,
         }
     }
+
+    fn mode(&self) -> GateMode {
+        if !self.config.enabled || self.groups.are_rare(self.now, RARE_KEYS) {
+            GateMode::Everything
+        } else if self.groups.is_all_keys() {
+            GateMode::KeyFrames
+        } else if !self.baseline.is_learned() {
+            GateMode::Learning
+        } else if !self.trust.is_telling() {
+            GateMode::KeyFramesAndOpenings
+        } else if self.quantiser_known {
+            GateMode::Complexity
+        } else {
+            GateMode::Sizes
+        }
+    }
+
+    /// `None` for key frames, which are looked at anyway.
+    fn sample(&mut self, unit: &UnitFacts) -> Option<Sample> {
+        let knows = unit.slice.is_some();
+        if knows != self.quantiser_known && !unit.key {
+            self.quantiser_known = knows;
+            self.relearn();
+        }
+        // Between reference pictures others are smaller by far, and not always at the same place.
+        let kind_offset = match unit.slice {
+            Some(slice) if slice.kind == SliceType::B => 1,
+            _ => 0,
+        };
+        (!unit.key).then(|| Sample {
+            at: unit.at,
+            position: self.groups.position() + kind_offset,
+            value: complexity(unit.bytes, unit.slice),
+        })
+    }
+
+    fn relearn(&mut self) {
+        self.baseline = Baseline::default();
+        self.trust = Trust::new(self.quantiser_known);
+        self.unjudged.clear();
+    }
+
+    fn open_at(&mut self, from: Option<u64>, triggered: bool) {
+        let Some(from) = from else {
+            return;
+        };
+        self.triggers += u64::from(triggered);
+        self.open = Some(Open {
+            from,
+            began: self.now,
+            movement: None,
+        });
+    }
+
+    fn moved(&mut self, at: Duration) {
+        self.last_movement = Some(at);
+        if self.open.is_none() {
+            let before = self.groups.before_picture(at);
+            self.open_at(before, true);
+        }
+        if let Some(open) = &mut self.open {
+            let (first, last) = open.movement.unwrap_or((at, at));
+            open.movement = Some((first.min(at), last.max(at)));
+        }
+    }
+
+    fn close_if_over(&mut self, at: Duration) {
+        let Some(open) = self.open else {
+            return;
+        };
+        let is_recent = |then: Option<Duration>| then.is_some_and(|then| at < then + HOLD);
+        let signalled = self.trust.is_telling() && is_recent(self.last_signal);
+        let moved = open.movement.is_some_and(|(_, last)| at < last + HOLD);
+        // Whoever opened it gets to see what there was, even if nothing moved.
+        let fresh = at < open.began;
+        if fresh || signalled || moved || at < self.hold_until {
+            return;
+        }
+        self.open = None;
+        if let Some((first, last)) = open.movement
+            && last.saturating_sub(first) >= WORTH_TELLING
+            && self.baseline.is_learned()
+        {
+            let told = self
+                .last_signal
+                .is_some_and(|signal| signal + TELLS_WITHIN >= first);
+            self.trust.movement(told);
+        }
+    }
+
+    /// What was just signalled is not learned as usual before it was looked at.
+    fn is_signalled(&self, at: Duration, pace: Pace) -> bool {
+        pace == Pace::Slow
+            && self.trust.is_telling()
+            && self.last_signal.is_some_and(|signal| at <= signal + HOLD)
+    }
+}
+
+/// The natural logarithm of what rate control calls complexity: bits times the quantiser's step, which doubles every six.
+fn complexity(bytes: usize, slice: Option<Slice>) -> f32 {
+    let quantiser = slice.map_or(0.0, |slice| f32::from(slice.qp) * LN_2 / 6.0);
+    (bytes.max(1) as f32).ln() + quantiser
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use Admission::*;
-
-    fn unit(key: bool) -> UnitFacts {
-        UnitFacts {
-            key,
-            bytes: 1000,
-            waited: Duration::from_millis(20),
-        }
-    }
-
-    fn late(key: bool) -> UnitFacts {
-        UnitFacts {
-            waited: Duration::from_secs(2),
-            ..unit(key)
-        }
-    }
-
-    fn check(steps: &[(Demand, UnitFacts, Admission)]) {
-        let mut gate = Gate::new();
-        for (step, (demand, facts, expected)) in steps.iter().enumerate() {
-            assert_eq!(gate.admit(*demand, *facts), *expected, "step {step}");
-        }
-    }
-
-    #[test]
-    fn everything_asked_for_is_let_through() {
-        check(&[
-            (Demand::All, unit(true), Decode),
-            (Demand::All, unit(false), Decode),
-            (Demand::All, unit(false), Decode),
-            (Demand::All, unit(true), Decode),
-        ]);
-    }
-
-    #[test]
-    fn key_frames_alone_or_nothing() {
-        check(&[
-            (Demand::KeyFrames, unit(true), DecodeStill),
-            (Demand::KeyFrames, unit(false), Skip),
-            (Demand::Nothing, unit(true), Skip),
-            (Demand::Nothing, unit(false), Skip),
-        ]);
-    }
-
-    #[test]
-    fn asked_in_mid_group_it_catches_up_from_the_key_frame() {
-        check(&[
-            (Demand::Nothing, unit(true), Skip),
-            (Demand::All, unit(false), DecodeFromKey),
-            (Demand::All, unit(false), Decode),
-        ]);
-    }
-
-    #[test]
-    fn what_comes_too_late_is_skipped_up_to_the_next_key_frame() {
-        check(&[
-            (Demand::All, unit(true), Decode),
-            (Demand::All, late(false), SkipLate),
-            (Demand::All, unit(false), SkipLate),
-            (Demand::All, late(true), Decode),
-            (Demand::All, unit(false), Decode),
-        ]);
-    }
-
-    #[test]
-    fn a_broken_chain_waits_for_a_key_frame() {
-        let mut gate = Gate::new();
-        assert_eq!(gate.admit(Demand::All, unit(false)), DecodeFromKey);
-        gate.broken();
-        assert_eq!(gate.admit(Demand::All, unit(false)), SkipLate);
-        assert_eq!(gate.admit(Demand::All, unit(true)), Decode);
-    }
-}
+mod tests;

@@ -57,6 +57,11 @@ pub struct AccessUnit {
 const OVERHEAD_BYTES: usize = 1024;
 
 impl AccessUnit {
+    /// When it reached this machine, on the boot clock.
+    pub fn taken_at(&self) -> Duration {
+        Duration::from_nanos(self.time.boottime_ns)
+    }
+
     pub fn len_bytes(&self) -> usize {
         (*self.bytes).as_ref().len()
     }
@@ -80,7 +85,12 @@ pub struct GopRing {
     first_number: u64,
     bytes: usize,
     capacity_bytes: usize,
+    /// Somebody still reads from here on.
+    held_from: Option<u64>,
 }
+
+/// While somebody reads, the ring may become larger by this part of itself.
+const HELD_PART: usize = 2;
 
 impl GopRing {
     pub fn new(capacity_bytes: usize) -> Self {
@@ -89,6 +99,7 @@ impl GopRing {
             first_number: 0,
             bytes: 0,
             capacity_bytes,
+            held_from: None,
         }
     }
 
@@ -96,8 +107,20 @@ impl GopRing {
         self.bytes += unit.held_bytes();
         self.units.push_back(unit);
         while self.bytes > self.capacity_bytes && self.units.len() > 1 {
+            let most = self.capacity_bytes + self.capacity_bytes / HELD_PART;
+            let is_held = self
+                .held_from
+                .is_some_and(|from| from < self.second_group());
+            if is_held && self.bytes <= most {
+                break;
+            }
             self.drop_oldest_group();
         }
+    }
+
+    /// Nothing from this unit on is dropped, as long as the ring does not outgrow itself by half.
+    pub fn hold(&mut self, from: Option<u64>) {
+        self.held_from = from;
     }
 
     /// Memory taken, what belongs to each unit beside its bytes included.
@@ -117,24 +140,39 @@ impl GopRing {
         self.units.get(index).map(|unit| (number, unit))
     }
 
-    /// What has to be decoded to see unit `number`: from its key frame up to itself. `None` when the key frame is
+    pub fn newest(&self) -> Option<&AccessUnit> {
+        self.units.back()
+    }
+
+    /// Number of the last key frame not behind unit `number`: where decoding begins to see that one. `None` when it is
     /// not held, or belongs to a stream of another format.
-    pub fn group_up_to(&self, number: u64) -> Option<Vec<AccessUnit>> {
+    pub fn key_up_to(&self, number: u64) -> Option<u64> {
         let index = usize::try_from(number.checked_sub(self.first_number)?).ok()?;
-        let wanted = self.units.get(index)?;
-        let key = (0..=index).rev().find(|&at| self.units[at].key)?;
-        let group: Vec<_> = self.units.range(key..=index).cloned().collect();
-        group
-            .iter()
-            .all(|unit| unit.format.codec == wanted.format.codec)
-            .then_some(group)
+        let wanted = self.units.get(index)?.format.codec;
+        let group = (0..=index).rev();
+        let mut group = group.take_while(|&at| self.units[at].format.codec == wanted);
+        let key = group.find(|&at| self.units[at].key)?;
+        Some(self.first_number + key as u64)
+    }
+
+    /// The newest key frame not taken after `at` on the boot clock.
+    pub fn key_taken_by(&self, at: Duration) -> Option<AccessUnit> {
+        let mut newest_first = self.units.iter().rev();
+        newest_first
+            .find(|unit| unit.key && unit.taken_at() <= at)
+            .cloned()
+    }
+
+    /// Number of the first unit of the second group held.
+    fn second_group(&self) -> u64 {
+        let next_key = self.units.iter().skip(1).position(|unit| unit.key);
+        self.first_number + next_key.map_or(1, |index| index as u64 + 1)
     }
 
     /// Up to the next key frame. A single group larger than the ring loses its beginning unit by unit: nobody can
     /// start there any more, but a reader that is further on is not disturbed.
     fn drop_oldest_group(&mut self) {
-        let next_key = self.units.iter().skip(1).position(|unit| unit.key);
-        for _ in 0..next_key.map_or(1, |index| index + 1) {
+        for _ in self.first_number..self.second_group() {
             if let Some(unit) = self.units.pop_front() {
                 self.bytes -= unit.held_bytes();
                 self.first_number += 1;
@@ -195,7 +233,7 @@ mod tests {
     fn a_group_larger_than_the_ring_keeps_its_newest_units() {
         let ring = ring(20, "K......");
         assert_eq!(held(&ring), "....");
-        assert!(ring.group_up_to(6).is_none(), "its key frame is gone");
+        assert!(ring.key_up_to(6).is_none(), "its key frame is gone");
         assert_eq!(ring.at_or_after(0).unwrap().0, 3);
     }
 
@@ -210,19 +248,33 @@ mod tests {
     #[test]
     fn decoding_starts_at_the_key_frame_before() {
         let ring = ring(1000, ".K..K.");
-        let lengths: Vec<_> = (0..6)
-            .map(|number| ring.group_up_to(number).map(|group| group.len()))
-            .collect();
-        assert_eq!(lengths, [None, Some(1), Some(2), Some(3), Some(1), Some(2)]);
-        assert!(ring.group_up_to(6).is_none());
+        let keys: Vec<_> = (0..7).map(|number| ring.key_up_to(number)).collect();
+        let expected = [None, Some(1), Some(1), Some(1), Some(4), Some(4), None];
+        assert_eq!(keys, expected);
     }
 
     #[test]
-    fn a_group_never_joins_two_codecs() {
+    fn decoding_never_joins_two_codecs() {
         let mut ring = ring(1000, "K..");
         let mut foreign = unit(false, 5);
         foreign.format.codec = Codec::H265;
         ring.push(foreign);
-        assert!(ring.group_up_to(3).is_none());
+        assert_eq!((ring.key_up_to(2), ring.key_up_to(3)), (Some(0), None));
+    }
+
+    #[test]
+    fn what_is_being_read_stays_up_to_a_bound() {
+        let mut ring = ring(39, "K..K");
+        ring.hold(Some(1));
+        ring.push(unit(false, (5 << 10) - OVERHEAD_BYTES));
+        ring.push(unit(false, (5 << 10) - OVERHEAD_BYTES));
+        assert_eq!(held(&ring), "K..K..", "the reader is at 1");
+        ring.hold(Some(3));
+        ring.push(unit(false, (5 << 10) - OVERHEAD_BYTES));
+        assert_eq!(held(&ring), "K...", "the first group is read");
+        for _ in 0..20 {
+            ring.push(unit(true, (10 << 10) - OVERHEAD_BYTES));
+        }
+        assert!(ring.bytes() <= (39 << 10) * 3 / 2, "{}", ring.bytes());
     }
 }

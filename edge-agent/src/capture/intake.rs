@@ -4,8 +4,9 @@
 //! on the camera's own thread, which waits here for whatever comes first.
 
 use super::error::Failure;
-use super::gate::Demand;
+use super::eyes::Seen;
 use super::gop::{AccessUnit, GopRing};
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,10 @@ struct State {
     ended: Option<Failure>,
     /// The camera accepted the present run: what is missing from here on is data.
     playing: bool,
-    demand: Demand,
+    /// What was seen in decoded pictures, oldest first; a decoder gives out no more than it was fed.
+    seen: VecDeque<Seen>,
+    /// Something was seen, there is room, or somebody wants something else.
+    news: bool,
     stop: bool,
     /// The camera's thread has returned.
     done: bool,
@@ -32,14 +36,20 @@ struct State {
 #[derive(Debug)]
 pub(super) enum Next {
     Stop,
+    /// A unit that has arrived.
     Unit {
         number: u64,
         unit: AccessUnit,
-        demand: Demand,
+    },
+    /// A unit for the decoder, and the time of the newest that has arrived.
+    Feed {
+        number: u64,
+        unit: AccessUnit,
+        newest: Duration,
     },
     Ended(Failure),
-    /// Nothing until the deadline, or only the demand changed.
-    Quiet(Demand),
+    /// Nothing until the deadline, or news.
+    Quiet,
 }
 
 impl Intake {
@@ -49,7 +59,8 @@ impl Intake {
                 ring: GopRing::new(ring_bytes),
                 ended: None,
                 playing: false,
-                demand: Demand::default(),
+                seen: VecDeque::new(),
+                news: false,
                 stop: false,
                 done: false,
             }),
@@ -62,6 +73,7 @@ impl Intake {
         let mut state = self.lock();
         state.ended = None;
         state.playing = false;
+        state.seen.clear();
         state.ring.next_number()
     }
 
@@ -83,8 +95,16 @@ impl Intake {
         self.lock().playing
     }
 
-    pub(super) fn demand(&self, demand: Demand) {
-        self.change(|state| state.demand = demand);
+    /// Something was seen in a decoded picture.
+    pub(super) fn saw(&self, seen: Seen) {
+        self.change(|state| {
+            state.seen.push_back(seen);
+            state.news = true;
+        });
+    }
+
+    pub(super) fn next_seen(&self) -> Option<Seen> {
+        self.lock().seen.pop_front()
     }
 
     pub(super) fn stop(&self) {
@@ -106,49 +126,73 @@ impl Intake {
 
     /// Somebody made room, or otherwise changed what the camera's thread waits for.
     pub(super) fn ring_bell(&self) {
-        self.change(|_| ());
+        self.change(|state| state.news = true);
     }
 
     pub(super) fn ring_bytes(&self) -> usize {
         self.lock().ring.bytes()
     }
 
-    /// What has to be decoded to see unit `number`.
-    pub(super) fn group_up_to(&self, number: u64) -> Option<Vec<AccessUnit>> {
-        self.lock().ring.group_up_to(number)
+    /// Keeps what a reader at `cursor` still has to read, up to a bound.
+    pub(super) fn hold(&self, cursor: Option<u64>) {
+        self.lock().ring.hold(cursor);
     }
 
-    /// The first that applies: stop, a unit not below `cursor` (if `has_room()` for it), the end of the run, quiet
-    /// until `deadline`. A change of `demand` from what the caller believes is told at once.
+    /// The last key frame not behind unit `number`.
+    pub(super) fn key_up_to(&self, number: u64) -> Option<u64> {
+        self.lock().ring.key_up_to(number)
+    }
+
+    /// The unit of that number, if it is held.
+    pub(super) fn unit(&self, number: u64) -> Option<AccessUnit> {
+        let state = self.lock();
+        let (found, unit) = state.ring.at_or_after(number)?;
+        (found == number).then(|| unit.clone())
+    }
+
+    /// The newest unit not taken after `at` (boot clock) that can be decoded by itself.
+    pub(super) fn key_taken_by(&self, at: Duration) -> Option<AccessUnit> {
+        self.lock().ring.key_taken_by(at)
+    }
+
+    /// The first that applies: stop, news, a unit not below `cursor`, one not below `feed` for the decoder (`None`: it
+    /// wants none or has no room), the end of the run, quiet until `deadline`.
     pub(super) fn wait(
         &self,
         cursor: u64,
-        believed: Demand,
         deadline: Instant,
-        has_room: impl Fn() -> bool,
+        feed: impl Fn() -> Option<u64>,
     ) -> Next {
         let mut state = self.lock();
         loop {
-            let demand = state.demand;
             if state.stop {
                 return Next::Stop;
             }
-            if let Some((number, unit)) = state.ring.at_or_after(cursor)
-                && has_room()
-            {
+            if std::mem::take(&mut state.news) {
+                return Next::Quiet;
+            }
+            if let Some((number, unit)) = state.ring.at_or_after(cursor) {
                 let unit = unit.clone();
-                return Next::Unit {
+                return Next::Unit { number, unit };
+            }
+            if let Some((number, unit)) = feed().and_then(|feed| state.ring.at_or_after(feed)) {
+                let newest = state
+                    .ring
+                    .newest()
+                    .map_or(unit.taken_at(), AccessUnit::taken_at);
+                let unit = unit.clone();
+                return Next::Feed {
                     number,
                     unit,
-                    demand,
+                    newest,
                 };
             }
             if let Some(failure) = &state.ended {
                 return Next::Ended(failure.clone());
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || demand != believed {
-                return Next::Quiet(demand);
+            if left.is_zero() {
+                return Next::Quiet;
             }
             (state, _) = self
                 .bell

@@ -10,20 +10,24 @@ mod arrivals;
 mod backoff;
 mod camera;
 mod decoders;
+mod decoding;
 pub mod error;
+mod eyes;
 pub mod gate;
 mod gop;
 pub mod gst;
+pub mod h264;
 mod intake;
 pub mod latest;
 pub mod lookout;
 pub mod replay;
 mod status;
+mod turns;
 
 pub use backoff::RetryPolicy;
 pub use decoders::Decoders;
 pub use error::{CaptureError, Failure, Reason};
-pub use gate::Demand;
+pub use gate::{GateConfig, GateMode, GateReport};
 pub use gop::Codec;
 pub use status::{CameraChange, CameraState, CameraStatus};
 
@@ -32,6 +36,8 @@ use crate::config::CameraConfig;
 use crate::health::Health;
 use address::Address;
 use camera::CameraThread;
+use eyes::Eyes;
+use gate::Gate;
 use intake::Intake;
 use latest::Wakeup;
 use lookout::Lookout;
@@ -61,6 +67,7 @@ pub struct CaptureDeps {
     pub policy: RetryPolicy,
     /// Bound of each camera's ring of encoded pictures.
     pub ring_bytes: usize,
+    pub gate: GateConfig,
 }
 
 /// Checks that GStreamer and all of its elements that cameras need are installed; a missing one is named together
@@ -72,12 +79,14 @@ pub fn check() -> Result<(), CaptureError> {
 /// Starts a camera. An error here needs a person; whatever goes wrong later is in `status` and is tried again.
 pub fn start(config: &CameraConfig, deps: CaptureDeps) -> Result<CaptureHandle, CaptureError> {
     let lookout = Arc::new(Lookout::new(Arc::clone(&deps.wakeup)));
-    start_into(config, deps, lookout)
+    start_into(config, &[], deps, lookout)
 }
 
-/// The same, with glimpses shown in `lookout`, which rings `deps.wakeup`.
+/// The same, with glimpses shown in `lookout`, which rings `deps.wakeup`, and polygons (fractions of the picture) in which
+/// nothing counts as movement.
 pub fn start_into(
     config: &CameraConfig,
+    motion_masks: &[Vec<[f32; 2]>],
     deps: CaptureDeps,
     lookout: Arc<Lookout>,
 ) -> Result<CaptureHandle, CaptureError> {
@@ -88,6 +97,16 @@ pub fn start_into(
     let intake = Arc::new(Intake::new(deps.ring_bytes));
     let board = Arc::new(StatusBoard::new(config.id, config.name.clone(), now));
     let time = deps.time.clone();
+    lookout.on_answer({
+        let intake = Arc::downgrade(&intake);
+        move || {
+            if let Some(intake) = intake.upgrade() {
+                intake.ring_bell();
+            }
+        }
+    });
+    let eyes = Arc::new(Eyes::new(motion_masks));
+    let gate = Gate::new(deps.gate);
     let reporter = deps.health.unit(format!("cap-{}", config.name));
     let camera = CameraThread {
         config: config.clone(),
@@ -96,6 +115,8 @@ pub fn start_into(
         intake: Arc::clone(&intake),
         board: Arc::clone(&board),
         lookout: Arc::clone(&lookout),
+        eyes,
+        gate,
         reporter,
         untold: None,
         complained: None,
@@ -132,12 +153,6 @@ pub struct CaptureHandle {
 impl CaptureHandle {
     pub fn status(&self) -> CameraStatus {
         self.board.read(&self.time.now(), self.intake.ring_bytes())
-    }
-
-    /// What is to be decoded from now on; a camera begins with everything. From nothing to everything it catches
-    /// up from the last key frame, so that the first picture is a new one and comes at once.
-    pub fn demand(&self, demand: Demand) {
-        self.intake.demand(demand);
     }
 
     /// Tells the camera to stop and returns at once: stop all, then drop all, and they end side by side.

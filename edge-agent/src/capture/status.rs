@@ -1,6 +1,7 @@
 //! What a camera says about itself: for `status`, the heartbeat and the records of its changes.
 
 use super::error::{Failure, Reason};
+use super::gate::GateReport;
 use super::gop::{Codec, StreamFormat};
 use serde::Serialize;
 use std::sync::{Mutex, MutexGuard};
@@ -52,6 +53,13 @@ pub struct CameraStatus {
     /// Attempts after the first.
     pub reconnects: u64,
     pub ring_bytes: u64,
+    /// What decides which frames are decoded.
+    pub gate: GateReport,
+    /// Frames decoded from memory: what led up to a movement.
+    pub frames_caught_up: u64,
+    /// Groups of pictures that were to be decoded whole, and those that were: fewer when too many cameras show something.
+    pub turns_asked: u64,
+    pub turns_given: u64,
     /// A sentence without credentials; stays after the camera came back.
     pub last_error: Option<String>,
 }
@@ -104,6 +112,10 @@ impl StatusBoard {
                     fps_decoded: 0.0,
                     reconnects: 0,
                     ring_bytes: 0,
+                    gate: GateReport::default(),
+                    frames_caught_up: 0,
+                    turns_asked: 0,
+                    turns_given: 0,
                     last_error: None,
                 },
                 since: uptime(&now),
@@ -146,6 +158,20 @@ impl StatusBoard {
 
     pub(super) fn skipped(&self, frames: u64) {
         self.lock().status.frames_skipped += frames;
+    }
+
+    pub(super) fn caught_up(&self) {
+        self.lock().status.frames_caught_up += 1;
+    }
+
+    pub(super) fn turn(&self, given: bool) {
+        let mut inner = self.lock();
+        inner.status.turns_asked += 1;
+        inner.status.turns_given += u64::from(given);
+    }
+
+    pub(super) fn gate(&self, report: GateReport) {
+        self.lock().status.gate = report;
     }
 
     pub(super) fn reconnecting(&self) {

@@ -234,6 +234,7 @@ fn check_cameras(config: &Config, is_running: bool, sheet: &mut Sheet) {
         changes,
         policy: RetryPolicy::default(),
         ring_bytes: 1 << 20,
+        gate: capture::GateConfig::default(),
     };
     let handles: Vec<_> = config
         .cameras
