@@ -76,6 +76,47 @@ pub struct ModelConfig {
     pub workers: usize,
     /// Threads ONNX Runtime uses within one inference. More than one is quicker and dearer.
     pub threads_per_worker: usize,
+    /// What the network runs on. Where the library or the machine lacks it, the agent says so and does not start.
+    pub provider: Provider,
+}
+
+/// Execution providers of ONNX Runtime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    #[default]
+    Cpu,
+    Xnnpack,
+    Openvino,
+    Cuda,
+    Tensorrt,
+}
+
+impl Provider {
+    pub const ALL: [Self; 5] = [
+        Self::Cpu,
+        Self::Xnnpack,
+        Self::Openvino,
+        Self::Cuda,
+        Self::Tensorrt,
+    ];
+
+    /// As it is written in the configuration and in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Xnnpack => "xnnpack",
+            Self::Openvino => "openvino",
+            Self::Cuda => "cuda",
+            Self::Tensorrt => "tensorrt",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl Default for ModelConfig {
@@ -85,6 +126,7 @@ impl Default for ModelConfig {
             runtime_library: None,
             workers: 1,
             threads_per_worker: 1,
+            provider: Provider::Cpu,
         }
     }
 }

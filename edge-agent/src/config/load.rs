@@ -140,6 +140,9 @@ fn explain(blamed: &Blamed, message: &str) -> (String, String) {
     let remedy = match key {
         "id" => "use the id that `edge-agent camera new-id` prints".into(),
         "transport" => "write transport = \"tcp\" or transport = \"udp\"".into(),
+        "provider" => {
+            "write provider = \"cpu\", \"xnnpack\", \"openvino\", \"cuda\" or \"tensorrt\"".into()
+        }
         "camera" => "write [[camera]] with two brackets on each side, once per camera".into(),
         _ if blamed.section().is_none() => format!("write [{key}] on a line of its own"),
         _ => "compare with the sample edge-agent.toml.example".into(),

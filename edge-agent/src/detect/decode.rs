@@ -1,14 +1,14 @@
 //! From output tensors to boxes: score cut, decoding by family, non-maximum suppression. Pure.
 //!
 //! Each family has its file; they agree on one contract: boxes in pixels of the network's **input**, everything at or
-//! above the wanted score. `finish` turns these into boxes of the picture.
+//! above the wanted score. [`super::mosaic`] turns these into boxes of the picture.
 
 mod boxes_scores;
 mod gfl;
 mod yolox;
 
 use super::model::{Description, Output};
-use super::preprocess::Scale;
+use super::mosaic::{self, Rect, Scale, Tile};
 
 /// A box with the network's own label. Corners in pixels, of the input or of the picture as the context says.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +26,8 @@ pub struct LabelBox {
 const MOST_CANDIDATES: usize = 1000;
 const MOST_BOXES: usize = 300;
 
-/// Boxes of the picture, best first, from the tensors of [`Description::outputs`] in that order.
+/// Boxes of the picture, best first, from the tensors of [`Description::outputs`] in that order, where the picture lies
+/// in the upper left corner of the input.
 ///
 /// Each tensor must have the number of values its shape says: the caller has checked it.
 pub fn decode(
@@ -36,8 +37,34 @@ pub fn decode(
     picture: (u32, u32),
     min_score: f32,
 ) -> Vec<LabelBox> {
+    let whole = Tile {
+        source: Rect {
+            x: 0,
+            y: 0,
+            width: picture.0,
+            height: picture.1,
+        },
+        x: 0,
+        y: 0,
+        width: description.input.width,
+        height: description.input.height,
+        scale,
+    };
+    let found = candidates(description, tensors, min_score);
+    suppress(
+        mosaic::to_picture(&[whole], picture, found),
+        description.thresholds.nms_iou,
+    )
+}
+
+/// Every box at or above the score, in pixels of the input, many for one object.
+pub(super) fn candidates(
+    description: &Description,
+    tensors: &[&[f32]],
+    min_score: f32,
+) -> Vec<LabelBox> {
     let labels = description.labels.len();
-    let candidates = match &description.output {
+    match &description.output {
         Output::Gfl { strides, bins, .. } => gfl::decode(
             &description.input,
             strides,
@@ -57,27 +84,11 @@ pub fn decode(
             tensors[1],
             min_score,
         ),
-    };
-    let in_picture = candidates
-        .into_iter()
-        .map(|found| to_picture(found, scale, picture))
-        .collect();
-    suppress(in_picture, description.thresholds.nms_iou)
-}
-
-fn to_picture(found: LabelBox, scale: Scale, (width, height): (u32, u32)) -> LabelBox {
-    let (width, height) = (width as f32, height as f32);
-    LabelBox {
-        x1: (found.x1 / scale.x).clamp(0.0, width),
-        y1: (found.y1 / scale.y).clamp(0.0, height),
-        x2: (found.x2 / scale.x).clamp(0.0, width),
-        y2: (found.y2 / scale.y).clamp(0.0, height),
-        ..found
     }
 }
 
 /// Greedy non-maximum suppression, label by label: of two that overlap by more than `most_iou` the worse goes.
-fn suppress(mut candidates: Vec<LabelBox>, most_iou: f32) -> Vec<LabelBox> {
+pub(super) fn suppress(mut candidates: Vec<LabelBox>, most_iou: f32) -> Vec<LabelBox> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MOST_CANDIDATES);
     let mut kept: Vec<LabelBox> = Vec::new();

@@ -1,16 +1,18 @@
 //! What is in one picture: a model's file, its description, and boxes of the customer's classes.
 //!
 //! A detector is a file plus a `model.toml` beside it ([`model`]); nothing about a particular network is
-//! written in code. A frame goes through [`preprocess`] (pure), [`onnx`] (the only file that imports `ort`) and
-//! [`decode`] (pure). What comes out is in fractions of the picture, so nobody behind this module knows how large
+//! written in code. [`aim`] chooses where to look, [`mosaic`] lays these parts into one input, and a frame goes through
+//! [`preprocess`], [`onnx`] (the only file that imports `ort`) and [`decode`]; all but `onnx` are pure. What comes out is in fractions of the picture, so nobody behind this module knows how large
 //! the model's input is.
 
+pub mod aim;
 pub mod decode;
 pub mod model;
+pub mod mosaic;
 pub mod onnx;
 pub mod preprocess;
 
-use crate::config::{AnalysisConfig, ModelConfig};
+use crate::config::{AnalysisConfig, ModelConfig, Provider};
 use crate::error::{ErrorKind, Kind};
 use crate::frame::Frame;
 use crate::geometry;
@@ -62,6 +64,15 @@ pub trait Detector: Send {
     fn thresholds(&self) -> Thresholds;
     /// Name of the model, for status and records.
     fn model_name(&self) -> &str;
+    /// Who runs it, as `[model] provider` names it, for status.
+    fn provider(&self) -> &str {
+        Provider::Cpu.as_str()
+    }
+    /// Width and height of what it sees, in pixels: larger pictures are made smaller for it, and [`aim`] knows by that
+    /// what it cannot see in them. One that says nothing sees every picture as large as it is.
+    fn input_size(&self) -> (u32, u32) {
+        (u32::MAX, u32::MAX)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +116,8 @@ impl OnnxDetector {
         let description = model::Description::load(&model.dir)?;
         let class_of_label = wanted_classes(&description, &analysis.classes)?;
         let thresholds = thresholds(&description, analysis.min_score);
-        let network = onnx::Network::open(
+        let network = onnx::Network::open_on(
+            model.provider,
             description,
             model.runtime_library.as_deref(),
             model.threads_per_worker,
@@ -119,8 +131,9 @@ impl OnnxDetector {
 }
 
 impl Detector for OnnxDetector {
-    fn detect(&mut self, frame: &Frame, _parts: &[NormBox]) -> Result<Look, DetectError> {
-        let (boxes, timing) = self.network.look(frame, self.thresholds.follow)?;
+    fn detect(&mut self, frame: &Frame, parts: &[NormBox]) -> Result<Look, DetectError> {
+        let follow = self.thresholds.follow;
+        let (boxes, timing) = self.network.look_at(frame, parts, follow)?;
         let (width, height) = (frame.width as f32, frame.height as f32);
         let named = boxes.into_iter().filter_map(|found| {
             let class = self.class_of_label.get(usize::from(found.label))?.clone()?;
@@ -148,6 +161,15 @@ impl Detector for OnnxDetector {
 
     fn model_name(&self) -> &str {
         &self.network.description().name
+    }
+
+    fn provider(&self) -> &str {
+        self.network.provider().as_str()
+    }
+
+    fn input_size(&self) -> (u32, u32) {
+        let input = &self.network.description().input;
+        (input.width, input.height)
     }
 }
 

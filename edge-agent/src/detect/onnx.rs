@@ -7,17 +7,22 @@
 use super::LookTiming;
 use super::decode::{self, LabelBox};
 use super::model::Description;
+use super::mosaic;
 use super::preprocess::Preprocessor;
+use crate::config::Provider;
 use crate::error::{ErrorKind, Kind};
 use crate::frame::Frame;
 use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use wire::record::NormBox;
 
 /// What is looked for, in this order, when neither the configuration nor `ORT_DYLIB_PATH` names a library.
 const USUAL_LIBRARIES: [&str; 3] = [
@@ -35,6 +40,18 @@ pub enum RuntimeError {
     Library { reason: String },
     #[error("ONNX Runtime did not start: {0}")]
     Environment(ort::Error),
+    #[error(
+        "[model] provider = \"{asked}\": this ONNX Runtime was built without it; it has {}. Name a library that has it in [model] runtime_library, or write provider = \"cpu\"",
+        in_words(known)
+    )]
+    NoProvider {
+        asked: Provider,
+        known: Vec<Provider>,
+    },
+    #[error(
+        "[model] provider = \"{asked}\": ONNX Runtime cannot use it here: {source}. Install the driver and the libraries that it names, or write provider = \"cpu\""
+    )]
+    Provider { asked: Provider, source: ort::Error },
     #[error("network {path}: ONNX Runtime cannot load it: {source}")]
     Load { path: PathBuf, source: ort::Error },
     #[error("network {path} is not what its model.toml describes: {difference}")]
@@ -55,7 +72,10 @@ pub enum RuntimeError {
 impl Kind for RuntimeError {
     fn kind(&self) -> ErrorKind {
         match self {
-            RuntimeError::Library { .. } | RuntimeError::Shape { .. } => ErrorKind::Config,
+            RuntimeError::Library { .. }
+            | RuntimeError::NoProvider { .. }
+            | RuntimeError::Provider { .. }
+            | RuntimeError::Shape { .. } => ErrorKind::Config,
             RuntimeError::Environment(_)
             | RuntimeError::Load { .. }
             | RuntimeError::OutputLength { .. } => ErrorKind::Permanent,
@@ -70,22 +90,57 @@ pub struct Network {
     description: Description,
     session: Session,
     preprocessor: Preprocessor,
+    provider: Provider,
 }
 
 impl Network {
-    /// Loads the described file. `library` names ONNX Runtime; the first one loaded serves the whole process.
+    /// Loads the described file to run on the processor. `library` names ONNX Runtime; the first one loaded serves the
+    /// whole process.
     pub fn open(
         description: Description,
         library: Option<&Path>,
         threads: usize,
     ) -> Result<Self, super::DetectError> {
+        Self::open_on(Provider::Cpu, description, library, threads)
+    }
+
+    /// The same, run by this provider, or an error: never by another one instead.
+    pub fn open_on(
+        provider: Provider,
+        description: Description,
+        library: Option<&Path>,
+        threads: usize,
+    ) -> Result<Self, super::DetectError> {
         let bytes = description.read_network()?;
-        let session = session(&environment(library)?, &bytes, threads).map_err(|source| {
-            RuntimeError::Load {
-                path: description.network_path(),
-                source,
+        let environment = environment(library)?;
+        let known = providers();
+        if !known.contains(&provider) {
+            return Err(RuntimeError::NoProvider {
+                asked: provider,
+                known,
             }
-        })?;
+            .into());
+        }
+        let loaded = |source| RuntimeError::Load {
+            path: description.network_path(),
+            source,
+        };
+        let session = match registration(provider, threads) {
+            None => cpu_session(&environment, &bytes, threads).map_err(loaded)?,
+            Some(registration) => {
+                let builder = builder(&environment, threads).and_then(|builder| {
+                    Ok(builder.with_execution_providers([registration.error_on_failure()])?)
+                });
+                let refused = |source| RuntimeError::Provider {
+                    asked: provider,
+                    source,
+                };
+                // Some find out what they lack only when they are given the network.
+                builder
+                    .and_then(|mut builder| builder.commit_from_memory(&bytes))
+                    .map_err(refused)?
+            }
+        };
         compare(&description, &session).map_err(|difference| RuntimeError::Shape {
             path: description.network_path(),
             difference,
@@ -94,7 +149,13 @@ impl Network {
             preprocessor: Preprocessor::new(description.input.clone()),
             description,
             session,
+            provider,
         })
+    }
+
+    /// Who runs it.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     pub fn description(&self) -> &Description {
@@ -107,8 +168,20 @@ impl Network {
         frame: &Frame,
         min_score: f32,
     ) -> Result<(Vec<LabelBox>, LookTiming), RuntimeError> {
+        self.look_at(frame, &[], min_score)
+    }
+
+    /// The same, of these parts of the picture alone, all in one inference; of the whole picture where there are none.
+    pub fn look_at(
+        &mut self,
+        frame: &Frame,
+        parts: &[NormBox],
+        min_score: f32,
+    ) -> Result<(Vec<LabelBox>, LookTiming), RuntimeError> {
         let started = Instant::now();
-        let (tensor, scale) = self.preprocessor.run(frame);
+        let picture = (frame.width, frame.height);
+        let tiles = mosaic::pack(&self.description.input, picture, parts);
+        let tensor = self.preprocessor.run_tiles(frame, &tiles);
         let prepared = Instant::now();
 
         let name = &self.description.name;
@@ -141,12 +214,10 @@ impl Network {
             }
             tensors.push(values);
         }
-        let boxes = decode::decode(
-            &self.description,
-            &tensors,
-            scale,
-            (frame.width, frame.height),
-            min_score,
+        let found = decode::candidates(&self.description, &tensors, min_score);
+        let boxes = decode::suppress(
+            mosaic::to_picture(&tiles, picture, found),
+            self.description.thresholds.nms_iou,
         );
         let timing = LookTiming {
             preprocess: prepared - started,
@@ -200,17 +271,60 @@ fn load(library: Option<&Path>) -> Result<ort::environment::EnvironmentBuilder, 
     })
 }
 
-fn session(environment: &Environment, network: &[u8], threads: usize) -> ort::Result<Session> {
-    Session::builder(environment)?
+/// What this build of ONNX Runtime can run networks on. Whether the machine has what they need shows only when a
+/// network is loaded.
+fn providers() -> Vec<Provider> {
+    let has = |provider: &Provider| match provider {
+        Provider::Cpu => Ok(true),
+        Provider::Xnnpack => ep::XNNPACK::is_available(),
+        Provider::Openvino => ep::OpenVINO::is_available(),
+        Provider::Cuda => ep::CUDA::is_available(),
+        Provider::Tensorrt => ep::TensorRT::is_available(),
+    };
+    let all = Provider::ALL.into_iter();
+    all.filter(|provider| has(provider).unwrap_or(false))
+        .collect()
+}
+
+fn in_words(providers: &[Provider]) -> String {
+    let names: Vec<&str> = providers.iter().map(|one| one.as_str()).collect();
+    names.join(", ")
+}
+
+fn registration(provider: Provider, threads: usize) -> Option<ExecutionProviderDispatch> {
+    let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+    match provider {
+        Provider::Cpu => None,
+        Provider::Xnnpack => Some(
+            ep::XNNPACK::default()
+                .with_intra_op_num_threads(threads)
+                .build(),
+        ),
+        Provider::Openvino => Some(
+            ep::OpenVINO::default()
+                .with_num_threads(threads.get())
+                .build(),
+        ),
+        Provider::Cuda => Some(ep::CUDA::default().build()),
+        Provider::Tensorrt => Some(ep::TensorRT::default().build()),
+    }
+}
+
+fn cpu_session(environment: &Environment, network: &[u8], threads: usize) -> ort::Result<Session> {
+    builder(environment, threads)?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        .commit_from_memory(network)
+}
+
+fn builder(environment: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         // Some exporters list their weights as inputs, about which ONNX Runtime warns once a weight.
-        .with_log_level(LogLevel::Error)?
-        .commit_from_memory(network)
+        .with_log_level(LogLevel::Error)?)
 }
 
 /// What differs between the network and its description, in words.

@@ -6,7 +6,10 @@
 //! within one level of 255. Colours are mixed **before** they are blended, as there: noisy night pictures hold many
 //! colours outside RGB, and where these are cut matters to what an 8-bit network sees.
 
-use super::model::{ColorOrder, Fit, Input, Layout};
+pub use super::mosaic::Scale;
+
+use super::model::{ColorOrder, Input, Layout};
+use super::mosaic::{Rect, Tile};
 use crate::color::YuvToRgb;
 use crate::frame::{Frame, PixelFormat};
 
@@ -20,18 +23,16 @@ pub struct Preprocessor {
     mixed: [MixedRow; 2],
 }
 
-/// Pixels of the input for one pixel of the picture, by axis: boxes are divided by it to get back.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scale {
-    pub x: f32,
-    pub y: f32,
-}
-
-/// Where each pixel of the input is sampled, for one picture size and pixel format.
+/// Where each pixel of the input is sampled, for one picture size, pixel format and choice of parts.
 #[derive(Debug)]
 struct Plan {
     of: (u32, u32, PixelFormat),
-    scale: Scale,
+    tiles: Vec<(Tile, TilePlan)>,
+}
+
+/// The samples of one tile.
+#[derive(Debug)]
+struct TilePlan {
     columns: Vec<Tap>,
     rows: Vec<Tap>,
 }
@@ -59,51 +60,58 @@ impl Preprocessor {
 
     /// The tensor of this frame, and how large the picture is in it.
     pub fn run(&mut self, frame: &Frame) -> (&[f32], Scale) {
-        let wanted = (frame.width, frame.height, frame.format);
-        let plan = match self.plan.take() {
-            Some(plan) if plan.of == wanted => plan,
-            _ => {
-                self.fill_with_padding();
-                Plan::new(&self.input, wanted)
-            }
-        };
-        for mixed in &mut self.mixed {
-            mixed.row = None;
-        }
-        self.sample(frame, &plan);
-        let scale = plan.scale;
-        self.plan = Some(plan);
-        (&self.tensor, scale)
+        let whole = Tile::whole(&self.input, (frame.width, frame.height));
+        (self.run_tiles(frame, &[whole]), whole.scale)
     }
 
-    /// Writes the picture's rows into the tensor. Rows of the frame are mixed across first, which two neighbouring rows
-    /// of the input may share, and then down.
-    fn sample(&mut self, frame: &Frame, plan: &Plan) {
+    /// The tensor of these parts of the frame, each where its tile says; padding between them.
+    pub fn run_tiles(&mut self, frame: &Frame, tiles: &[Tile]) -> &[f32] {
+        let of = (frame.width, frame.height, frame.format);
+        let plan = match self.plan.take() {
+            Some(plan) if plan.is_for(of, tiles) => plan,
+            _ => {
+                self.fill_with_padding();
+                Plan::new(of, tiles)
+            }
+        };
+        for (tile, samples) in &plan.tiles {
+            for mixed in &mut self.mixed {
+                mixed.row = None;
+            }
+            self.sample(frame, tile, samples);
+        }
+        self.plan = Some(plan);
+        &self.tensor
+    }
+
+    /// Writes a tile's rows into the tensor. Rows of the frame are mixed across first, which two neighbouring rows of
+    /// the input may share, and then down.
+    fn sample(&mut self, frame: &Frame, tile: &Tile, samples: &TilePlan) {
         let mut mixed = std::mem::take(&mut self.mixed);
-        for (y, down) in plan.rows.iter().enumerate() {
+        for (y, down) in samples.rows.iter().enumerate() {
             // What was below may be above now.
             if mixed[0].row != Some(down.first) {
                 mixed.swap(0, 1);
             }
             for (mixed, row) in mixed.iter_mut().zip([down.first, down.second]) {
                 if mixed.row != Some(row) {
-                    mixed.fill(frame, row, &plan.columns);
+                    mixed.fill(frame, row, &samples.columns);
                 }
             }
-            self.write_row(y, down.weight, &mixed);
+            self.write_row(tile.x as usize, tile.y as usize + y, down.weight, &mixed);
         }
         self.mixed = mixed;
     }
 
     /// Mixes two rows down and normalises the result into the tensor.
-    fn write_row(&mut self, y: usize, weight: i32, [above, below]: &[MixedRow; 2]) {
+    fn write_row(&mut self, x: usize, y: usize, weight: i32, [above, below]: &[MixedRow; 2]) {
         let (offsets, step) = self.channels(y);
         let source = channel_sources(self.input.color_order);
         for channel in 0..3 {
             let (mean, inverse) = (self.input.mean[channel], 1.0 / self.input.std[channel]);
             let above = &above.levels[source[channel]];
             let below = &below.levels[source[channel]];
-            let out = self.tensor[offsets[channel]..].iter_mut().step_by(step);
+            let out = self.tensor[offsets[channel] + x * step..].iter_mut().step_by(step);
             for (out, (above, below)) in out.zip(above.iter().zip(below)) {
                 let above = ((WEIGHT_ONE - weight) * above) >> 16;
                 let below = (weight * below) >> 16;
@@ -138,51 +146,33 @@ impl Preprocessor {
 }
 
 impl Plan {
-    fn new(input: &Input, of: (u32, u32, PixelFormat)) -> Self {
-        let (picture_width, picture_height, _) = of;
-        let (scale, width, height) = place(input, picture_width, picture_height);
+    fn new(of: (u32, u32, PixelFormat), tiles: &[Tile]) -> Self {
+        let samples = |tile: &Tile| {
+            let Rect {
+                x,
+                y,
+                width,
+                height,
+            } = tile.source;
+            TilePlan {
+                columns: taps(tile.width as usize, x as usize, width as usize),
+                rows: taps(tile.height as usize, y as usize, height as usize),
+            }
+        };
         Self {
             of,
-            scale,
-            columns: taps(width, picture_width as usize),
-            rows: taps(height, picture_height as usize),
+            tiles: tiles.iter().map(|tile| (*tile, samples(tile))).collect(),
         }
+    }
+
+    fn is_for(&self, of: (u32, u32, PixelFormat), tiles: &[Tile]) -> bool {
+        self.of == of && self.tiles.iter().map(|(tile, _)| tile).eq(tiles)
     }
 }
 
-/// How a picture lies in the input: its scale, and its width and height there.
-fn place(input: &Input, width: u32, height: u32) -> (Scale, usize, usize) {
-    let ratio = [
-        f64::from(input.width) / f64::from(width),
-        f64::from(input.height) / f64::from(height),
-    ];
-    match input.fit {
-        Fit::Stretch => (
-            Scale {
-                x: ratio[0] as f32,
-                y: ratio[1] as f32,
-            },
-            input.width as usize,
-            input.height as usize,
-        ),
-        Fit::Letterbox => {
-            let ratio = ratio[0].min(ratio[1]);
-            let side =
-                |length: u32| ((f64::from(length) * ratio).round_ties_even() as usize).max(1);
-            (
-                Scale {
-                    x: ratio as f32,
-                    y: ratio as f32,
-                },
-                side(width),
-                side(height),
-            )
-        }
-    }
-}
-
-/// `count` sampling positions spread over `source` pixels, pixel centres at half integers, as `cv::resize` does.
-fn taps(count: usize, source: usize) -> Vec<Tap> {
+/// `count` sampling positions spread over the `source` pixels from `start` on, pixel centres at half integers, as
+/// `cv::resize` does. Nothing outside of them is sampled.
+fn taps(count: usize, start: usize, source: usize) -> Vec<Tap> {
     let step = source as f64 / count as f64;
     let last = source - 1;
     (0..count)
@@ -195,8 +185,8 @@ fn taps(count: usize, source: usize) -> Vec<Tap> {
                 position - first as f64
             };
             Tap {
-                first,
-                second: (first + 1).min(last),
+                first: start + first,
+                second: start + (first + 1).min(last),
                 weight: (fraction * f64::from(WEIGHT_ONE)).round_ties_even() as i32,
             }
         })
