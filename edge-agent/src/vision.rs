@@ -10,6 +10,7 @@
 //! is counted and recorded (loss door 2), and records that the spool has no room for wait in a bounded room: frames are
 //! looked at whatever the disk does.
 
+pub mod gaze;
 pub mod replay;
 pub mod schedule;
 mod stats;
@@ -27,6 +28,7 @@ use crate::health::Reporter;
 use crate::media::snapshot::Mask;
 use crate::media::{Done, MediaJob, MediaQueue};
 use crate::sink::{Losses, Sink, WaitingRoom};
+use gaze::Gaze;
 use schedule::{Choice, Interest, Pace, Schedule};
 use stats::Tally;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +86,7 @@ struct Camera {
     lookout: Arc<Lookout>,
     masks: Arc<[Mask]>,
     watch: Mutex<Watch>,
+    gaze: Mutex<Gaze>,
     tally: Mutex<Tally>,
     requests: Mutex<Vec<PictureRequest>>,
 }
@@ -139,6 +142,7 @@ impl Vision {
                 lookout: input.lookout,
                 masks: input.masks,
                 watch: Mutex::new(Watch::new(input.id, thresholds, input.periodic)),
+                gaze: Mutex::default(),
                 tally: Mutex::default(),
                 requests: Mutex::default(),
             })
@@ -270,7 +274,8 @@ impl Vision {
     ) {
         let camera = &self.cameras[index];
         let frame = &glimpse.frame;
-        let look = match detector.detect(frame, &[]) {
+        let parts = lock(&camera.gaze).parts(detector, frame, &glimpse.motion);
+        let look = match detector.detect(frame, &parts) {
             Ok(look) => look,
             Err(error) => {
                 let tell = lock(&camera.tally).failed(self.now());
@@ -288,7 +293,7 @@ impl Vision {
         let mut watch = camera.watch();
         let findings = watch.frame(frame, &look.detections);
         lock(&camera.tally).looked(self.now(), &look, &findings, &watch);
-        let interest = interest(&findings, &watch);
+        let interest = lock(&camera.gaze).saw(&findings, &watch);
         drop(watch);
         let boxes = findings.boxes.clone();
         self.deliver(camera, findings, Instant::now());
@@ -425,17 +430,6 @@ impl Vision {
 /// Intervals are taken from the clock that never jumps.
 fn monotonic(time: &RecordTime) -> Duration {
     Duration::from_nanos(time.boottime_ns)
-}
-
-/// What a look tells about the next one.
-fn interest(findings: &Findings, watch: &Watch) -> Interest {
-    if !findings.tracks.is_empty() {
-        Interest::Following
-    } else if watch.events_open() > 0 {
-        Interest::Standing
-    } else {
-        Interest::Nothing
-    }
 }
 
 impl Camera {

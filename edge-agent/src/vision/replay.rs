@@ -3,9 +3,10 @@
 //! What runs on a box runs here: the same motion model, pace, detector, tracker and rules. Only the gate is left out: every
 //! picture is decoded. So a case from the field can be had again on a desk, and a rule be tried before it is installed.
 
+use super::gaze::Gaze;
+use super::monotonic;
 use super::schedule::{Choice, Pace, Schedule};
 use super::watch::Watch;
-use super::{interest, monotonic};
 use crate::capture::CaptureError;
 use crate::capture::lookout::Waiting;
 use crate::detect::{DetectError, Detector};
@@ -42,6 +43,7 @@ pub fn replay(
     mut tell: impl FnMut(Record),
 ) -> Result<Seen, ReplayError> {
     let mut schedule = Schedule::new(pace, 1);
+    let mut gaze = Gaze::default();
     let mut seen = Seen::default();
     let mut last: Option<RecordTime> = None;
     for frame in film {
@@ -59,10 +61,10 @@ pub fn replay(
         if schedule.choose(at, Duration::ZERO, |_| Some(shown)) == Choice::Wait(Duration::ZERO) {
             continue;
         }
-        let look = detector.detect(&frame, &[])?;
+        let look = detector.detect(&frame, &gaze.parts(detector, &frame, &moved))?;
         let findings = watch.frame(&frame, &look.detections);
         seen.frames_looked_at += 1;
-        schedule.done(0, at, at, moved.moving, interest(&findings, watch));
+        schedule.done(0, at, at, moved.moving, gaze.saw(&findings, watch));
         schedule.give_back(0);
         findings.records.into_iter().for_each(&mut tell);
     }
