@@ -12,6 +12,7 @@ pub mod fault;
 pub mod film;
 pub mod process;
 pub mod receiver;
+pub mod scene;
 pub mod testdata;
 pub mod usage;
 pub mod wait;
