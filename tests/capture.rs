@@ -5,16 +5,19 @@ use e2e::camera::{Auth, Camera, CameraOptions, Login};
 use e2e::film::{self, Film, FilmOptions};
 use e2e::wait::until;
 use edge_agent::capture::latest::Wakeup;
+use edge_agent::capture::lookout::Attention;
 use edge_agent::capture::{
-    self, CameraChange, CameraState, CameraStatus, CaptureDeps, CaptureHandle, Decoders, Demand,
-    Reason, RetryPolicy,
+    self, CameraChange, CameraState, CameraStatus, CaptureDeps, CaptureHandle, Decoders,
+    GateConfig, GateMode, Reason, RetryPolicy,
 };
 use edge_agent::clock::{RealClocks, TimeSource};
 use edge_agent::config::{CameraConfig, Secret, Transport};
 use edge_agent::frame::Frame;
 use edge_agent::health::Health;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -83,6 +86,14 @@ impl Watched {
     }
 
     fn start_with(url: &str, change: impl FnOnce(&mut CameraConfig)) -> Result<Self> {
+        Self::start_gated(url, GateConfig::default(), change)
+    }
+
+    fn start_gated(
+        url: &str,
+        gate: GateConfig,
+        change: impl FnOnce(&mut CameraConfig),
+    ) -> Result<Self> {
         let mut config: CameraConfig = toml::from_str(&format!(
             "id = \"{}\"\nname = \"gate\"\nurl = \"\"",
             uuid::Uuid::new_v4()
@@ -105,6 +116,7 @@ impl Watched {
                 ..RetryPolicy::default()
             },
             ring_bytes: capture::DEFAULT_RING_BYTES,
+            gate,
         };
         Ok(Self {
             handle: capture::start(&config, deps)?,
@@ -468,37 +480,232 @@ fn a_broken_camera_disturbs_no_other() -> Result<()> {
     Ok(())
 }
 
+/// Nothing but movement is asked for; a glimpse each 200 ms of it.
+const MOVEMENT_ALONE: Attention = Attention {
+    hold_until: Duration::ZERO,
+    every: Duration::from_millis(200),
+    glance_at: Duration::MAX,
+    at_once: false,
+};
+
+/// A still picture in which something comes now and then, 15 frames a second, a key frame each second; encoded once.
+static HALLWAY: LazyLock<Arc<Film>> =
+    LazyLock::new(|| hallway().expect("a hallway can be encoded"));
+
+/// When the film's movement begins and ends, and how long it is, in frames.
+const COMES: usize = 20 * 15 + 8;
+const GOES: usize = COMES + 4 * 15;
+const HALLWAY_FRAMES: usize = 30 * 15;
+const WIDTH: usize = 320;
+const HEIGHT: usize = 240;
+
+fn hallway() -> Result<Arc<Film>> {
+    let path = tempfile::tempdir()?.keep().join("hallway.mkv");
+    let mut encoder = Command::new("gst-launch-1.0")
+        .args(["-q", "fdsrc", "!", "rawvideoparse", "format=gray8"])
+        .args(["width=320", "height=240", "framerate=15/1", "!"])
+        .args(["videoconvert", "!", "x264enc", "pass=quant", "quantizer=8"])
+        .args([
+            "speed-preset=superfast",
+            "!",
+            "matroskamux",
+            "!",
+            "filesink",
+        ])
+        .arg(format!("location={}", path.display()))
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut into = encoder.stdin.take().context("its input was piped")?;
+    for frame in 0..HALLWAY_FRAMES {
+        into.write_all(&hallway_picture(frame))?;
+    }
+    drop(into);
+    ensure!(encoder.wait()?.success());
+    let options = FilmOptions {
+        gop_seconds: 1.0,
+        ..FilmOptions::new(path)
+    };
+    Film::encode(&options)
+}
+
+/// A wall with some structure, faint noise, and somebody who walks past.
+fn hallway_picture(frame: usize) -> Vec<u8> {
+    let mut picture: Vec<u8> = (0..WIDTH * HEIGHT)
+        .map(|pixel| {
+            let (x, y) = (pixel % WIDTH, pixel / WIDTH);
+            let noise = (pixel * 2_654_435_761 + frame * 40_503) >> 13 & 1;
+            (90 + (x / 16 * 7 + y / 16 * 13) % 60 + noise) as u8
+        })
+        .collect();
+    if (COMES..GOES).contains(&frame) {
+        let left = (frame - COMES) * 4;
+        for y in 100..180 {
+            for x in left..left + 40 {
+                picture[y * WIDTH + x] = if (x + y) / 8 % 2 == 0 { 20 } else { 230 };
+            }
+        }
+    }
+    picture
+}
+
+fn hallway_camera() -> Result<Camera> {
+    let film = Arc::clone(&HALLWAY);
+    film.wait_complete();
+    Camera::with_film(CameraOptions::new(FILMS.options.clone()), film)
+}
+
+/// Where the walker stands, as a frame of the film; `None` when nobody is there.
+fn walker_frame(frame: &Frame) -> Option<usize> {
+    let row = frame.row(0, 140, WIDTH);
+    let left = row.iter().position(|luma| *luma < 50 || *luma > 200)?;
+    Some(COMES + left / 4)
+}
+
 #[test]
-fn only_what_is_demanded_is_decoded() -> Result<()> {
-    let camera = camera()?;
+fn while_nothing_moves_key_frames_alone_are_decoded() -> Result<()> {
+    let camera = hallway_camera()?;
     let watched = Watched::start(&camera.url())?;
-    watched.await_frames(10)?;
-
-    watched.handle.demand(Demand::Nothing);
-    until("its decoder back", SOON, || {
-        (watched.decoders.idle() == 1).then_some(())
+    watched.handle.lookout.attend(MOVEMENT_ALONE);
+    watched.await_status("an end of learning", |status| {
+        status.gate.mode == GateMode::Complexity && !status.gate.active
     })?;
-    let asleep = watched.status();
-    watched.await_status("more encoded frames", |status| {
-        status.frames_in >= asleep.frames_in + 30
+    let before = watched.status();
+    let after = watched.await_status("more encoded frames", |status| {
+        status.frames_in >= before.frames_in + 60 || status.gate.active
     })?;
-    assert_eq!(watched.status().frames_decoded, asleep.frames_decoded);
-
-    // One key frame a second, each by itself.
-    watched.handle.demand(Demand::KeyFrames);
-    let stills = watched.await_status("key frames", |status| {
-        status.frames_decoded >= asleep.frames_decoded + 3
-    })?;
-    let encoded = stills.frames_in - asleep.frames_in;
-    assert!(encoded >= 2 * 15, "3 pictures of {encoded}");
-
-    watched.handle.lookout.take();
-    watched.handle.demand(Demand::All);
-    let frame = watched.await_frame()?;
-    assert!(looks_like_the_test_card(&frame));
-    watched.await_frames(20)?;
-    assert_eq!(watched.status().frames_skipped, 0);
+    ensure!(!after.gate.active, "{after:?}");
+    let (encoded, decoded) = (
+        after.frames_in - before.frames_in,
+        after.frames_decoded - before.frames_decoded,
+    );
+    assert!((3..=6).contains(&decoded), "{decoded} of {encoded}");
+    assert_eq!(after.frames_skipped, before.frames_skipped);
+    assert!(
+        watched.decoders.idle() > 0,
+        "the decoder of its own is given back"
+    );
     Ok(())
+}
+
+#[test]
+fn what_led_up_to_a_movement_is_shown_in_order_and_once() -> Result<()> {
+    let camera = hallway_camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.handle.lookout.attend(MOVEMENT_ALONE);
+    watched.await_status("an end of learning", |status| {
+        status.gate.mode == GateMode::Complexity && !status.gate.active
+    })?;
+    while watched.handle.lookout.take().is_some() {}
+
+    let mut seen: Vec<(u64, usize)> = Vec::new();
+    let mut caught_up = false;
+    until("the walker to have come and gone", SOON * 2, || {
+        caught_up |= watched
+            .handle
+            .lookout
+            .waiting()
+            .is_some_and(|waiting| waiting.catching_up);
+        if let Some(glimpse) = watched.handle.lookout.take() {
+            let at = glimpse.frame.time.boottime_ns;
+            seen.extend(walker_frame(&glimpse.frame).map(|frame| (at, frame)));
+        }
+        let status = watched.status();
+        (seen.len() > 10 && !status.gate.active).then_some(())
+    })
+    .with_context(|| format!("{:?}, {seen:?}", watched.status()))?;
+
+    assert!(
+        caught_up,
+        "it was found before it was decoded: {:?}",
+        watched.status()
+    );
+    assert!(
+        seen.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "{seen:?}"
+    );
+    assert!(
+        seen.windows(2).all(|pair| pair[0].1 < pair[1].1),
+        "{seen:?}"
+    );
+    assert!(
+        seen[0].1 <= COMES + 8,
+        "first seen half a second late: {seen:?}"
+    );
+    let gaps = seen.windows(2).map(|pair| pair[1].1 - pair[0].1);
+    assert!(gaps.max() <= Some(8), "{seen:?}");
+    let status = watched.status();
+    assert!(
+        status.frames_caught_up > 0 && status.gate.triggers > 0,
+        "{status:?}"
+    );
+    assert_eq!((status.frames_skipped, status.reconnects), (0, 0));
+    Ok(())
+}
+
+#[test]
+fn a_picture_that_somebody_waits_for_comes_at_once_though_nothing_moves() -> Result<()> {
+    let camera = hallway_camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.handle.lookout.attend(MOVEMENT_ALONE);
+    watched.await_status("an end of learning", |status| {
+        status.gate.mode == GateMode::Complexity && !status.gate.active
+    })?;
+    while watched.handle.lookout.take().is_some() {}
+    let asked_at = watched.time.now().boottime_ns;
+    watched.handle.lookout.attend(Attention {
+        at_once: true,
+        ..MOVEMENT_ALONE
+    });
+    let frame = watched.await_frame()?;
+    let early = asked_at.saturating_sub(frame.time.boottime_ns);
+    assert!(
+        early < 300_000_000,
+        "a picture {early} ns older than the question"
+    );
+    Ok(())
+}
+
+#[test]
+fn with_the_gate_turned_off_everything_is_decoded() -> Result<()> {
+    let camera = hallway_camera()?;
+    let watched = Watched::start_gated(
+        &camera.url(),
+        GateConfig {
+            enabled: false,
+            ..GateConfig::default()
+        },
+        |_| (),
+    )?;
+    watched.handle.lookout.attend(MOVEMENT_ALONE);
+    watched.await_frames(10)?;
+    let before = watched.status();
+    let after = watched.await_status("more encoded frames", |status| {
+        status.frames_in >= before.frames_in + 60
+    })?;
+    let missing =
+        (after.frames_in - before.frames_in).abs_diff(after.frames_decoded - before.frames_decoded);
+    assert!(missing <= 3, "{after:?}");
+    assert_eq!(
+        (after.gate.mode, after.frames_skipped),
+        (GateMode::Everything, 0)
+    );
+    Ok(())
+}
+
+#[test]
+fn nobody_looking_holds_no_camera_up() -> Result<()> {
+    let camera = hallway_camera()?;
+    let watched = Watched::start(&camera.url())?;
+    watched.handle.lookout.attend(MOVEMENT_ALONE);
+    // Shown once and never taken: what comes and goes is decoded all the same.
+    let status = until("a movement that is over", SOON * 4, || {
+        let status = watched.status();
+        (status.frames_caught_up > 30 && !status.gate.active).then_some(status)
+    })
+    .with_context(|| format!("{:?}", watched.status()))?;
+    assert_eq!((status.state, status.reconnects), (CameraState::Running, 0));
+    assert!(watched.handle.lookout.overwritten() > 0);
+    watched.await_frames(2)
 }
 
 /// A CA of its own and a certificate for 127.0.0.1 signed by it.

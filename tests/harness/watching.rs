@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use edge_agent::capture::latest::Wakeup;
-use edge_agent::capture::{self, CaptureDeps, CaptureHandle, Decoders, RetryPolicy};
+use edge_agent::capture::{self, CaptureDeps, CaptureHandle, Decoders, GateConfig, RetryPolicy};
 use edge_agent::clock::{RealClocks, TimeSource};
 use edge_agent::config::CameraConfig;
 use edge_agent::health::Health;
@@ -21,6 +21,15 @@ pub struct Watching {
 
 impl Watching {
     pub fn start(url: &str, policy: RetryPolicy, ring_bytes: usize) -> Result<Self> {
+        Self::start_gated(url, policy, ring_bytes, GateConfig::default())
+    }
+
+    pub fn start_gated(
+        url: &str,
+        policy: RetryPolicy,
+        ring_bytes: usize,
+        gate: GateConfig,
+    ) -> Result<Self> {
         let config: CameraConfig = toml::from_str(&format!(
             "id = \"{}\"\nname = \"measured\"\nurl = \"{url}\"",
             uuid::Uuid::new_v4()
@@ -36,6 +45,7 @@ impl Watching {
             changes,
             policy,
             ring_bytes,
+            gate,
         };
         Ok(Self {
             handle: capture::start(&config, deps)?,

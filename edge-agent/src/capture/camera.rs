@@ -38,6 +38,8 @@ pub(super) struct CameraThread {
     pub(super) lookout: Arc<Lookout>,
     pub(super) eyes: Arc<Eyes>,
     pub(super) gate: Gate,
+    /// Of what the gate has learned.
+    pub(super) format: Option<StreamFormat>,
     pub(super) reporter: Reporter,
     /// The newest change that the channel had no room for.
     pub(super) untold: Option<CameraChange>,
@@ -245,7 +247,12 @@ impl CameraThread {
             return;
         }
         run.first_unit.get_or_insert_with(Instant::now);
-        if run.format.replace(format).is_some() {
+        run.format = Some(format);
+        if self
+            .format
+            .replace(format)
+            .is_some_and(|other| other != format)
+        {
             self.gate.another_format();
         }
         let now = self.deps.time.now();

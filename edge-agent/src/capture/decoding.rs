@@ -53,8 +53,11 @@ pub(super) struct Decoding {
 /// A decoder of everything, and where it is.
 struct Stream {
     lent: Lent,
-    /// The next unit that goes in.
+    /// The next unit that goes in, and the one since which nothing was left out.
     cursor: u64,
+    whole_from: u64,
+    /// Nothing went in yet.
+    is_fresh: bool,
     chain: Chain,
     pace: Pace,
 }
@@ -106,7 +109,7 @@ impl Decoding {
             board,
             lookout,
             eyes,
-            wish: Wish::KeyFrames,
+            wish: Wish::Nothing,
             begun: None,
             stream: None,
             next_still: None,
@@ -129,7 +132,7 @@ impl Decoding {
     /// A unit has arrived. A key frame is wanted by itself unless everything is decoded anyway.
     pub(super) fn arrived(&mut self, number: u64, unit: &AccessUnit) {
         self.newest = Some((number, unit.taken_at()));
-        if !unit.key {
+        if !unit.key || self.wish == Wish::Nothing {
             return;
         }
         if self.wish != Wish::KeyFrames {
@@ -160,7 +163,7 @@ impl Decoding {
             self.eyes.is_live();
         }
         match wish {
-            Wish::KeyFrames => {
+            Wish::Nothing | Wish::KeyFrames => {
                 self.begun = None;
                 self.end_stream();
             }
@@ -185,7 +188,7 @@ impl Decoding {
         let Some(stream) = &mut self.stream else {
             return Ok(());
         };
-        let is_first = number == stream.cursor && stream.chain == Chain::Unwished;
+        let is_fresh = std::mem::take(&mut stream.is_fresh);
         if number > stream.cursor {
             // The ring has lost them.
             self.board.skipped(number - stream.cursor);
@@ -193,9 +196,12 @@ impl Decoding {
             stream.cursor = number;
         }
         if stream.lent.codec() != unit.format.codec {
-            return self.begin(number).map(|_| ());
+            if !self.begin(number)? {
+                self.leave_out(Chain::Broken);
+            }
+            return Ok(());
         }
-        if unit.key && !is_first && !self.next_turn() {
+        if unit.key && !is_fresh && !self.next_turn() {
             return Ok(());
         }
         let behind = newest.saturating_sub(unit.taken_at());
@@ -243,8 +249,13 @@ impl Decoding {
         let Some((newest, _)) = self.newest else {
             return Ok(());
         };
-        if self.stream.is_some() && !is_new {
-            return Ok(());
+        match (&self.stream, from) {
+            (Some(_), _) if !is_new => return Ok(()),
+            (Some(stream), Some(from)) if stream.has_decoded_since(from) => {
+                self.begun = Some(from);
+                return Ok(());
+            }
+            _ => {}
         }
         let last_key = self.intake.key_up_to(newest);
         let past = from.filter(|_| is_new);
@@ -280,6 +291,8 @@ impl Decoding {
         self.stream = Some(Stream {
             lent,
             cursor: number,
+            whole_from: number,
+            is_fresh: true,
             chain: Chain::Unwished,
             pace,
         });
@@ -297,6 +310,9 @@ impl Decoding {
             return;
         };
         if unit.key {
+            if !matches!(stream.chain, Chain::Whole(_)) {
+                stream.whole_from = stream.cursor;
+            }
             stream.chain = Chain::Whole(unit.taken_at());
             self.eyes.expect_key(unit.taken_at());
         }
@@ -489,6 +505,13 @@ impl Decoding {
         }
         let detail = format!("no picture came out of it for {} s", silent.as_secs());
         Err(Failure::new(Reason::Decode, detail))
+    }
+}
+
+impl Stream {
+    /// Everything since unit `from` went in, as far as it has arrived.
+    fn has_decoded_since(&self, from: u64) -> bool {
+        matches!(self.chain, Chain::Whole(_)) && self.whole_from <= from && from < self.cursor
     }
 }
 

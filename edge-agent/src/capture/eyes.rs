@@ -115,7 +115,7 @@ impl Eyes {
     pub(super) fn look(&self, frame: Frame, attention: &Attention) -> Look {
         let mut inner = self.lock();
         let at = Duration::from_nanos(frame.time.boottime_ns);
-        let is_key = inner.passes_key(at);
+        let key = inner.passed_key(at);
         if inner.looked_at.is_some_and(|looked_at| looked_at >= at) {
             return Look::default();
         }
@@ -125,11 +125,11 @@ impl Eyes {
         let is_due = inner
             .looked_at
             .is_none_or(|looked_at| at >= looked_at + MOTION_EVERY);
-        if !is_key && !is_due && !can_be_shown {
+        if key.is_none() && !is_due && !can_be_shown {
             return Look::default();
         }
-        if is_key {
-            inner.remember(at);
+        if let Some(key_at) = key {
+            inner.remember(key_at);
         }
         inner.looked_at = Some(at);
         let luma = SmallLuma::of(&frame);
@@ -167,12 +167,11 @@ impl Eyes {
 }
 
 impl Inner {
-    /// Whether the picture that came out is a key frame, or the first one behind it.
-    fn passes_key(&mut self, at: Duration) -> bool {
-        let mut passed = false;
+    /// The key frame that the picture which came out is, or follows as the first.
+    fn passed_key(&mut self, at: Duration) -> Option<Duration> {
+        let mut passed = None;
         while self.keys.front().is_some_and(|key| *key <= at) {
-            self.keys.pop_front();
-            passed = true;
+            passed = self.keys.pop_front();
         }
         passed
     }
@@ -209,5 +208,95 @@ impl Inner {
         let change = self.sight.update(at, luma);
         let news = change.map(|change| (change, frame.clone()));
         (self.sight.is_good(), news)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{SimClocks, TimeSource};
+    use std::sync::Arc;
+    use wire::{CameraId, UtcMicros};
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn frame(at: Duration) -> Frame {
+        let mut time = TimeSource::new(Arc::new(SimClocks::new(UtcMicros(1)))).now();
+        time.boottime_ns = u64::try_from(at.as_nanos()).unwrap_or(0);
+        Frame::from_rgb(
+            CameraId(uuid::Uuid::nil()),
+            time,
+            32,
+            32,
+            vec![90; 32 * 32 * 3],
+        )
+    }
+
+    /// Everything is wanted, so far apart.
+    fn every(ms: u64) -> Attention {
+        Attention {
+            every: Duration::from_millis(ms),
+            ..Attention::default()
+        }
+    }
+
+    /// Pictures of these times, in ms, one after the other; gives those that are shown.
+    fn shown(eyes: &Eyes, attention: &Attention, times: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let is_shown = |at: &u64| eyes.look(frame(ms(*at)), attention).show.is_some();
+        times.into_iter().filter(is_shown).collect()
+    }
+
+    #[test]
+    fn glimpses_are_so_far_apart_as_they_were_taken() {
+        let eyes = Eyes::new(&[]);
+        let times = (0..16).map(|n| 1000 + n * 66);
+        assert_eq!(
+            shown(&eyes, &every(200), times),
+            [1000, 1198, 1396, 1594, 1792, 1990]
+        );
+        assert_eq!(shown(&eyes, &every(0), [2056, 2122]), [2056, 2122]);
+    }
+
+    #[test]
+    fn what_is_decoded_again_is_shown_once_and_in_order() {
+        let eyes = Eyes::new(&[]);
+        eyes.expect_key(ms(1000));
+        assert_eq!(shown(&eyes, &every(0), [1000]), [1000]);
+        eyes.begin_at(ms(1000), true);
+        eyes.expect_key(ms(1000));
+        let look = eyes.look(frame(ms(1000)), &every(0));
+        assert!(look.catching_up && look.seen.is_some() && look.show.is_none());
+        assert_eq!(shown(&eyes, &every(0), [1066, 1133, 1100]), [1066, 1133]);
+        eyes.is_live();
+        assert!(!eyes.look(frame(ms(1200)), &every(0)).catching_up);
+    }
+
+    #[test]
+    fn a_picture_older_than_the_question_is_no_answer() {
+        let never = Attention {
+            glance_at: Duration::MAX,
+            ..Attention::default()
+        };
+        let eyes = Eyes::new(&[]);
+        // Whatever there was to see: from here on the picture is the same.
+        shown(&eyes, &every(0), [1000]);
+        eyes.want(ms(2000));
+        assert_eq!(eyes.wanted_and_shown(), (Some(ms(2000)), Some(ms(1000))));
+        let mut asked = shown(&eyes, &never, [1900, 2000]);
+        assert_eq!(asked.pop(), Some(2000));
+        assert_eq!(eyes.wanted_and_shown(), (None, Some(ms(2000))));
+    }
+
+    #[test]
+    fn sight_is_judged_once_a_second() {
+        let eyes = Eyes::new(&[]);
+        let judged = (0..50).filter(|n| {
+            let look = eyes.look(frame(ms(1000 + n * 66)), &every(0));
+            look.seen
+                .is_some_and(|seen| seen.is_good || seen.sight.is_some())
+        });
+        assert!(judged.count() <= 4);
     }
 }

@@ -34,11 +34,23 @@ use trust::Trust;
 pub struct GateConfig {
     /// Without it everything is decoded.
     pub enabled: bool,
+    /// For programs that measure what a part of the work costs: never more than this is decoded.
+    pub at_most: Option<AtMost>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtMost {
+    /// The stream is received, and that is all.
+    Nothing,
+    KeyFrames,
 }
 
 impl Default for GateConfig {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            at_most: None,
+        }
     }
 }
 
@@ -65,6 +77,7 @@ pub struct Verdict {
 /// What is to be decoded from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
+    Nothing,
     /// Each key frame by itself.
     KeyFrames,
     /// Of each group so much, by when its pictures arrived.
@@ -116,6 +129,8 @@ struct Open {
     began: Duration,
     /// First and last picture in which something moved.
     movement: Option<(Duration, Duration)>,
+    /// The first of the encoded pictures that told of it.
+    signal: Option<Duration>,
 }
 
 impl Gate {
@@ -167,6 +182,9 @@ impl Gate {
         self.unjudged.push_back(sample);
         if score.is_some_and(|score| score > SIGNAL) {
             self.last_signal = Some(unit.at);
+            if let Some(open) = &mut self.open {
+                open.signal.get_or_insert(unit.at);
+            }
             if self.open.is_none() && self.trust.is_telling() {
                 self.open_at(self.groups.before_signal(self.last_movement), true);
             }
@@ -205,6 +223,11 @@ impl Gate {
     }
 
     pub fn wish(&self) -> Wish {
+        match self.config.at_most {
+            Some(AtMost::Nothing) => return Wish::Nothing,
+            Some(AtMost::KeyFrames) => return Wish::KeyFrames,
+            None => {}
+        }
         match (self.open, self.mode()) {
             (_, GateMode::Everything | GateMode::Learning) => Wish::Everything,
             (Some(open), _) => Wish::From(open.from),
@@ -292,6 +315,7 @@ impl Gate {
             from,
             began: self.now,
             movement: None,
+            signal: self.last_signal.filter(|signal| *signal + HOLD >= self.now),
         });
     }
 
@@ -324,10 +348,8 @@ impl Gate {
             && last.saturating_sub(first) >= WORTH_TELLING
             && self.baseline.is_learned()
         {
-            let told = self
-                .last_signal
-                .is_some_and(|signal| signal + TELLS_WITHIN >= first);
-            self.trust.movement(told);
+            let told = |signal: Duration| signal.abs_diff(first) <= TELLS_WITHIN;
+            self.trust.movement(open.signal.is_some_and(told));
         }
     }
 

@@ -27,7 +27,7 @@ mod turns;
 pub use backoff::RetryPolicy;
 pub use decoders::Decoders;
 pub use error::{CaptureError, Failure, Reason};
-pub use gate::{GateConfig, GateMode, GateReport};
+pub use gate::{AtMost, GateConfig, GateMode, GateReport};
 pub use gop::Codec;
 pub use status::{CameraChange, CameraState, CameraStatus};
 
@@ -117,6 +117,7 @@ pub fn start_into(
         lookout: Arc::clone(&lookout),
         eyes,
         gate,
+        format: None,
         reporter,
         untold: None,
         complained: None,

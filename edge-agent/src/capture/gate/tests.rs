@@ -95,6 +95,7 @@ impl Stream {
             }),
         });
         let decoded = match self.gate.wish() {
+            Wish::Nothing => false,
             Wish::KeyFrames => key,
             Wish::Openings(span) => Duration::from_secs(u64::from(self.since_key)) / FPS < span,
             Wish::Everything | Wish::From(_) => true,
@@ -360,7 +361,10 @@ fn a_camera_that_sends_key_frames_alone_needs_no_gate() {
 #[test]
 fn turned_off_it_lets_everything_through() {
     let mut stream = Stream::new(variable, 30);
-    stream.gate = Gate::new(GateConfig { enabled: false });
+    stream.gate = Gate::new(GateConfig {
+        enabled: false,
+        ..GateConfig::default()
+    });
     stream.run(30.0, 0.0, false);
     assert_eq!(
         (stream.mode(), stream.gate.wish()),
