@@ -9,7 +9,7 @@ DURATION ?= 1h
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test faults soak lint pets latency drain bench-ingest reconnects screenshots
+.PHONY: help demo test faults soak lint pets latency drain bench-ingest reconnects screenshots bench-cameras
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,11 @@ reconnects: ## Force RECONNECTS=1000 reconnects of a camera; memory and descript
 bench-ingest: ## Records/s and blobs/s the receiver takes in, against the limits, mosquitto and nginx
 	@scripts/setup.sh bench
 	cargo run --release -p cloud-receiver --example ingest_rate
+
+bench-cameras: ## What cameras cost, how many fit, and what the gate loses; BENCH='--only cost' for a part, BENCH=--smoke
+	@scripts/setup.sh test
+	cargo build --release --workspace --bins
+	cargo bench --workspace --bench cameras -- $(BENCH)
 
 screenshots: ## Pictures of every page, phone and desktop, both languages, into target/screenshots
 	@scripts/setup.sh test

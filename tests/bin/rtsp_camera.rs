@@ -30,6 +30,9 @@ struct Cli {
     cameras: usize,
     #[arg(long, value_enum, default_value_t = CodecName::H264)]
     codec: CodecName,
+    /// The film (Matroska) is encoded already, in this codec: play it as it is.
+    #[arg(long)]
+    as_encoded: bool,
     /// Picture width; by default the file's. Goes with --height.
     #[arg(long, requires = "height")]
     width: Option<u32>,
@@ -105,6 +108,7 @@ fn options(cli: Cli) -> CameraOptions {
             gop_seconds: cli.gop_seconds,
             bitrate_kbit: cli.bitrate_kbit,
             frames: cli.frames,
+            as_encoded: cli.as_encoded,
         },
         address: cli.address,
         port: cli.port,

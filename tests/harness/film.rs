@@ -1,4 +1,5 @@
-//! A film that is encoded once and then only played: four cameras in a loop cost hardly more than one.
+//! A film that is encoded once and then only played: four cameras in a loop cost hardly more than one. One that is
+//! encoded already is played as it is.
 //!
 //! The encoder runs as fast as it can in the background and players may start at once: they wait for the frames
 //! that are not there yet. The first frame is a key frame and nothing refers across one, so that the end joins
@@ -46,6 +47,8 @@ pub struct FilmOptions {
     pub bitrate_kbit: Option<u32>,
     /// Only the first so many frames of the file.
     pub frames: Option<usize>,
+    /// The file (Matroska) holds what is to be played, in `codec`; of all above, `frames` alone still counts.
+    pub as_encoded: bool,
 }
 
 impl FilmOptions {
@@ -58,6 +61,7 @@ impl FilmOptions {
             gop_seconds: 2.0,
             bitrate_kbit: None,
             frames: None,
+            as_encoded: false,
         }
     }
 }
@@ -122,7 +126,11 @@ impl Film {
             bail!("no film at {}", options.file.display());
         }
         let shared = Arc::new(Shared::default());
-        let encoder = encoding_pipeline(options, &shared)
+        let pipeline = match options.as_encoded {
+            true => reading_pipeline,
+            false => encoding_pipeline,
+        };
+        let encoder = pipeline(options, &shared)
             .with_context(|| format!("cannot encode {}", options.file.display()))?;
         encoder.set_state(gst::State::Playing)?;
         let film = Arc::new(Self {
@@ -210,6 +218,26 @@ impl fmt::Debug for Film {
     }
 }
 
+/// What the file holds, taken out of its container and cut into access units.
+fn reading_pipeline(options: &FilmOptions, shared: &Arc<Shared>) -> Result<gst::Pipeline> {
+    let codec = match options.codec {
+        Codec::H264 => "h264",
+        Codec::H265 => "h265",
+    };
+    let description = format!(
+        "filesrc name=file ! matroskademux ! {codec}parse ! \
+         video/x-{codec},stream-format=byte-stream,alignment=au ! appsink name=sink sync=false"
+    );
+    let pipeline = gst::parse::launch(&description)?
+        .downcast::<gst::Pipeline>()
+        .map_err(|_| anyhow::anyhow!("several elements make a pipeline"))?;
+    let file = pipeline.by_name("file").context("the line names a file")?;
+    file.set_property("location", path_text(&options.file)?);
+    collect_units(&named_sink(&pipeline)?, options.frames, shared);
+    report_errors(&pipeline, shared);
+    Ok(pipeline)
+}
+
 /// filesrc ! decodebin, and behind it, once it is known what the film is, rate, size, encoder and appsink.
 fn encoding_pipeline(options: &FilmOptions, shared: &Arc<Shared>) -> Result<gst::Pipeline> {
     let pipeline = gst::Pipeline::new();
@@ -231,15 +259,25 @@ fn encoding_pipeline(options: &FilmOptions, shared: &Arc<Shared>) -> Result<gst:
         }
     });
 
+    report_errors(&pipeline, shared);
+    Ok(pipeline)
+}
+
+fn report_errors(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
     let bus = pipeline.bus().expect("every pipeline has a bus");
-    let bus_shared = Arc::clone(shared);
+    let shared = Arc::clone(shared);
     bus.set_sync_handler(move |_, message| {
         if let gst::MessageView::Error(error) = message.view() {
-            finish(&bus_shared, Err(error.error().to_string()));
+            finish(&shared, Err(error.error().to_string()));
         }
         gst::BusSyncReply::Drop
     });
-    Ok(pipeline)
+}
+
+fn named_sink(bin: &impl IsA<gst::Bin>) -> Result<gst_app::AppSink> {
+    bin.by_name("sink")
+        .and_then(|sink| sink.downcast::<gst_app::AppSink>().ok())
+        .context("the description names an appsink")
 }
 
 fn attach_encoder(
@@ -263,14 +301,7 @@ fn attach_encoder(
         .map_or(own_rate, |fps| gst::Fraction::new(fps.cast_signed(), 1));
     let description = encoder_description(options, rate);
     let tail = gst::parse::bin_from_description(&description, true)?;
-    let sink = tail
-        .by_name("sink")
-        .and_then(|sink| sink.downcast::<gst_app::AppSink>().ok())
-        .context("the description names an appsink")?;
-    collect_units(&sink, options.frames, shared);
-    lock(shared).frame_duration = Some(Duration::from_secs_f64(
-        f64::from(rate.denom()) / f64::from(rate.numer()),
-    ));
+    collect_units(&named_sink(&tail)?, options.frames, shared);
     pipeline.add(&tail)?;
     tail.sync_state_with_parent()?;
     pad.link(&tail.static_pad("sink").context("the bin has a sink pad")?)?;
@@ -319,6 +350,9 @@ fn collect_units(sink: &gst_app::AppSink, most: Option<usize>, shared: &Arc<Shar
                 let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
                 let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
                 let mut reel = lock(&on_sample);
+                if reel.frame_duration.is_none() {
+                    reel.frame_duration = sample.caps().and_then(frame_duration);
+                }
                 if most.is_some_and(|most| reel.units.len() >= most) {
                     drop(reel);
                     finish(&on_sample, Ok(()));
@@ -331,6 +365,12 @@ fn collect_units(sink: &gst_app::AppSink, most: Option<usize>, shared: &Arc<Shar
             .eos(move |_| finish(&on_end, Ok(())))
             .build(),
     );
+}
+
+fn frame_duration(caps: &gst::CapsRef) -> Option<Duration> {
+    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    (rate.numer() > 0)
+        .then(|| Duration::from_secs_f64(f64::from(rate.denom()) / f64::from(rate.numer())))
 }
 
 fn finish(shared: &Shared, end: Result<(), String>) {
