@@ -4,7 +4,7 @@ use crate::capture::lookout::Lookout;
 use crate::capture::{self, CameraChange, CaptureDeps, CaptureError, CaptureHandle};
 use crate::clock::{TimeSource, utc_of};
 use crate::config::CameraConfig;
-use crate::control::report::CameraLine;
+use crate::control::report::{CameraLine, GateLine};
 use crate::error::{ErrorKind, Kind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -141,6 +141,8 @@ impl Cameras {
             fps_in: 0.0,
             fps_decoded: 0.0,
             fps_analysed: 0.0,
+            fps_asked: 0.0,
+            gate: GateLine::default(),
             frames_in: 0,
             frames_decoded: 0,
             frames_analysed: 0,
@@ -176,6 +178,15 @@ impl Cameras {
                 line.frames_overwritten = handle.lookout.overwritten() + status.frames_skipped;
                 line.reconnects = status.reconnects;
                 line.ring_bytes = status.ring_bytes;
+                line.gate = GateLine {
+                    mode: status.gate.mode.as_str().into(),
+                    why: status.gate.why,
+                    active: status.gate.active,
+                    triggers: status.gate.triggers,
+                    frames_caught_up: status.frames_caught_up,
+                    turns_asked: status.turns_asked,
+                    turns_given: status.turns_given,
+                };
             }
         }
         line

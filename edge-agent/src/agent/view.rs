@@ -132,6 +132,7 @@ impl View {
                 continue;
             };
             line.fps_analysed = stats.fps_analysed as f32;
+            line.fps_asked = stats.fps_asked as f32;
             line.frames_analysed = stats.frames_analysed;
             if stats.frames_analysed > 0 {
                 line.inference_ms_mean = Some(stats.inference_ms as f32);

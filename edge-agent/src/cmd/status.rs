@@ -2,7 +2,7 @@
 
 use super::table;
 use crate::config;
-use crate::control::report::{CameraLine, EnrollmentReport};
+use crate::control::report::{CameraLine, EnrollmentReport, GateLine};
 use crate::control::{StatusReport, ask_status};
 use crate::health::UnitState;
 use crate::ntp::{ClockReport, Verdict};
@@ -10,6 +10,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wire::ClockState;
+
+/// Less than this of the looks that are asked for is overload; rates of the last seconds are never quite equal.
+const ENOUGH: f32 = 0.7;
 
 /// Ask the running agent how it is.
 #[derive(Debug, clap::Args)]
@@ -218,8 +221,9 @@ fn cameras(report: &StatusReport) -> String {
         "PICTURE",
         "IN/S",
         "DECODED/S",
-        "ANALYSED/S",
+        "LOOKS/S",
         "INFERENCE",
+        "WATCHED BY",
         "EVENTS",
     ];
     let mut rows = vec![heading.map(String::from).to_vec()];
@@ -243,6 +247,47 @@ fn cameras(report: &StatusReport) -> String {
             };
             let _ = writeln!(text, "{name}{error}");
         }
+    }
+    text.push_str(&advice(report));
+    text
+}
+
+/// How the camera is watched, and whether something moves there.
+fn watched_by(gate: &GateLine) -> String {
+    let mode = match gate.mode.as_str() {
+        "" => "-".to_owned(),
+        mode => mode.replace('_', " "),
+    };
+    if gate.active && gate.mode != "everything" {
+        format!("{mode}; moves")
+    } else {
+        mode
+    }
+}
+
+/// What a person could do so that more cameras fit.
+fn advice(report: &StatusReport) -> String {
+    let mut text = String::new();
+    for camera in &report.cameras {
+        if matches!(
+            camera.gate.mode.as_str(),
+            "everything" | "key_frames_and_openings"
+        ) {
+            let mode = camera.gate.mode.replace('_', " ");
+            let _ = writeln!(text, "{}: {mode} decoded: {}", camera.name, camera.gate.why);
+        }
+    }
+    let sum = |fps: fn(&CameraLine) -> f32| report.cameras.iter().map(fps).sum::<f32>();
+    let (given, asked) = (
+        sum(|camera| camera.fps_analysed),
+        sum(|camera| camera.fps_asked),
+    );
+    if asked > 2.0 && given < asked * ENOUGH {
+        let _ = writeln!(
+            text,
+            "more moves than this machine has time for: {given:.1} of {asked:.1} looks a second; every camera gets its \
+             share. Lower [analysis] frames_per_second, or mask what need not be watched"
+        );
     }
     text
 }
@@ -277,8 +322,9 @@ fn camera_row(report: &StatusReport, camera: &CameraLine) -> Vec<String> {
         picture,
         format!("{:.1}", camera.fps_in),
         format!("{:.1}", camera.fps_decoded),
-        format!("{:.1}", camera.fps_analysed),
+        format!("{:.1} of {:.1}", camera.fps_analysed, camera.fps_asked),
         inference,
+        watched_by(&camera.gate),
         events,
     ]
 }
@@ -331,10 +377,27 @@ uplink    not enrolled for 0 s (since 2026-09-21 14:13 UTC)
 spool     all delivered; 0 B of 0 B
 clock     unsynced: no clock servers are configured
 
-CAMERA    STATE    FOR         SINCE (UTC)       PICTURE         IN/S  DECODED/S  ANALYSED/S  INFERENCE      EVENTS
-正面入口  running  1 min 00 s  2026-09-21 14:12  1920x1080 h264  15.0  15.0       5.0         32 ms, p95 40  12 (1 open)
+CAMERA    STATE    FOR         SINCE (UTC)       PICTURE         IN/S  DECODED/S  LOOKS/S     INFERENCE      WATCHED BY    EVENTS
+正面入口  running  1 min 00 s  2026-09-21 14:12  1920x1080 h264  15.0  15.0       5.0 of 5.0  32 ms, p95 40  sizes; moves  12 (1 open)
 ";
         assert_eq!(render(&sample()), expected);
+    }
+
+    #[test]
+    fn what_costs_more_than_it_must_is_said_with_its_remedy() {
+        let mut report = sample();
+        assert_eq!(advice(&report), "");
+        let camera = &mut report.cameras[0];
+        camera.gate.mode = "everything".into();
+        camera.gate.why = "key frames come only every 10.0 s; set the camera to 1 to 2 s".into();
+        camera.fps_analysed = 2.0;
+        let text = render(&report);
+        for words in [
+            "正面入口: everything decoded: key frames",
+            "2.0 of 5.0 looks a second",
+        ] {
+            assert!(text.contains(words), "{text}");
+        }
     }
 
     #[test]

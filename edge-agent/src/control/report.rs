@@ -54,7 +54,13 @@ pub struct CameraLine {
     pub codec: Option<String>,
     pub fps_in: f32,
     pub fps_decoded: f32,
+    /// Looks a second: what was given ...
     pub fps_analysed: f32,
+    /// ... and what the camera is worth now. More than was given: the machine has not time for all that moves.
+    #[serde(default)]
+    pub fps_asked: f32,
+    #[serde(default)]
+    pub gate: GateLine,
     pub frames_in: u64,
     pub frames_decoded: u64,
     pub frames_analysed: u64,
@@ -71,6 +77,23 @@ pub struct CameraLine {
     pub pictures_missed: u64,
     /// Frames that could not be analysed.
     pub analysis_errors: u64,
+}
+
+/// What decides which of a camera's frames are decoded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GateLine {
+    /// `learning`, `sizes`, `complexity`, `key_frames`, `key_frames_and_openings`, `everything`.
+    pub mode: String,
+    /// Why it is this one, in a sentence.
+    pub why: String,
+    /// Everything is decoded at the moment, because something moves or is followed.
+    pub active: bool,
+    pub triggers: u64,
+    /// Decoded from memory: what led up to a movement.
+    pub frames_caught_up: u64,
+    /// Groups of pictures that were to be decoded whole, and those that were: fewer when too many cameras show something.
+    pub turns_asked: u64,
+    pub turns_given: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

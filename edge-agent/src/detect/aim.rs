@@ -80,7 +80,10 @@ pub fn parts(
         let margin = (margin / picture.0 as f32, margin / picture.1 as f32);
         window(
             one,
-            ((one.w + 2.0 * margin.0).max(least.0), (one.h + 2.0 * margin.1).max(least.1)),
+            (
+                (one.w + 2.0 * margin.0).max(least.0),
+                (one.h + 2.0 * margin.1).max(least.1),
+            ),
         )
     });
     let mut parts = joined(windows.collect());

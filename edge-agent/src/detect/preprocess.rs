@@ -111,7 +111,9 @@ impl Preprocessor {
             let (mean, inverse) = (self.input.mean[channel], 1.0 / self.input.std[channel]);
             let above = &above.levels[source[channel]];
             let below = &below.levels[source[channel]];
-            let out = self.tensor[offsets[channel] + x * step..].iter_mut().step_by(step);
+            let out = self.tensor[offsets[channel] + x * step..]
+                .iter_mut()
+                .step_by(step);
             for (out, (above, below)) in out.zip(above.iter().zip(below)) {
                 let above = ((WEIGHT_ONE - weight) * above) >> 16;
                 let below = (weight * below) >> 16;
