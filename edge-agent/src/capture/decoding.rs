@@ -14,17 +14,17 @@ use super::gate::Wish;
 use super::gop::AccessUnit;
 use super::gst::decode::Deliver;
 use super::intake::Intake;
-use super::lookout::{Lookout, SightNews};
+use super::lookout::Lookout;
 use super::status::StatusBoard;
-use crate::frame::Frame;
-use crate::sight::SightChange;
 use pace::Pace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use stills::{Still, Untold};
 use wire::CameraId;
 
 mod pace;
+mod stills;
 
 pub(super) struct Decoding {
     camera: CameraId,
@@ -71,19 +71,6 @@ enum Chain {
     Unwished,
     /// A unit is missing: only a key frame helps.
     Broken,
-}
-
-/// A decoder borrowed for one key frame.
-struct Still {
-    lent: Lent,
-    out: Arc<AtomicBool>,
-}
-
-/// A change of sight that waits for a decoder.
-struct Untold {
-    change: SightChange,
-    after: Frame,
-    good: AccessUnit,
 }
 
 /// Since when nothing has come out of the decoder although something went in.
@@ -384,87 +371,6 @@ impl Decoding {
         self.deps.decoders.turns().leave(self.camera);
     }
 
-    /// A key frame by itself, as soon as a decoder is free.
-    fn decode_still(&mut self) -> Result<(), Failure> {
-        if self.stream.is_some() || self.still.is_some() {
-            return Ok(());
-        }
-        let Some(key) = self.next_still.take() else {
-            return Ok(());
-        };
-        let out = Arc::new(AtomicBool::new(false));
-        let deliver = self.deliver(Arc::clone(&out));
-        let Some(lent) = self.lend_still(&key, deliver)? else {
-            self.next_still = Some(key);
-            return Ok(());
-        };
-        self.eyes.expect_key(key.taken_at());
-        lent.push(&key);
-        self.still = Some(Still { lent, out });
-        self.silence.fed(self.board.frames_decoded());
-        Ok(())
-    }
-
-    fn tell_sight(&mut self, change: SightChange, after: Frame) {
-        let is_lost = matches!(change, SightChange::Lost(_));
-        match self.good.clone().filter(|_| is_lost) {
-            Some(good) => {
-                self.untold = Some(Untold {
-                    change,
-                    after,
-                    good,
-                });
-            }
-            None => self.lookout.tell_sight(SightNews {
-                change,
-                before: None,
-                after,
-            }),
-        }
-    }
-
-    /// What the camera saw when it still did.
-    fn decode_before(&mut self) -> Result<(), Failure> {
-        if self.before.is_some() {
-            return Ok(());
-        }
-        let Some(untold) = self.untold.take() else {
-            return Ok(());
-        };
-        let out = Arc::new(AtomicBool::new(false));
-        let (lookout, intake, done) = (
-            Arc::clone(&self.lookout),
-            Arc::clone(&self.intake),
-            Arc::clone(&out),
-        );
-        let mut news = Some((untold.change, untold.after.clone()));
-        let deliver: Deliver = Box::new(move |result| {
-            if let Some((change, after)) = news.take() {
-                lookout.tell_sight(SightNews {
-                    change,
-                    before: result.ok(),
-                    after,
-                });
-            }
-            done.store(true, Ordering::Release);
-            intake.ring_bell();
-        });
-        let Some(lent) = self.lend_still(&untold.good, deliver)? else {
-            self.untold = Some(untold);
-            return Ok(());
-        };
-        lent.push(&untold.good);
-        self.before = Some(Still { lent, out });
-        Ok(())
-    }
-
-    fn lend_still(&self, key: &AccessUnit, deliver: Deliver) -> Result<Option<Lent>, Failure> {
-        self.deps
-            .decoders
-            .lend_still(key.format.codec, self.camera, deliver, &self.intake)
-            .map_err(cannot_decode)
-    }
-
     /// What a decoder does with a picture of this camera, on the decoder's thread.
     fn deliver(&self, out: Arc<AtomicBool>) -> Deliver {
         let (lookout, board) = (Arc::clone(&self.lookout), Arc::clone(&self.board));
@@ -489,12 +395,6 @@ impl Decoding {
                 Err(problem) => intake.end(Failure::new(Reason::Decode, problem)),
             }
         })
-    }
-
-    fn return_used(&mut self) {
-        for still in [&mut self.still, &mut self.before] {
-            still.take_if(|still| still.out.load(Ordering::Acquire));
-        }
     }
 
     /// A decoder that swallows everything and gives nothing is a broken stream.

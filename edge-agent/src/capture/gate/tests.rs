@@ -1,3 +1,5 @@
+//! Streams as encoders make them, and what a gate opens for.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

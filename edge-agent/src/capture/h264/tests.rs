@@ -1,3 +1,5 @@
+//! Headers of real encoders, and of nobody.
+
 #![allow(clippy::unwrap_used)]
 
 use super::SliceType::{B, I, P};
