@@ -26,6 +26,9 @@ use wire::CameraId;
 mod pace;
 mod stills;
 
+/// A camera that had to wait for its turn does not go back further than this: later key frames were shown meanwhile.
+const OLDEST_PAST: Duration = Duration::from_secs(6);
+
 pub(super) struct Decoding {
     camera: CameraId,
     deps: CaptureDeps,
@@ -233,7 +236,7 @@ impl Decoding {
     /// Begins to decode everything, or once more from further back, if the camera has or gets its turn.
     fn begin_if_granted(&mut self, from: Option<u64>) -> Result<(), Failure> {
         let is_new = from.is_some() && from != self.begun;
-        let Some((newest, _)) = self.newest else {
+        let Some((newest, newest_at)) = self.newest else {
             return Ok(());
         };
         match (&self.stream, from) {
@@ -246,7 +249,10 @@ impl Decoding {
         }
         let last_key = self.intake.key_up_to(newest);
         let past = from.filter(|_| is_new);
-        let begin = past.filter(|from| self.intake.unit(*from).is_some());
+        let begin = past.filter(|from| {
+            let unit = self.intake.unit(*from);
+            unit.is_some_and(|unit| unit.taken_at() + OLDEST_PAST >= newest_at)
+        });
         let Some(begin) = begin.or(last_key) else {
             return Ok(());
         };

@@ -93,6 +93,8 @@ pub enum Wish {
 const SIGNAL: f32 = 4.0;
 /// It stays open so long after the last movement or signal.
 const HOLD: Duration = Duration::from_millis(2500);
+/// A signal with which nothing was seen to move is looked into for so long.
+const DOUBT: Duration = Duration::from_secs(1);
 /// Key frames further apart are no second look.
 const RARE_KEYS: Duration = Duration::from_secs(5);
 /// Never more than this goes unseen where the signal cannot be believed.
@@ -101,6 +103,8 @@ const LONGEST_UNSEEN: Duration = Duration::from_secs(1);
 const TELLS_WITHIN: Duration = Duration::from_millis(1500);
 /// A movement shorter than this need not be told of.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// So many slice headers in turn that can be read, or not, unlike those before, make it another stream.
+const EXCEPTIONS_TO_CHANGE: u32 = 8;
 /// Pictures that wait to be known as still: those since the last decoded one.
 const MOST_UNJUDGED: usize = 512;
 
@@ -112,6 +116,8 @@ pub struct Gate {
     baseline: Baseline,
     trust: Trust,
     quantiser_known: bool,
+    /// So many units in turn were otherwise.
+    exceptions: u32,
     /// Pictures not known to be still or moving yet.
     unjudged: VecDeque<Sample>,
     open: Option<Open>,
@@ -141,6 +147,7 @@ impl Gate {
             baseline: Baseline::default(),
             trust: Trust::default(),
             quantiser_known: false,
+            exceptions: 0,
             unjudged: VecDeque::new(),
             open: None,
             last_signal: None,
@@ -283,21 +290,32 @@ impl Gate {
 
     /// `None` for key frames, which are looked at anyway.
     fn sample(&mut self, unit: &UnitFacts) -> Option<Sample> {
-        let knows = unit.slice.is_some();
-        if knows != self.quantiser_known && !unit.key {
-            self.quantiser_known = knows;
-            self.relearn();
+        if unit.key || !self.is_usual(unit.slice.is_some()) {
+            return None;
         }
-        // Between reference pictures others are smaller by far, and not always at the same place.
-        let kind_offset = match unit.slice {
-            Some(slice) if slice.kind == SliceType::B => 1,
-            _ => 0,
-        };
-        (!unit.key).then(|| Sample {
+        let kind = unit.slice.map(|slice| slice.kind);
+        Some(Sample {
             at: unit.at,
-            position: self.groups.position() + kind_offset,
+            position: self.groups.position()?,
+            is_b: kind == Some(SliceType::B),
             value: complexity(unit.bytes, unit.slice),
         })
+    }
+
+    /// Whether this unit's quantiser is known or not, like that of the others. One damaged header is an exception; many
+    /// in turn are another stream.
+    fn is_usual(&mut self, knows: bool) -> bool {
+        if knows == self.quantiser_known {
+            self.exceptions = 0;
+            return true;
+        }
+        self.exceptions += 1;
+        if self.exceptions < EXCEPTIONS_TO_CHANGE {
+            return false;
+        }
+        self.quantiser_known = knows;
+        self.relearn();
+        true
     }
 
     fn relearn(&mut self) {
@@ -335,8 +353,9 @@ impl Gate {
         let Some(open) = self.open else {
             return;
         };
-        let is_recent = |then: Option<Duration>| then.is_some_and(|then| at < then + HOLD);
-        let signalled = self.trust.is_telling() && is_recent(self.last_signal);
+        let hold = open.movement.map_or(DOUBT, |_| HOLD);
+        let is_recent = |signal: Duration| at < signal + hold;
+        let signalled = self.trust.is_telling() && self.last_signal.is_some_and(is_recent);
         let moved = open.movement.is_some_and(|(_, last)| at < last + HOLD);
         // Whoever opened it gets to see what there was, even if nothing moved.
         let fresh = at < open.began;

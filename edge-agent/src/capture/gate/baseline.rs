@@ -21,9 +21,9 @@ const POSITIONS: usize = 64;
 const CLIP: (f32, f32) = (-3.0, 5.0);
 /// From the median absolute deviation to the standard deviation of a normal distribution.
 const MAD_TO_SIGMA: f32 = 1.4826;
-/// Below this a deviation of the mean is nothing, however still a stream usually is: natural logarithm, 2 %.
+/// However still a stream usually is: its means and its pictures spread by so much at least (natural logarithms, so 0.4 %
+/// and 1 %), or the least change of light would be a signal.
 const LEAST_SPREAD: f32 = 0.004;
-/// Nothing, or too little, goes into the logarithms of an encoder's spread.
 const LEAST_SINGLE_SPREAD: f32 = 0.01;
 
 /// One picture between key frames.
@@ -32,6 +32,8 @@ pub(super) struct Sample {
     pub(super) at: Duration,
     /// 1 is the first after a key frame.
     pub(super) position: usize,
+    /// It is predicted from both sides: smaller by far, and not always at the same place.
+    pub(super) is_b: bool,
     /// Natural logarithm of its size or complexity.
     pub(super) value: f32,
 }
@@ -65,7 +67,7 @@ pub(super) struct Baseline {
 
 #[derive(Debug)]
 struct Learned {
-    /// By position; `None` where too little was seen.
+    /// By slot; `None` where too little was seen.
     medians: Vec<Option<f32>>,
     level: f32,
     /// Of single pictures, and of means over the window: standard deviations.
@@ -132,11 +134,11 @@ impl Baseline {
 
 impl Learned {
     fn of(samples: &[Sample]) -> Option<Self> {
-        let medians = (0..POSITIONS)
+        let medians = (0..2 * POSITIONS)
             .map(|slot| {
                 let values = samples
                     .iter()
-                    .filter(|sample| slot_of(sample.position) == slot)
+                    .filter(|sample| slot_of(**sample) == slot)
                     .map(|sample| sample.value);
                 let mut values: Vec<f32> = values.collect();
                 (values.len() >= GROUPS_TO_LEARN / 2).then(|| median(&mut values))?
@@ -169,7 +171,7 @@ impl Learned {
     }
 
     fn raw(&self, sample: Sample) -> Option<f32> {
-        let median = self.medians.get(slot_of(sample.position)).copied()??;
+        let median = self.medians.get(slot_of(sample)).copied()??;
         Some(sample.value - median - self.level)
     }
 
@@ -180,7 +182,7 @@ impl Learned {
     }
 
     fn follow(&mut self, sample: Sample, pace: Pace) {
-        let slot = slot_of(sample.position);
+        let slot = slot_of(sample);
         let (level_share, median_share) = pace.shares();
         let Some(raw) = self.raw(sample) else {
             self.medians[slot] = Some(sample.value - self.level);
@@ -229,8 +231,8 @@ impl Window {
     }
 }
 
-fn slot_of(position: usize) -> usize {
-    position.min(POSITIONS - 1)
+fn slot_of(sample: Sample) -> usize {
+    2 * sample.position.min(POSITIONS - 1) + usize::from(sample.is_b)
 }
 
 fn median(values: &mut [f32]) -> Option<f32> {

@@ -64,9 +64,9 @@ impl Groups {
             .for_each(|key| key.seen = true);
     }
 
-    /// Pictures since the last key frame.
-    pub(super) fn position(&self) -> usize {
-        self.position.unwrap_or(0)
+    /// Pictures since the last key frame; `None` before the first.
+    pub(super) fn position(&self) -> Option<usize> {
+        self.position
     }
 
     pub(super) fn last_key(&self) -> Option<u64> {

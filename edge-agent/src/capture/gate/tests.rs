@@ -389,3 +389,42 @@ fn an_interruption_forgets_where_it_was_and_not_what_it_learned() {
     stream.run(1.0, 0.0, false);
     assert_eq!(stream.mode(), GateMode::Learning);
 }
+
+#[test]
+fn one_damaged_header_forgets_nothing() {
+    let mut stream = Stream::learned(constant, 30);
+    stream.up_to_position(10);
+    stream.encoder = constant_unread;
+    stream.run(0.2, 0.0, false);
+    stream.encoder = constant;
+    stream.run(1.0, 0.0, false);
+    assert_eq!(
+        (stream.mode(), stream.gate.wish()),
+        (GateMode::Complexity, Wish::KeyFrames)
+    );
+    stream.encoder = constant_unread;
+    stream.run(2.0, 0.0, false);
+    assert_eq!(stream.mode(), GateMode::Learning);
+}
+
+/// Every second picture is predicted from both sides, and a tenth as large.
+#[test]
+fn pictures_between_others_are_measured_by_their_like() {
+    let mut stream = Stream::new(
+        |position, moves, noise| {
+            let (bytes, qp) = variable(position, moves, noise);
+            (
+                if position % 2 == 0 && position > 0 {
+                    bytes / 10
+                } else {
+                    bytes
+                },
+                qp,
+            )
+        },
+        30,
+    );
+    stream.run(30.0, 0.0, false);
+    assert_eq!(stream.run(600.0, 0.0, false), None);
+    assert!(stream.run(1.0, 1.0, true).is_some());
+}
