@@ -40,9 +40,9 @@ lint: ## Formatting, clippy, and the rules on dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/deny.sh
 
-pets: ## Recall and precision on the whole PETS film, against its ground truth in TEST_DATA
+pets: ## How well people are found and followed on the whole PETS film, against its ground truth in TEST_DATA
 	@scripts/setup.sh test
-	cargo run --release -p edge-agent --example pets
+	cargo bench -p edge-agent --bench quality
 
 latency: ## From camera to browser, over 100 events; and what the programs use meanwhile
 	@scripts/setup.sh test
