@@ -12,7 +12,7 @@
 //!
 //! The truth has full bodies, also of people who are hidden. The settings of the tracker were chosen with this film in view
 //! (`track` says how), and the 8-bit model was calibrated on 12 of its frames: the other two models have seen none of it.
-//! Writes `target/quality.json` and, for `scripts/motmetrics.py`, the tracks of each headline in the form of MOTChallenge
+//! Writes `target/quality.json` and, for `scripts/compare_motmetrics.py`, the tracks of each headline in the form of MOTChallenge
 //! into `target/quality/`. `cached` takes the detections from the last run, for work on the tracker.
 
 mod film;

@@ -6,7 +6,7 @@
 //! - IDF1 (Ristani et al., ECCV workshops 2016, arXiv:1609.01775): one track for each true object over the whole film,
 //!   chosen so that most boxes agree; F1 of the boxes under that choice.
 //!
-//! The counts are those of the Python package `motmetrics`; `scripts/motmetrics.py` compares the two on what the bench
+//! The counts are those of the Python package `motmetrics`; `scripts/compare_motmetrics.py` compares the two on what the bench
 //! wrote.
 
 use edge_agent::geometry;

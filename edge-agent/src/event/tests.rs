@@ -29,6 +29,7 @@ fn track(id: u64, class: &str, x: f32) -> TrackState {
         detection: Some(0),
         confirmed: true,
         unseen: Duration::ZERO,
+        missed: 0,
         speed: 0.0,
         steady: true,
     }

@@ -126,6 +126,7 @@ impl Followed {
             detection: self.detection,
             confirmed: self.confirmed,
             unseen: self.unseen(at),
+            missed: self.missed,
             speed: self.motion.speed(),
             steady: self.is_steady(),
         }

@@ -18,7 +18,7 @@
 //! recognised after a longer pause, for it will be where it was: so a parked car keeps its track though it is looked at
 //! every ten seconds.
 //!
-//! **Shown** are confirmed tracks found in this look, and for `shown_unseen` more at the expected place
+//! **Shown** are confirmed tracks found in the last look, and for 0.25 s more where they are expected
 //! ([`TrackState::shown`]). A detector misses people for a look: on the film one look of 0.2 s brings 0.015 recall for
 //! 0.01 precision and halves the fragments; two looks or 0.4 s cost more precision than they bring recall.
 //!
@@ -122,6 +122,8 @@ pub struct TrackState {
     pub confirmed: bool,
     /// How long it has not been found; zero if found in this look.
     pub unseen: Duration,
+    /// Looks in a row that did not find it; zero if the last one did.
+    pub missed: u32,
     /// In its own sizes a second, across or upright, whichever is more. A walker makes one to three, what stands less than
     /// 0.4.
     pub speed: f32,
@@ -133,9 +135,9 @@ pub struct TrackState {
 const SHOWN_UNSEEN: Duration = Duration::from_millis(250);
 
 impl TrackState {
-    /// Whether its box is published as being there.
+    /// Whether its box is published as being there: the last look found it, or missed it but for a moment.
     pub fn shown(&self) -> bool {
-        self.confirmed && self.unseen <= SHOWN_UNSEEN
+        self.confirmed && (self.missed == 0 || self.unseen <= SHOWN_UNSEEN)
     }
 }
 

@@ -3,7 +3,7 @@
 
     cargo bench -p edge-agent --bench quality
     pip install --target /tmp/motmetrics motmetrics
-    PYTHONPATH=/tmp/motmetrics scripts/motmetrics.py
+    PYTHONPATH=/tmp/motmetrics scripts/compare_motmetrics.py
 
 Prints each figure of the bench and by how much motmetrics' differs; fails if one differs by more than 0.0005 or one count.
 Boxes are compared at IoU 0.5; motmetrics gives MOTP as a distance, 1 - IoU.
