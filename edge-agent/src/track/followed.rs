@@ -14,7 +14,7 @@ const STANDS: f32 = 0.4;
 /// A step of time so long that the noise in the rate of what stands would become a distance.
 const LONG_STEP: Duration = Duration::from_secs(1);
 /// Found within this of the expected place, in sizes, an object is well predicted.
-const SMALL_SURPRISE: f32 = 0.15;
+const SMALL_SURPRISE: f32 = 0.25;
 
 #[derive(Clone, Debug)]
 pub(super) struct Followed {

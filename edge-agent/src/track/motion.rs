@@ -223,7 +223,8 @@ mod tests {
             known.correct(&at(0.2));
         }
         let mut fresh = Motion::new(&at(0.2));
-        (known.predict(0.2), fresh.predict(0.2));
+        known.predict(0.2);
+        fresh.predict(0.2);
         assert!(known.likeness(&at(0.2)) > 0.99);
         assert!(known.likeness(&at(0.22)) < known.likeness(&at(0.21)));
         assert!(fresh.likeness(&at(0.22)) > known.likeness(&at(0.22)));
