@@ -65,6 +65,8 @@ async fn somebody_comes(world: &World, folder: &Path) -> Result<()> {
         let takes = [(Shows::People, 10), (Shows::Empty, 10)];
         let film = Film::encode(&scene(folder, "people", &takes)?)?;
         film.wait_complete();
+        let empty = Film::encode(&world.cameras.film_options())?;
+        empty.wait_complete();
         let came_at = watcher::now();
         world.cameras.switch(film);
         let seen = wait::until("an event in the browser", PATIENCE, || {
@@ -77,6 +79,7 @@ async fn somebody_comes(world: &World, folder: &Path) -> Result<()> {
             after < Duration::from_secs(2),
             "who came at once was first seen {after:?} later"
         );
+        world.cameras.switch(empty);
         await_stillness(world)
     })
 }
