@@ -6,14 +6,17 @@
 mod common;
 
 use common::{Model, frames_of_vtest, model, skipped, test_data};
+use edge_agent::config::Provider;
 use edge_agent::detect::decode::{self, LabelBox};
 use edge_agent::detect::model::Description;
 use edge_agent::detect::onnx::Network;
 use edge_agent::detect::preprocess::{Preprocessor, Scale};
+use edge_agent::error::{ErrorKind, Kind as _};
 use edge_agent::frame::Frame;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use wire::record::NormBox;
 
 #[derive(Deserialize)]
 struct Frozen {
@@ -314,4 +317,61 @@ fn two_runs_give_the_same_bits() {
             other.look(frame, 0.1).unwrap().0
         );
     }
+}
+
+#[test]
+fn a_provider_that_the_library_lacks_is_refused_by_name_and_never_replaced() {
+    let Some(()) = common::with_runtime() else {
+        return;
+    };
+    let shipped = model::shipped();
+    let open = |provider| {
+        let description = Description::load(shipped.dir()).unwrap();
+        Network::open_on(
+            provider,
+            description,
+            common::runtime_library().as_deref(),
+            1,
+        )
+    };
+    assert_eq!(open(Provider::Cpu).unwrap().provider(), Provider::Cpu);
+    for provider in Provider::ALL.into_iter().skip(1) {
+        // With a library that has it, on a machine that has it, it is the one that runs.
+        match open(provider) {
+            Ok(network) => assert_eq!(network.provider(), provider),
+            Err(error) => {
+                let text = error.to_string();
+                let names = format!("[model] provider = \"{provider}\"");
+                assert!(text.contains(&names), "{text}");
+                assert!(text.contains("write provider = \"cpu\""), "{text}");
+                assert_eq!(error.kind(), ErrorKind::Config);
+            }
+        }
+    }
+}
+
+/// People in the film pasted into a picture of 4K are too small there, and are found again in a part of it; two parts
+/// in one input give what each gives alone.
+#[test]
+fn a_part_of_a_large_picture_shows_what_the_whole_does_not() {
+    let (Some(()), Some(frames)) = (common::with_runtime(), frames_of_vtest(80, 80, 1)) else {
+        return;
+    };
+    let film = frames.values().next().unwrap();
+    let (frame, [first, second]) = common::twice_in_4k(film);
+    let description = Description::load(model::shipped().dir()).unwrap();
+    let mut network = Network::open(description, common::runtime_library().as_deref(), 1).unwrap();
+    let mut people = |frame: &Frame, parts: &[NormBox]| {
+        let (found, _) = network.look_at(frame, parts, 0.5).unwrap();
+        found.iter().filter(|one| one.label == 0).count()
+    };
+    let in_film = people(film, &[]);
+    assert!(in_film >= 4, "{in_film} people in the film");
+    assert!(people(&frame, &[]) < in_film / 2);
+    let (one, other) = (people(&frame, &[first]), people(&frame, &[second]));
+    assert!(
+        one >= in_film - 1 && other >= in_film - 1,
+        "{one}, {other} of {in_film}"
+    );
+    assert_eq!(people(&frame, &[first, second]), one + other);
 }

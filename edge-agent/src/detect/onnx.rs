@@ -7,7 +7,7 @@
 use super::LookTiming;
 use super::decode::{self, LabelBox};
 use super::model::Description;
-use super::mosaic;
+use super::mosaic::{self, Tile};
 use super::preprocess::Preprocessor;
 use crate::config::Provider;
 use crate::error::{ErrorKind, Kind};
@@ -171,17 +171,36 @@ impl Network {
         self.look_at(frame, &[], min_score)
     }
 
-    /// The same, of these parts of the picture alone, all in one inference; of the whole picture where there are none.
+    /// The same, of these parts of the picture alone, as [`mosaic::pack`] lays them together; of the whole picture where
+    /// there are none.
     pub fn look_at(
         &mut self,
         frame: &Frame,
         parts: &[NormBox],
         min_score: f32,
     ) -> Result<(Vec<LabelBox>, LookTiming), RuntimeError> {
-        let started = Instant::now();
         let picture = (frame.width, frame.height);
-        let tiles = mosaic::pack(&self.description.input, picture, parts);
-        let tensor = self.preprocessor.run_tiles(frame, &tiles);
+        let (mut found, mut timing) = (Vec::new(), LookTiming::default());
+        for tiles in mosaic::pack(&self.description.input, picture, parts) {
+            let candidates = self.infer(frame, &tiles, min_score, &mut timing)?;
+            found.extend(mosaic::to_picture(&tiles, picture, candidates));
+        }
+        let started = Instant::now();
+        let boxes = decode::suppress(found, self.description.thresholds.nms_iou);
+        timing.decode += started.elapsed();
+        Ok((boxes, timing))
+    }
+
+    /// One inference: candidates in pixels of the input, many for one object.
+    fn infer(
+        &mut self,
+        frame: &Frame,
+        tiles: &[Tile],
+        min_score: f32,
+        timing: &mut LookTiming,
+    ) -> Result<Vec<LabelBox>, RuntimeError> {
+        let started = Instant::now();
+        let tensor = self.preprocessor.run_tiles(frame, tiles);
         let prepared = Instant::now();
 
         let name = &self.description.name;
@@ -214,17 +233,11 @@ impl Network {
             }
             tensors.push(values);
         }
-        let found = decode::candidates(&self.description, &tensors, min_score);
-        let boxes = decode::suppress(
-            mosaic::to_picture(&tiles, picture, found),
-            self.description.thresholds.nms_iou,
-        );
-        let timing = LookTiming {
-            preprocess: prepared - started,
-            inference: inferred - prepared,
-            decode: inferred.elapsed(),
-        };
-        Ok((boxes, timing))
+        let candidates = decode::candidates(&self.description, &tensors, min_score);
+        timing.preprocess += prepared - started;
+        timing.inference += inferred - prepared;
+        timing.decode += inferred.elapsed();
+        Ok(candidates)
     }
 }
 

@@ -5,9 +5,11 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use edge_agent::capture::replay::Replay;
-use edge_agent::frame::Frame;
+use edge_agent::frame::{Frame, Plane};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wire::record::NormBox;
 use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
 
 /// The workspace's folder.
@@ -92,6 +94,40 @@ pub fn frames_of_vtest(first: usize, step: usize, count: usize) -> Option<BTreeM
         .collect();
     assert_eq!(frames.len(), count, "frames of vtest.avi");
     Some(frames)
+}
+
+/// The film's picture in two far corners of a grey one of 3840 x 2160, and where it lies.
+pub fn twice_in_4k(film: &Frame) -> (Frame, [NormBox; 2]) {
+    const SIZE: (usize, usize) = (3840, 2160);
+    let corners = [(128, 128), (2944, 1456)];
+    let (mut bytes, mut planes) = (Vec::new(), film.planes);
+    for (index, divisor) in [(0, 1), (1, 2), (2, 2)] {
+        let (stride, rows) = (SIZE.0 / divisor, SIZE.1 / divisor);
+        let offset = bytes.len();
+        planes[index] = Plane { offset, stride };
+        bytes.resize(offset + stride * rows, 128);
+        let wide = film.width as usize / divisor;
+        for (left, top) in corners {
+            for y in 0..film.height as usize / divisor {
+                let start = offset + (top / divisor + y) * stride + left / divisor;
+                bytes[start..start + wide].copy_from_slice(film.row(index, y, wide));
+            }
+        }
+    }
+    let frame = Frame {
+        width: SIZE.0 as u32,
+        height: SIZE.1 as u32,
+        planes,
+        bytes: Arc::new(bytes),
+        ..film.clone()
+    };
+    let part = |(left, top): (usize, usize)| NormBox {
+        x: left as f32 / SIZE.0 as f32,
+        y: top as f32 / SIZE.1 as f32,
+        w: film.width as f32 / SIZE.0 as f32,
+        h: film.height as f32 / SIZE.1 as f32,
+    };
+    (frame, corners.map(part))
 }
 
 /// A model's folder: the shipped one, or a temporary one.
