@@ -28,6 +28,8 @@ pub struct Config {
     #[serde(default)]
     pub model: ModelConfig,
     #[serde(default)]
+    pub capture: CaptureConfig,
+    #[serde(default)]
     pub analysis: AnalysisConfig,
     #[serde(default)]
     pub spool: SpoolConfig,
@@ -78,6 +80,22 @@ pub struct ModelConfig {
     pub threads_per_worker: usize,
     /// What the network runs on. Where the library or the machine lacks it, the agent says so and does not start.
     pub provider: Provider,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    pub decoder: DecoderPolicy,
+}
+
+/// What decodes the cameras' pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DecoderPolicy {
+    /// Hardware that has proven to work, otherwise software.
+    #[default]
+    Auto,
+    Software,
 }
 
 /// Execution providers of ONNX Runtime.

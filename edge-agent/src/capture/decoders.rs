@@ -138,9 +138,9 @@ impl Decoders {
     fn take(&self, codec: Codec, feed: Feed) -> Option<Decoder> {
         let idle = &mut self.lock().idle;
         // The one used last: the others may grow old.
-        let index = idle
-            .iter()
-            .rposition(|(decoder, _)| (decoder.codec, decoder.feed) == (codec, feed))?;
+        let index = idle.iter().rposition(|(decoder, _)| {
+            (decoder.codec, decoder.feed) == (codec, feed) && !decoder.is_struck_off()
+        })?;
         Some(idle.remove(index).0)
     }
 

@@ -1,11 +1,12 @@
 //! `edge-agent check`: everything the agent needs, tried without starting it; one line each, and what to do.
 
+use crate::capture::gst::choice;
 use crate::capture::{self, CameraState, CaptureDeps, Decoders, Reason, RetryPolicy};
 use crate::clock::{Clocks, RealClocks, TimeSource};
 use crate::config::{self, CameraConfig, Config};
 use crate::control;
-use crate::detect::OnnxDetector;
 use crate::detect::model::Description;
+use crate::detect::{Detector, OnnxDetector};
 use crate::health::Health;
 use crate::identity::{Enrollment, Identity, SavedFloor};
 use crate::ntp::{self, select};
@@ -86,6 +87,7 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
         ),
     );
     check_model(&config, &mut sheet);
+    check_decoders(&config, &mut sheet);
     check_data_dir(&config, &mut sheet);
     let identity = check_identity(&config, &mut sheet);
     let is_running = check_socket(&config, &mut sheet);
@@ -131,14 +133,41 @@ fn check_model(config: &Config, sheet: &mut Sheet) {
     }
     let started = Instant::now();
     match OnnxDetector::open(&config.model, &config.analysis) {
-        Ok(_) => sheet.ok(
+        Ok(detector) => sheet.ok(
             "inference",
             format!(
-                "ONNX Runtime runs the model, ready in {} ms",
+                "ONNX Runtime runs the model on {}, ready in {} ms",
+                detector.provider(),
                 started.elapsed().as_millis()
             ),
         ),
         Err(error) => sheet.failed("inference", error),
+    }
+}
+
+/// What decodes each codec, proven by decoding; and what would have come first and does not work.
+fn check_decoders(config: &Config, sheet: &mut Sheet) {
+    choice::set_policy(config.capture.decoder);
+    let chosen = match choice::choose_all() {
+        Ok(chosen) => chosen,
+        Err(error) => return sheet.failed("decoder", error),
+    };
+    for chosen in chosen {
+        let what = match chosen.feed.as_str() {
+            "stills" => "single pictures",
+            _ => "all pictures",
+        };
+        let thing = format!("decoder of {}, {what}", chosen.codec);
+        let words = format!("{}: {}", chosen.element, chosen.why);
+        if chosen.proven {
+            sheet.ok(&thing, words);
+        } else {
+            sheet.failed(&thing, words);
+        }
+        // What is not installed is nobody's fault; what is installed and does not work may be.
+        for tried in chosen.tried.iter().filter(|tried| tried.installed) {
+            sheet.note(&thing, format!("{} {}", tried.element, tried.problem));
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use super::document::{Blamed, Document, Step, known_keys};
 use super::problem::{ConfigError, Problem};
 use super::{
-    AnalysisConfig, CameraConfig, ClockConfig, Config, DeviceConfig, ModelConfig, Secret,
-    SpoolConfig, UplinkConfig, rules,
+    AnalysisConfig, CameraConfig, CaptureConfig, ClockConfig, Config, DeviceConfig, ModelConfig,
+    Secret, SpoolConfig, UplinkConfig, rules,
 };
 use std::path::{Path, PathBuf};
 
@@ -143,6 +143,7 @@ fn explain(blamed: &Blamed, message: &str) -> (String, String) {
         "provider" => {
             "write provider = \"cpu\", \"xnnpack\", \"openvino\", \"cuda\" or \"tensorrt\"".into()
         }
+        "decoder" => "write decoder = \"auto\" or decoder = \"software\"".into(),
         "camera" => "write [[camera]] with two brackets on each side, once per camera".into(),
         _ if blamed.section().is_none() => format!("write [{key}] on a line of its own"),
         _ => "compare with the sample edge-agent.toml.example".into(),
@@ -156,6 +157,7 @@ fn keys_of(section: Option<&str>) -> (String, &'static [&'static str]) {
         Some("camera") => return ("[[camera]]".into(), known_keys::<CameraConfig>()),
         Some("device") => known_keys::<DeviceConfig>(),
         Some("model") => known_keys::<ModelConfig>(),
+        Some("capture") => known_keys::<CaptureConfig>(),
         Some("analysis") => known_keys::<AnalysisConfig>(),
         Some("spool") => known_keys::<SpoolConfig>(),
         Some("uplink") => known_keys::<UplinkConfig>(),
@@ -315,7 +317,7 @@ mod tests {
         assert_eq!(format!("{camera:?}"), format!("{bare:?}"));
 
         for section in [
-            "device", "model", "analysis", "spool", "uplink", "clock", "camera",
+            "device", "model", "capture", "analysis", "spool", "uplink", "clock", "camera",
         ] {
             for key in keys_of(Some(section)).1 {
                 let shown = text.lines().any(|line| {

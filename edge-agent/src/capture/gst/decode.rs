@@ -1,6 +1,8 @@
 //! A decoder by itself: encoded pictures in, frames out. It belongs to no camera; it is lent to one at a time.
-//! appsrc ! parse ! avdec ! videoconvert (passes through what is I420 already) ! appsink.
+//! appsrc ! parse ! the element that [`super::choice`] has chosen ! videoconvert (passes through what is I420 already)
+//! ! appsink.
 
+use super::choice::{self, Candidate, Choice};
 use super::receive::access_unit_caps;
 use super::{element, picture, refused, require};
 use crate::capture::arrivals::Arrivals;
@@ -11,9 +13,10 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use wire::CameraId;
+use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
 
 /// How a decoder is going to be fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,24 @@ pub(crate) enum Feed {
     Stream,
     /// Single key frames of many cameras: each is given out at once, whatever order the stream announces.
     Stills,
+}
+
+impl Feed {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Stills => "stills",
+        }
+    }
+
+    /// Pictures that may go in, one after the other, before one has to come out: what decoders keep back by the
+    /// standards, and as many again that were lost on the way.
+    fn most_unanswered(self) -> u64 {
+        match self {
+            Self::Stream => 50,
+            Self::Stills => 3,
+        }
+    }
 }
 
 /// Encoded pictures that wait inside before `has_room` says no.
@@ -33,6 +54,17 @@ pub(crate) struct Decoder {
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
     shared: Arc<Shared>,
+    verdict: Verdict,
+}
+
+/// What it is made of, and who hears how that does.
+#[derive(Clone)]
+struct Verdict {
+    element: String,
+    /// None while it is examined.
+    choice: Option<Arc<Choice>>,
+    /// One that breaks may say so many times.
+    has_failed: Arc<AtomicBool>,
 }
 
 /// What comes out of a decoder, on its own thread.
@@ -41,6 +73,8 @@ pub(crate) type Deliver = Box<dyn FnMut(Result<Frame, String>) + Send>;
 #[derive(Default)]
 struct Shared {
     borrower: Mutex<Option<Borrower>>,
+    /// Pictures that went in since one came out.
+    unanswered: AtomicU64,
 }
 
 struct Borrower {
@@ -52,14 +86,30 @@ struct Borrower {
 }
 
 impl Decoder {
+    /// One made of the element that serves best here.
     pub(crate) fn new(codec: Codec, feed: Feed) -> Result<Self, CaptureError> {
-        let (caps, parse, decode) = match codec {
+        super::init()?;
+        let choice = choice::of_process(codec, feed);
+        Self::made_of(&choice.candidate(), codec, feed, Some(choice))
+    }
+
+    /// One made of this. `choice` hears how it does.
+    pub(super) fn made_of(
+        candidate: &Candidate,
+        codec: Codec,
+        feed: Feed,
+        choice: Option<Arc<Choice>>,
+    ) -> Result<Self, CaptureError> {
+        let (caps, parse, software) = match codec {
             Codec::H264 => ("video/x-h264", "h264parse", "avdec_h264"),
             Codec::H265 => ("video/x-h265", "h265parse", "avdec_h265"),
         };
         let build = refused("decode");
         require("appsrc")?;
         require("appsink")?;
+        if !candidate.hardware {
+            require(software)?;
+        }
         let source = gst_app::AppSrc::builder()
             .caps(&access_unit_caps(caps))
             .format(gst::Format::Time)
@@ -67,14 +117,13 @@ impl Decoder {
             .build();
         source.set_max_bytes(0);
         let parse = element(parse)?.build().map_err(&build)?;
-        let decode = element(decode)?
-            // Threads of its own would hold pictures back, one each.
-            .property("max-threads", 1)
-            .property("qos", false)
-            // Otherwise streams that do not announce their order are held back for the longest possible one.
-            .property_from_str("std-compliance", "normal")
-            .build()
-            .map_err(&build)?;
+        let decode =
+            gst::parse::bin_from_description(&candidate.launch, true).map_err(|error| {
+                CaptureError::Pipeline {
+                    what: "decode",
+                    problem: error.to_string(),
+                }
+            })?;
         let convert = element("videoconvert")?.build().map_err(&build)?;
         let sink = gst_app::AppSink::builder()
             .caps(
@@ -88,7 +137,7 @@ impl Decoder {
         let chain = [
             source.upcast_ref(),
             &parse,
-            &decode,
+            decode.upcast_ref(),
             &convert,
             sink.upcast_ref(),
         ];
@@ -100,14 +149,20 @@ impl Decoder {
         }
 
         let shared = Arc::new(Shared::default());
-        hand_out(&sink, &shared);
-        report_errors(&pipeline, &shared);
+        let verdict = Verdict {
+            element: candidate.element.clone(),
+            choice,
+            has_failed: Arc::default(),
+        };
+        hand_out(&sink, &shared, verdict.clone());
+        report_errors(&pipeline, &shared, verdict.clone());
         Ok(Self {
             codec,
             feed,
             pipeline,
             source,
             shared,
+            verdict,
         })
     }
 
@@ -128,8 +183,15 @@ impl Decoder {
             })
     }
 
+    /// Whether what it is made of has failed too often meanwhile: then it is not to be lent any more.
+    pub(crate) fn is_struck_off(&self) -> bool {
+        let choice = self.verdict.choice.as_ref();
+        choice.is_some_and(|choice| choice.is_struck_off(&self.verdict.element))
+    }
+
     /// Forgets what is inside and frees its memory; a decoder of stills has nothing inside and stays ready.
     pub(crate) fn take_back(&self) {
+        self.judge_silence();
         if self.feed == Feed::Stream {
             let _ = self.pipeline.set_state(gst::State::Ready);
         }
@@ -143,24 +205,56 @@ impl Decoder {
 
     /// Hands over a picture without copying it.
     pub(crate) fn push(&self, unit: &AccessUnit) {
-        let Some(pts) = self.shared.remember(unit) else {
-            return;
+        if let Some(pts) = self.shared.remember(unit.pts, unit.time) {
+            self.push_buffer(SharedBytes(Arc::clone(&unit.bytes)), unit.key, pts);
+        }
+    }
+
+    /// A picture that came from no camera.
+    pub(super) fn push_bytes(&self, bytes: &'static [u8], key: bool, pts: Duration) {
+        const NEVER: RecordTime = RecordTime {
+            captured_at_us: UtcMicros(0),
+            boot_id: BootId(uuid::Uuid::nil()),
+            boottime_ns: 0,
+            clock: ClockStamp::UNSYNCED,
         };
-        let mut buffer = gst::Buffer::from_slice(SharedBytes(Arc::clone(&unit.bytes)));
+        if let Some(pts) = self.shared.remember(Some(pts), NEVER) {
+            self.push_buffer(bytes, key, pts);
+        }
+    }
+
+    fn push_buffer(
+        &self,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+        key: bool,
+        pts: gst::ClockTime,
+    ) {
+        let mut buffer = gst::Buffer::from_slice(bytes);
         {
             let buffer = buffer.get_mut().expect("nobody else knows this buffer yet");
             buffer.set_pts(pts);
-            if !unit.key {
+            if !key {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
+        self.shared.unanswered.fetch_add(1, Ordering::Relaxed);
         // Refused only when the decoder failed, which its bus has told.
         let _ = self.source.push_buffer(buffer);
+    }
+
+    /// One that swallows everything and gives nothing reports no error.
+    fn judge_silence(&self) {
+        let unanswered = self.shared.unanswered.swap(0, Ordering::Relaxed);
+        if unanswered >= self.feed.most_unanswered() {
+            let problem = format!("took {unanswered} pictures and gave none");
+            self.verdict.bad(&problem);
+        }
     }
 }
 
 impl Drop for Decoder {
     fn drop(&mut self) {
+        self.judge_silence();
         let _ = self.pipeline.set_state(gst::State::Null);
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
@@ -170,7 +264,7 @@ impl Drop for Decoder {
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Decoder({:?}, {:?})", self.codec, self.feed)
+        write!(f, "Decoder({}, {:?})", self.verdict.element, self.feed)
     }
 }
 
@@ -182,6 +276,23 @@ impl AsRef<[u8]> for SharedBytes {
     }
 }
 
+impl Verdict {
+    fn good(&self) {
+        if let Some(choice) = &self.choice {
+            choice.gave_picture();
+        }
+    }
+
+    /// Once in a decoder's life: whoever used it takes it apart.
+    fn bad(&self, problem: &str) {
+        if let Some(choice) = &self.choice
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            choice.failed(&self.element, problem);
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<Borrower>> {
         self.borrower
@@ -189,26 +300,27 @@ impl Shared {
             .expect("nothing panics while it delivers a frame")
     }
 
-    /// Notes when `unit` arrived under the time stamp it goes in with.
-    fn remember(&self, unit: &AccessUnit) -> Option<gst::ClockTime> {
+    /// Notes when a picture arrived under the time stamp it goes in with.
+    fn remember(&self, pts: Option<Duration>, arrived: RecordTime) -> Option<gst::ClockTime> {
         let mut borrower = self.lock();
         let borrower = borrower.as_mut()?;
-        let pts = unit.pts.unwrap_or_else(|| {
+        let pts = pts.unwrap_or_else(|| {
             let step = Duration::from_millis(1);
             borrower.last_pts.map_or(Duration::ZERO, |last| last + step)
         });
         borrower.last_pts = Some(pts);
-        borrower.arrivals.note(pts, unit.time);
+        borrower.arrivals.note(pts, arrived);
         gst::ClockTime::try_from(pts).ok()
     }
 }
 
-fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
+fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>, verdict: Verdict) {
     let shared = Arc::clone(shared);
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                shared.unanswered.store(0, Ordering::Relaxed);
                 let mut borrower = shared.lock();
                 let Some(borrower) = borrower.as_mut() else {
                     return Ok(gst::FlowSuccess::Ok);
@@ -216,6 +328,10 @@ fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
                 let pts = sample.buffer().and_then(|buffer| buffer.pts());
                 if let Some(time) = borrower.arrivals.take(pts.map(Duration::from)) {
                     let frame = picture::frame(&sample, borrower.camera, time);
+                    match &frame {
+                        Ok(_) => verdict.good(),
+                        Err(problem) => verdict.bad(problem),
+                    }
                     (borrower.deliver)(frame.map_err(String::from));
                 }
                 Ok(gst::FlowSuccess::Ok)
@@ -224,14 +340,16 @@ fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
     );
 }
 
-fn report_errors(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
+fn report_errors(pipeline: &gst::Pipeline, shared: &Arc<Shared>, verdict: Verdict) {
     let bus = pipeline.bus().expect("every pipeline has a bus");
     let shared = Arc::clone(shared);
     bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::Error(error) = message.view()
-            && let Some(borrower) = shared.lock().as_mut()
-        {
-            (borrower.deliver)(Err(error.error().message().to_owned()));
+        if let gst::MessageView::Error(error) = message.view() {
+            let problem = error.error().message().to_owned();
+            verdict.bad(&problem);
+            if let Some(borrower) = shared.lock().as_mut() {
+                (borrower.deliver)(Err(problem));
+            }
         }
         gst::BusSyncReply::Drop
     });

@@ -1,8 +1,10 @@
 //! The only place that knows GStreamer. Everything that leaves it is plain bytes, times and our own errors.
 
+pub mod choice;
 pub(super) mod decode;
 pub mod file;
 mod picture;
+mod proof;
 pub(super) mod receive;
 
 use super::error::CaptureError;
