@@ -34,6 +34,7 @@ enum Verb {
     Spool(cmd::spool::Args),
     Camera(cmd::camera::Args),
     Replay(cmd::replay::Args),
+    Model(cmd::model::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Spool(args) => cmd::spool::run(&args, &cli.config),
         Verb::Camera(args) => cmd::camera::run(&args, &cli.config),
         Verb::Replay(args) => cmd::replay::run(&args, &cli.config),
+        Verb::Model(args) => cmd::model::run(&args, &cli.config),
     });
     outcome.unwrap_or_else(|error| cmd::fail(&error))
 }

@@ -3,6 +3,7 @@
 pub mod camera;
 pub mod check;
 pub mod enroll;
+pub mod model;
 pub mod replay;
 pub mod run;
 pub mod spool;
