@@ -29,6 +29,7 @@ pub struct SealError;
 pub enum Purpose {
     Batch,
     Media,
+    Count,
     Heartbeat,
     Command,
     CommandAnswer,
@@ -40,6 +41,7 @@ impl Purpose {
         match self {
             Purpose::Batch => b"batch",
             Purpose::Media => b"media",
+            Purpose::Count => b"count",
             Purpose::Heartbeat => b"heartbeat",
             Purpose::Command => b"command",
             Purpose::CommandAnswer => b"command-answer",

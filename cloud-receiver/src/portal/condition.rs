@@ -4,7 +4,7 @@
 //! heard lately **and** its picture is as fresh as it should be.
 
 use super::when::When;
-use super::words::Lang;
+use super::words::{Blindness, Lang};
 use crate::store::CameraOverview;
 use wire::UtcMicros;
 
@@ -22,6 +22,11 @@ pub enum Condition {
     Normal,
     /// Known for a moment only, and nothing is wrong yet.
     Starting,
+    /// It gives pictures, and they show nothing of what they should.
+    Blind {
+        what: Blindness,
+        since_us: UtcMicros,
+    },
     Dead {
         cause: Cause,
         since_us: Option<UtcMicros>,
@@ -59,6 +64,10 @@ impl Condition {
             (_, None) if older_than(camera.state_since_us, START_GRACE_SECONDS) => {
                 Self::dead(Cause::NoPictures, None)
             }
+            (_, _) if let Some(blind) = &camera.blind => Self::Blind {
+                what: Blindness::of_rule(blind.rule.as_deref()),
+                since_us: blind.since_us,
+            },
             ("running", Some(_)) => Self::Normal,
             _ => Self::Starting,
         }
@@ -68,12 +77,20 @@ impl Condition {
         matches!(self, Self::Dead { .. })
     }
 
+    pub fn is_blind(self) -> bool {
+        matches!(self, Self::Blind { .. })
+    }
+
     /// What is wrong and what to do, in the customer's words.
     pub fn sentence(self, camera: &str, when: &When) -> Option<String> {
-        let Self::Dead { cause, since_us } = self else {
-            return None;
-        };
         let lang: Lang = when.lang;
+        let (cause, since_us) = match self {
+            Self::Dead { cause, since_us } => (cause, since_us),
+            Self::Blind { what, since_us } => {
+                return Some(lang.blind_since(camera, what, &when.short(since_us)));
+            }
+            Self::Normal | Self::Starting => return None,
+        };
         let since = since_us.map(|at| when.short(at));
         Some(match (cause, since) {
             (Cause::DeviceSilent, Some(since)) => lang.device_silent_since(camera, &since),
@@ -93,7 +110,7 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::PictureRef;
+    use crate::store::{Blind, PictureRef};
     use uuid::Uuid;
 
     const NOW: i64 = 1_000_000;
@@ -123,6 +140,7 @@ mod tests {
                 height: 9,
                 boxes: vec![],
             }),
+            blind: None,
             today: vec![],
         }
     }
@@ -191,6 +209,20 @@ mod tests {
             dead(Cause::Unreadable, Some(600)),
         );
         check("starting", None, Some(30), Some(10), Condition::Starting);
+        let mut blind = camera("running", None, Some(30), Some(10));
+        blind.blind = Some(Blind {
+            event: wire::EventId(Uuid::nil()),
+            rule: Some("covered".into()),
+            since_us: seconds_ago(90),
+        });
+        let covered = Condition::Blind {
+            what: Blindness::Covered,
+            since_us: seconds_ago(90),
+        };
+        assert_eq!(Condition::of(&blind, seconds_ago(0)), covered);
+        // What is silent cannot say that it sees nothing.
+        blind.device_heard_us = Some(seconds_ago(181));
+        assert!(Condition::of(&blind, seconds_ago(0)).is_dead());
         check(
             "a state of a newer device",
             None,

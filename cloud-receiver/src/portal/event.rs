@@ -1,9 +1,12 @@
 //! One event: the picture first, then when, where, what, and how far it can be trusted.
 
+mod moments;
+
 use super::export;
 use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
+use super::reasons;
 use super::visit::Visit;
 use super::words::{Words, thousands};
 use super::{PortalState, timeline};
@@ -28,8 +31,7 @@ pub async fn show(
 pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
     let words = visit.words();
     let row = &event.row;
-    let class = words.class_name(&row.class);
-    let title = visit.lang.event_title(class, &row.camera_name);
+    let title = reasons::title(visit, row);
     let body = html! {
         article.event data-event-page=(row.id) data-revision=(row.revision) {
             header.event-head {
@@ -44,13 +46,15 @@ pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
             }
             div.event-body {
                 div.event-picture {
-                    @match row.snapshot.picture() {
-                        Some(picture) => (evidence(visit, event, picture)),
-                        None => div.no-evidence { p { (Absence::of(row, visit.now).sentence(visit.lang)) } },
+                    @match (&event.moments, row.snapshot.picture()) {
+                        (Some(moments), _) => (moments::draw(visit, row, moments)),
+                        (None, Some(picture)) => (evidence(visit, event, picture)),
+                        (None, None) => div.no-evidence { p { (Absence::of(row, visit.now).sentence(visit.lang)) } },
                     }
                     (neighbours(words, event))
                 }
                 div.event-facts {
+                    (reasons::section(visit, row))
                     (verdict(visit, &event.proof, row.snapshot.picture()))
                     (facts(visit, event))
                     (export::offer(visit, &format!("/events/{}/export", row.id), words.export_event))
@@ -189,19 +193,27 @@ fn facts(visit: &Visit, event: &EventDetail) -> Markup {
     let row = &event.row;
     let seen_until = row.closed_at_us.unwrap_or(row.last_seen_at_us);
     let duration = timeline::seconds_between(row.opened_at_us, seen_until);
+    let is_of_camera = reasons::is_of_camera(row);
     html! {
         section.sheet {
             h2 { (words.facts) }
             dl.facts {
                 div { dt { (words.class) } dd { (words.class_name(&row.class)) } }
-                div { dt { (words.score) } dd.tabular { (percent(row.score)) } }
+                @if !is_of_camera { div { dt { (words.score) } dd.tabular { (percent(row.score)) } } }
                 div { dt { (words.site) } dd { (row.site_name) } }
                 div { dt { (words.camera) } dd { a href={ "/events?camera=" (row.camera) } { (row.camera_name) } } }
+                @if !row.zones.is_empty() {
+                    div { dt { (words.zones) } dd { (row.zones.join(visit.lang.list_mark())) } }
+                }
                 div { dt { (words.opened_at) } dd.tabular { (visit.full(row.opened_at_us)) } }
                 div { dt { (words.clock) } dd { (clock(visit, event)) } }
-                div { dt { (words.last_seen) } dd.tabular { (visit.full(row.last_seen_at_us)) } }
+                @if !is_of_camera {
+                    div { dt { (words.last_seen) } dd.tabular { (visit.full(row.last_seen_at_us)) } }
+                } @else if let Some(closed) = row.closed_at_us {
+                    div { dt { (words.sees_since) } dd.tabular { (visit.full(closed)) } }
+                }
                 div {
-                    dt { (words.duration) }
+                    dt { (if is_of_camera { words.blind_for } else { words.duration }) }
                     dd.tabular {
                         (visit.lang.duration(duration))
                         @if row.closed_at_us.is_none() { " · " span.ongoing { (words.ongoing) } }

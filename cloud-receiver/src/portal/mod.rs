@@ -25,6 +25,7 @@ mod overview;
 mod password;
 mod picture;
 mod problem;
+mod reasons;
 mod sign_in;
 mod thumbnail;
 mod timeline;

@@ -81,7 +81,8 @@ fn summary(visit: &Visit, sites: &[SiteOverview]) -> Markup {
         .flat_map(|site| site.cameras.iter().map(move |camera| (site, camera)))
         .map(|(site, camera)| (site, camera, Condition::of(camera, visit.now)))
         .collect();
-    let dead: Vec<_> = cameras.iter().filter(|(_, _, c)| c.is_dead()).collect();
+    let dead = cameras.iter().filter(|(_, _, c)| c.is_dead()).count();
+    let blind = cameras.iter().filter(|(_, _, c)| c.is_blind()).count();
     let normal = cameras
         .iter()
         .filter(|(_, _, condition)| *condition == Condition::Normal)
@@ -98,14 +99,17 @@ fn summary(visit: &Visit, sites: &[SiteOverview]) -> Markup {
                     @if normal > 0 {
                         span.mark-good { (layout::icon_good()) (visit.lang.cameras_normal(normal)) }
                     }
-                    @if !dead.is_empty() {
-                        span.mark-bad { (layout::icon_bad()) (visit.lang.cameras_silent(dead.len())) }
+                    @if dead > 0 {
+                        span.mark-bad { (layout::icon_bad()) (visit.lang.cameras_silent(dead)) }
+                    }
+                    @if blind > 0 {
+                        span.mark-bad { (layout::icon_bad()) (visit.lang.cameras_blind(blind)) }
                     }
                 }
-                @if dead.is_empty() && normal > 0 && normal == cameras.len() { p.calm { (words.all_well) } }
-                @if !dead.is_empty() {
+                @if normal > 0 && normal == cameras.len() { p.calm { (words.all_well) } }
+                @if dead + blind > 0 {
                     ul.troubles aria-label=(words.needs_attention) {
-                        @for (site, camera, condition) in &dead {
+                        @for (site, camera, condition) in &cameras {
                             @if let Some(sentence) = condition.sentence(&camera.name, visit) {
                                 li {
                                     (layout::icon_bad())
@@ -147,13 +151,14 @@ pub(super) fn camera_card(visit: &Visit, camera: &CameraOverview) -> Markup {
         _ => None,
     };
     html! {
-        li.camera.dead[condition.is_dead()] data-camera=(camera.camera) {
+        li.camera.dead[condition.is_dead()].blind[condition.is_blind()] data-camera=(camera.camera) {
             a href={ "/events?camera=" (camera.camera) } {
                 div.camera-head {
                     h3 { (camera.name) }
                     @match condition {
                         Condition::Normal => span.mark-good { (layout::icon_good()) (words.normal) },
                         Condition::Starting => span.mark-wait { (layout::icon_pending()) (words.starting) },
+                        Condition::Blind { .. } => span.mark-bad { (layout::icon_bad()) (words.cannot_see) },
                         Condition::Dead { .. } => span.mark-bad { (layout::icon_bad()) (words.not_responding) },
                     }
                 }
@@ -179,7 +184,14 @@ pub(super) fn camera_card(visit: &Visit, camera: &CameraOverview) -> Markup {
                     }
                 }
             }
-            @if let Some(sentence) = condition.sentence(&camera.name, visit) { p.sentence { (sentence) } }
+            @if let Some(sentence) = condition.sentence(&camera.name, visit) {
+                p.sentence {
+                    (sentence)
+                    @if let (true, Some(blind)) = (condition.is_blind(), &camera.blind) {
+                        " " a href={ "/events/" (blind.event) } { (words.before_and_after) }
+                    }
+                }
+            }
         }
     }
 }

@@ -27,8 +27,13 @@ pub enum Absence {
 
 impl Absence {
     pub fn of(row: &EventRow, now: UtcMicros) -> Self {
+        Self::of_one(row, &row.snapshot, now)
+    }
+
+    /// Of one of an event's pictures.
+    pub fn of_one(row: &EventRow, snapshot: &Snapshot, now: UtcMicros) -> Self {
         let quiet_us = |at: UtcMicros| now.since_us(at.max(row.received_at_us));
-        let over = match &row.snapshot {
+        let over = match snapshot {
             Snapshot::Here(_) => true,
             Snapshot::Lost { reason } => return Self::Lost(reason.clone()),
             Snapshot::Announced { received_at_us } => {
@@ -89,6 +94,8 @@ mod tests {
             received_at_us: ago(received),
             snapshot,
             time_known: TimeKnown::Synced,
+            zones: Vec::new(),
+            reasons: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! them the whole day in one strip.
 
 mod asked;
+mod counts;
 mod filter;
 mod gap;
 mod strip;
@@ -12,6 +13,7 @@ use super::gaps::{self, Gap};
 use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
+use super::reasons;
 use super::thumbnail;
 use super::visit::Visit;
 use crate::auth::session::Session;
@@ -20,6 +22,7 @@ pub(super) use asked::Asked;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use counts::Counts;
 pub(super) use filter::Choices;
 use jiff::ToSpan;
 use maud::{Markup, html};
@@ -49,9 +52,11 @@ pub async fn show(
     let is_more = events.len() > PAGE_EVENTS as usize;
     events.truncate(PAGE_EVENTS as usize);
     let reach = Reach::of(&visit, &asked, &filter, &events, is_more);
-    let (gaps, strip) = tokio::try_join!(
+    let window = strip::window(&visit, &filter);
+    let (gaps, strip, counts) = tokio::try_join!(
         gaps_of(&state, session.scope, &visit, &filter, reach.window()),
         Strip::read(&state, session.scope, &visit, &filter),
+        Counts::read(&state, session.scope, &visit, &filter, window),
     )?;
     let mut gaps: Vec<Gap> = gaps.into_iter().filter(|gap| reach.holds(gap)).collect();
     let hidden_gaps = gaps.len().saturating_sub(PAGE_GAPS);
@@ -62,6 +67,7 @@ pub async fn show(
         gaps,
         hidden_gaps,
         strip,
+        counts,
     };
     let choices = Choices { sites, classes };
     Ok(page(&visit, &asked, &choices, &found))
@@ -186,6 +192,7 @@ pub(super) struct Found {
     /// Gaps that found no place on the page.
     pub hidden_gaps: usize,
     pub strip: Strip,
+    pub counts: Counts,
 }
 
 /// What the store would say of the filter and this event.
@@ -217,6 +224,7 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
             div.strip data-part="strip" data-strip[is_live] data-query=(asked.query()) {
                 (found.strip.draw(visit, asked))
             }
+            (found.counts.draw(visit))
         }
         @if is_live { (live_list(visit, &items, &asked.query(), None)) } @else { (groups(visit, &items)) }
         @if is_empty { (nothing_found(visit, asked)) }
@@ -317,25 +325,33 @@ fn hour_group(visit: &Visit, items: &[Item<'_>]) -> Markup {
 
 fn event_card(visit: &Visit, row: &EventRow) -> Markup {
     let words = visit.words();
-    let class = words.class_name(&row.class);
-    let title = visit.lang.event_title(class, &row.camera_name);
+    let of_camera = reasons::is_of_camera(row);
+    let title = reasons::title(visit, row);
     html! {
-        li.card data-event=(row.id) data-opened=(row.opened_at_us) {
+        li.card.of-camera[of_camera] data-event=(row.id) data-opened=(row.opened_at_us) {
             a href={ "/events/" (row.id) } {
                 @match row.snapshot.picture() {
                     Some(picture) => (thumbnail::around_object(picture, row.id, &title)),
                     None => span.thumbnail.waiting { (Absence::of(row, visit.now).short(words)) },
                 }
                 span.card-text {
-                    span.card-class { (class) }
+                    span.card-class {
+                        @if of_camera { (layout::icon_bad()) }
+                        (reasons::subject(visit, row))
+                    }
                     span.card-time.tabular {
                         time datetime=(visit.machine(row.opened_at_us)) title=(visit.full(row.opened_at_us)) {
                             (visit.time(row.opened_at_us))
                         }
                     }
                     span.card-place { (row.camera_name) " · " (row.site_name) }
+                    (reasons::on_card(visit, row))
                     span.card-duration {
                         @match row.closed_at_us {
+                            Some(closed) if of_camera => {
+                                span.mark-good { (layout::icon_good()) (words.sees_again) }
+                                " " time.tabular datetime=(visit.machine(closed)) { (visit.time(closed)) }
+                            }
                             Some(closed) => (visit.lang.duration(seconds_between(row.opened_at_us, closed))),
                             None => span.ongoing { (words.ongoing) },
                         }

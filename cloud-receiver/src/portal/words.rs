@@ -4,7 +4,10 @@
 //! something put into them are functions of [`Lang`]: word order differs too much for templates.
 
 mod missing;
+mod reasons;
 mod sentences;
+
+pub use reasons::Blindness;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lang {
@@ -101,6 +104,38 @@ catalogue! {
     bicycle: "自転車" | "Bicycle";
     motorcycle: "バイク" | "Motorcycle";
     animal: "動物" | "Animal";
+
+    camera_problem: "カメラの異常" | "Camera problem";
+    cannot_see: "見えていません" | "Cannot see";
+    sees_again: "見えるようになりました" | "It can see again";
+    is_covered: "カメラが覆われています" | "The camera is covered";
+    is_turned: "カメラの向きが変わっています" | "The camera looks another way";
+    is_defocused: "ピントが合っていません" | "The camera is out of focus";
+    is_frozen: "映像が止まっています" | "The video stands still";
+    is_black: "映像が真っ黒です" | "The video is black";
+    is_dark: "暗くて見えません" | "It is too dark to see";
+    is_blind: "カメラが見えていません" | "The camera cannot see";
+    was_covered: "カメラが覆われていました" | "The camera was covered";
+    was_turned: "カメラの向きが変わっていました" | "The camera looked another way";
+    was_defocused: "ピントが合っていませんでした" | "The camera was out of focus";
+    was_frozen: "映像が止まっていました" | "The video stood still";
+    was_black: "映像が真っ黒でした" | "The video was black";
+    was_dark: "暗くて見えませんでした" | "It was too dark to see";
+    was_blind: "カメラが見えていませんでした" | "The camera could not see";
+    before: "発生前" | "Before";
+    after: "発生後" | "After";
+    before_and_after: "前後の画像を見る" | "See before and after";
+    blind_for: "見えなかった時間" | "Without sight";
+    sees_since: "復旧時刻" | "Could see again at";
+
+    zone: "ゾーン" | "a zone";
+    zones: "ゾーン" | "Zones";
+    line: "線" | "a line";
+    way_in: "入" | "in";
+    way_out: "出" | "out";
+    reasons: "できごと" | "What happened";
+    counts: "時間ごとの数" | "Counts by the hour";
+    counts_zone: "同時にいた最大の数" | "Most at one moment";
 
     today: "本日" | "Today";
     today_events: "本日のイベント" | "Events today";
@@ -312,6 +347,7 @@ impl Words {
             "bicycle" => self.bicycle,
             "motorcycle" => self.motorcycle,
             "animal" => self.animal,
+            wire::record::CAMERA_CLASS => self.camera_problem,
             other => other,
         }
     }

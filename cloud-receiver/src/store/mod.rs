@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admin;
+mod counts;
 mod evidence;
 mod keys;
 mod missing;
@@ -18,6 +19,7 @@ pub use admin::{
     OverdueMedia, Place, ReportedCamera, SiteRow,
 };
 
+pub use counts::{CountSeries, Counted};
 pub use evidence::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,
     HeadsRow, HeadsStamp, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
@@ -29,7 +31,7 @@ use crate::ca::Certificate;
 use crate::seal::MasterId;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use wire::record::{ObjectBox, PathPoint};
+use wire::record::{ObjectBox, PathPoint, Reason};
 use wire::{
     CameraId, ClockStamp, CommandId, ContractId, DeviceId, Epoch, EventId, MediaClass, Receipt,
     Sha256, SiteId, UtcMicros, VerifyingKey,
@@ -119,8 +121,20 @@ pub struct CameraOverview {
     /// When the device was last heard, by the receiver's clock. Silence of the device is silence of the camera.
     pub device_heard_us: Option<UtcMicros>,
     pub latest_picture: Option<PictureRef>,
+    /// Why it cannot see now, if its device says so.
+    pub blind: Option<Blind>,
     /// Events opened since the given start of the day, by class.
     pub today: Vec<(String, u64)>,
+}
+
+/// A camera that runs, and shows nothing of what it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blind {
+    /// The event that says so.
+    pub event: EventId,
+    /// As its newest reason says: `covered`, `turned`, ...; none where the record cannot be read.
+    pub rule: Option<String>,
+    pub since_us: UtcMicros,
 }
 
 /// A picture that can be shown: its blob has arrived.
@@ -171,6 +185,10 @@ pub struct EventRow {
     pub received_at_us: UtcMicros,
     pub snapshot: Snapshot,
     pub time_known: TimeKnown,
+    /// Names of the zones its object has been in.
+    pub zones: Vec<String>,
+    /// Why it is told, in order of time; times corrected as those above.
+    pub reasons: Vec<Reason>,
 }
 
 /// The picture of an event, or what is known of its absence.
@@ -215,11 +233,20 @@ pub struct EventDetail {
     pub row: EventRow,
     pub device: DeviceId,
     pub path: Vec<PathPoint>,
+    /// Of a camera that no longer sees.
+    pub moments: Option<Moments>,
     pub clock: ClockStamp,
     pub proof: Proof,
     /// Neighbours in time within the contract.
     pub older: Option<EventId>,
     pub newer: Option<EventId>,
+}
+
+/// What a camera saw before it happened, and after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Moments {
+    pub before: Snapshot,
+    pub after: Snapshot,
 }
 
 /// What was checked to call an event genuine.
@@ -233,7 +260,7 @@ pub struct Proof {
     pub first_seq: u64,
     pub batch_sha256: Sha256,
     pub record_key: VerifyingKey,
-    /// The stored picture was hashed when it arrived and equals what the signed record names.
+    /// Each stored picture was hashed when it arrived and equals what the signed record names.
     pub picture_ok: Option<bool>,
 }
 
@@ -306,6 +333,14 @@ pub trait CustomerReads: Send + Sync {
         window: Window,
         steps: u32,
     ) -> Result<Vec<u64>>;
+    /// What was counted in each of the `steps` equal parts of the window, for the filter's site, camera and class.
+    async fn counts(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        window: Window,
+        steps: u32,
+    ) -> Result<Vec<CountSeries>>;
     /// Classes seen so far, for the filter.
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>>;
 }

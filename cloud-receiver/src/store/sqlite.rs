@@ -11,6 +11,7 @@ mod admin;
 mod blobs;
 mod changes;
 mod checkpoint;
+mod count;
 mod customer;
 mod desk;
 mod devices;
@@ -215,12 +216,18 @@ fn name_of_id(contract: ContractId, device: DeviceId, purpose: Purpose, id: Uuid
     }
 }
 
-/// The name under which a media record's row is sealed.
-fn name_of_record(contract: ContractId, device: DeviceId, epoch: Epoch, seq: Seq) -> Name {
+/// The name under which the row of a record is sealed.
+fn name_of_record(
+    contract: ContractId,
+    device: DeviceId,
+    purpose: Purpose,
+    epoch: Epoch,
+    seq: Seq,
+) -> Name {
     Name {
         contract,
         device,
-        purpose: Purpose::Media,
+        purpose,
         hash: Sha256::of(&[epoch.0.to_be_bytes(), seq.0.to_be_bytes()].concat()),
     }
 }

@@ -11,6 +11,7 @@ mod gaps;
 mod headers;
 mod isolation;
 mod operator;
+mod rules;
 mod sign_in;
 mod world;
 
@@ -20,10 +21,11 @@ use cloud_receiver::store::Administration;
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 use uuid::Uuid;
-use wire::record::GapRecord;
+use wire::record::{CountRecord, GapRecord};
 use wire::{Body, CameraId, ContractId, EventId, Record, Sha256};
 use world::{
-    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, now, periodic_record, time,
+    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, count, count_record, now,
+    periodic_record, reason, time,
 };
 
 const PASSWORD: &str = "orchard-lantern-42";
@@ -47,7 +49,15 @@ async fn customer(world: &World, name: &str) -> Customer {
     world.user(contract, &login_id, PASSWORD, false).await;
     let mut device = world.device(contract, &format!("{name}の倉庫")).await;
     let camera = CameraId(Uuid::now_v7());
-    let scene = Scene::new(camera, "person", now().plus_us(-5 * SECOND_US));
+    let mut scene = Scene::new(camera, "person", now().plus_us(-5 * SECOND_US));
+    let zone = format!("{name}の区画");
+    scene.zones = vec![zone.clone()];
+    scene.reasons = vec![reason("zone", &zone, scene.opened)];
+    let count = CountRecord {
+        zone: Some(zone),
+        peak: Some(2),
+        ..count(camera, "person", 3, now().plus_us(-MINUTE_US))
+    };
     let jpeg = format!("the picture of {name}").into_bytes();
     let records = vec![
         camera_state(
@@ -60,6 +70,7 @@ async fn customer(world: &World, name: &str) -> Customer {
         scene.event_record(),
         scene.snapshot_record(&jpeg, SIZE),
         periodic_record(camera, &jpeg, SIZE, now()),
+        count_record(count),
     ];
     world.deliver(&mut device, records).await;
     let picture = world.blob(&device, &jpeg).await;

@@ -26,8 +26,8 @@ use tower::ServiceExt;
 use uuid::Uuid;
 use wire::heartbeat::{Heartbeat, SpoolReport};
 use wire::record::{
-    CameraStateRecord, DeviceStateRecord, EventRecord, EventState, GapRecord, MediaRecord, NormBox,
-    ObjectBox, PathPoint,
+    CameraStateRecord, CountRecord, DeviceStateRecord, EventRecord, EventState, GapRecord,
+    MediaRecord, NormBox, ObjectBox, PathPoint, Reason,
 };
 use wire::{
     Batch, Body, BootId, CameraId, ClockStamp, ClockState, ContractId, DeviceId, Epoch, EventId,
@@ -356,6 +356,8 @@ pub struct Scene {
     pub revision: u32,
     pub boxes: Vec<ObjectBox>,
     pub path: Vec<PathPoint>,
+    pub zones: Vec<String>,
+    pub reasons: Vec<Reason>,
     pub clock: ClockStamp,
 }
 
@@ -370,6 +372,8 @@ impl Scene {
             revision: 1,
             boxes: vec![object(class, 0.91, [0.4, 0.3, 0.1, 0.3])],
             path: vec![],
+            zones: vec![],
+            reasons: vec![],
             clock: SYNCED,
         }
     }
@@ -401,8 +405,8 @@ impl Scene {
                 |object| object.rect,
             ),
             path: self.path.clone(),
-            zones: vec![],
-            reasons: Vec::new(),
+            zones: self.zones.clone(),
+            reasons: self.reasons.clone(),
             media: vec![],
         };
         Record::new(time(self.opened, self.clock), Body::Event(body))
@@ -420,6 +424,47 @@ impl Scene {
         };
         Record::new(time(self.opened, self.clock), Body::Media(body))
     }
+}
+
+/// A picture of a camera that no longer sees: `before` or `after` it happened.
+pub fn moment_record(scene: &Scene, moment: &str, jpeg: &[u8], at: UtcMicros) -> Record {
+    let body = MediaRecord {
+        event: Some(scene.event),
+        moment: Some(moment.into()),
+        ..picture(jpeg, (768, 576), scene.camera, MediaClass::Snapshot, vec![])
+    };
+    Record::new(time(at, SYNCED), Body::Media(body))
+}
+
+/// A thing that made an event worth telling; of a camera the name is empty.
+pub fn reason(rule: &str, name: &str, at_us: UtcMicros) -> Reason {
+    Reason {
+        rule: rule.into(),
+        name: Some(name.to_owned()).filter(|name| !name.is_empty()),
+        direction: None,
+        count: None,
+        seconds: None,
+        at_us,
+    }
+}
+
+/// So many in the whole picture within the minute that begins then; told at its end.
+pub fn count(camera: CameraId, class: &str, count: u32, minute_us: UtcMicros) -> CountRecord {
+    CountRecord {
+        camera,
+        minute_us,
+        class: class.into(),
+        zone: None,
+        line: None,
+        direction: None,
+        count,
+        peak: None,
+    }
+}
+
+pub fn count_record(count: CountRecord) -> Record {
+    let told = count.minute_us.plus_us(MINUTE_US);
+    Record::new(time(told, SYNCED), Body::Count(count))
 }
 
 pub fn periodic_record(camera: CameraId, jpeg: &[u8], size: (u32, u32), at: UtcMicros) -> Record {

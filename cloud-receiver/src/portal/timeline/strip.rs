@@ -32,20 +32,24 @@ pub(in crate::portal) struct Strip {
     gaps: Vec<Gap>,
 }
 
+/// The time that is filtered by; today if none is.
+pub(super) fn window(visit: &Visit, filter: &EventFilter) -> Window {
+    let from_us = filter.from_us.unwrap_or(visit.midnight_today());
+    let to_us = filter.to_us.unwrap_or(visit.end_of(visit.today()));
+    Window {
+        from_us,
+        to_us: to_us.max(from_us.plus_us(MINUTE_US)),
+    }
+}
+
 impl Strip {
-    /// The time that is filtered by; today if none is.
     pub(super) async fn read(
         state: &PortalState,
         scope: ContractScope,
         visit: &Visit,
         filter: &EventFilter,
     ) -> Result<Self, StoreError> {
-        let from_us = filter.from_us.unwrap_or(visit.midnight_today());
-        let to_us = filter.to_us.unwrap_or(visit.end_of(visit.today()));
-        let window = Window {
-            from_us,
-            to_us: to_us.max(from_us.plus_us(MINUTE_US)),
-        };
+        let window = window(visit, filter);
         let minutes = window.to_us.since_us(window.from_us) / MINUTE_US;
         let step_minutes = STEPS_MINUTES
             .into_iter()

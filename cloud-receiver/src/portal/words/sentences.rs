@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 impl Lang {
     /// 「正門カメラ」 from 「正門」; a name that says camera already is left alone.
-    fn camera_called(self, name: &str) -> String {
+    pub(super) fn camera_called(self, name: &str) -> String {
         match self {
             Lang::Ja if name.ends_with("カメラ") => name.to_owned(),
             Lang::Ja => format!("{name}カメラ"),
@@ -244,6 +244,6 @@ impl Lang {
     }
 }
 
-fn plural(count: usize, one: &str, many: &str) -> String {
+pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -1,15 +1,22 @@
 //! What customers see. Every statement here is bound to the contract of the scope.
 
+mod counts;
+mod event;
 mod events;
 mod missing;
 mod overview;
+mod pictures;
+mod stated;
+
+#[cfg(test)]
+pub(super) use {counts::COUNTS_OF_WINDOW, event::BLIND_NOW};
 
 use super::blobs::media_class;
 use super::{SqliteStore, damaged, epoch_of, id16, name_of_record, seq_of, time_at, uuid_at};
-use crate::seal::SecretKey;
+use crate::seal::{Purpose, SecretKey};
 use crate::store::{
-    ContractScope, CustomerReads, DeviceWrites, EventCursor, EventDetail, EventFilter, EventRow,
-    MediaRow, Missing, PictureRef, Result, SiteOverview, StoreError, Window,
+    ContractScope, CountSeries, CustomerReads, DeviceWrites, EventCursor, EventDetail, EventFilter,
+    EventRow, MediaRow, Missing, PictureRef, Result, SiteOverview, StoreError, Window,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row};
@@ -43,7 +50,7 @@ impl CustomerReads for SqliteStore {
 
     async fn event(&self, scope: ContractScope, id: EventId) -> Result<Option<EventDetail>> {
         let key = self.key(scope.contract()).await?;
-        self.read(move |connection| events::detail(connection, scope, &key, id))
+        self.read(move |connection| event::detail(connection, scope, &key, id))
             .await
     }
 
@@ -101,6 +108,19 @@ impl CustomerReads for SqliteStore {
             .await
     }
 
+    async fn counts(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        window: Window,
+        steps: u32,
+    ) -> Result<Vec<CountSeries>> {
+        let key = self.key(scope.contract()).await?;
+        let filter = filter.clone();
+        self.read(move |connection| counts::read(connection, scope, &key, &filter, window, steps))
+            .await
+    }
+
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
@@ -123,7 +143,8 @@ fn picture_at(
     key: &SecretKey,
 ) -> Result<(PictureRef, MediaRecord)> {
     let device = DeviceId(uuid_at(row, 0)?);
-    let name = name_of_record(contract, device, epoch_of(row.get(1)?), seq_of(row.get(2)?));
+    let (epoch, seq) = (epoch_of(row.get(1)?), seq_of(row.get(2)?));
+    let name = name_of_record(contract, device, Purpose::Media, epoch, seq);
     let sealed: Vec<u8> = row.get(4)?;
     let json = key
         .open(&name, &sealed)

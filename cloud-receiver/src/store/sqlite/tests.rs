@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod rules;
+
 use super::*;
 use crate::ingest::accept::{Accepted, code, judge};
 use crate::store::{
@@ -13,7 +15,8 @@ use proptest::prelude::*;
 use std::path::PathBuf;
 use wire::command::{Command, Request};
 use wire::record::{
-    AuditRecord, CameraStateRecord, ClockRecord, EventRecord, EventState, MediaRecord, NormBox,
+    AuditRecord, CameraStateRecord, ClockRecord, CountRecord, EventRecord, EventState, MediaRecord,
+    NormBox,
 };
 use wire::{
     Batch, Body, BootId, CameraId, ClockStamp, ClockState, CommandId, EventId, MediaClass, Receipt,
@@ -201,6 +204,7 @@ impl Bench {
                     "select id, revision, class, score, opened_us, last_seen_us, closed_us from event order by id",
                     "select device, epoch, seq, sha256, captured_us, arrived from media order by 1, 2, 3",
                     "select * from boot order by 1, 2",
+                    "select camera, minute_us, device, epoch, seq from minute_count order by 1, 2, 3, 4, 5",
                     "select device, epoch, seq, state, at_us from state_change order by 1, 2, 3",
                 ] {
                     let mut statement = connection.prepare(sql)?;
@@ -245,7 +249,17 @@ fn story() -> Vec<Record> {
         },
     };
     let mut early = event(50, 1, 2_000);
-    early.time = unsynced;
+    early.time = unsynced.clone();
+    let count = CountRecord {
+        camera: camera(1),
+        minute_us: UtcMicros(1_500),
+        class: "person".into(),
+        zone: Some("very-private-zone".into()),
+        line: None,
+        direction: None,
+        count: 3,
+        peak: Some(2),
+    };
     vec![
         camera_state(900, "starting"),
         camera_state(1_000, "running"),
@@ -255,6 +269,7 @@ fn story() -> Vec<Record> {
         early,
         Record::new(time(3_000), Body::Clock(clock)),
         event(10, 3, 1_000),
+        Record::new(unsynced, Body::Count(count)),
     ]
 }
 
@@ -267,13 +282,13 @@ proptest! {
 
     #[test]
     fn any_order_and_any_repeats_lead_to_the_same_state(
-        order in Just((0..10usize).collect::<Vec<_>>()).prop_shuffle(),
-        repeats in proptest::collection::vec(0..10usize, 0..6),
-        blob_after in 0..10usize,
+        order in Just((0..11usize).collect::<Vec<_>>()).prop_shuffle(),
+        repeats in proptest::collection::vec(0..11usize, 0..6),
+        blob_after in 0..11usize,
     ) {
         runtime().block_on(async {
             let mut states = Vec::new();
-            let straight: Vec<usize> = (0..10).collect();
+            let straight: Vec<usize> = (0..11).collect();
             for (order, repeats, blob_after) in [(&straight, &vec![], 0), (&order, &repeats, blob_after)] {
                 let bench = bench().await;
                 let mut batches = chain(&bench, 1, Sha256::ZERO, &story());

@@ -177,6 +177,7 @@ create table event (
 create index event_by_time   on event (contract, opened_us, id, class);         -- timeline, neighbours
 create index event_by_camera on event (contract, camera, opened_us, id, class); -- of one camera, today's counts
 create index event_by_boot   on event (device, boot) where synced = 0;          -- late clock correction
+create index event_blind     on event (contract, camera, opened_us) where class = 'camera' and closed_us is null; -- cannot see now
 
 -- Classes of events that a contract has had: the filter's choices.
 create table event_class (
@@ -287,6 +288,25 @@ create table state_change (
 create index state_change_by_camera on state_change (camera, at_us) where camera is not null;
 create index state_change_by_agent  on state_change (device, at_us) where camera is null;
 create index state_change_by_boot   on state_change (device, boot) where synced = 0;
+
+-- How many were seen, or crossed a line, within one minute: what charts are drawn from. A row is one record; those of one
+-- minute and place add up. One tree: the rows of a camera lie in order of time, and nothing else is asked of them.
+create table minute_count (
+    contract    blob    not null,
+    camera      blob    not null,
+    minute_us   integer not null,                 -- its beginning
+    device      blob    not null,
+    epoch       integer not null,
+    seq         integer not null,
+    minute_device_us   integer not null,
+    captured_device_us integer not null,          -- when it was told, device clock
+    boot        blob    not null,
+    boottime_us integer not null,
+    synced      integer not null check (synced in (0, 1)),
+    sealed      blob    not null,                 -- what was counted: zones and lines have names of the customer's
+    primary key (contract, camera, minute_us, device, epoch, seq)
+) strict, without rowid;
+create index minute_count_by_boot on minute_count (device, boot) where synced = 0; -- late clock correction
 
 -- Commands to devices: also the audit of who asked what, and what came of it.
 create table command (

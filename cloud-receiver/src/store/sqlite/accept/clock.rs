@@ -174,7 +174,7 @@ pub(super) fn store(
 
 /// Corrects all that was recorded in a boot while its clock was not to be trusted.
 fn move_to(connection: &Connection, device: DeviceId, boot: Uuid, began_us: i64) -> Result<()> {
-    const CORRECTIONS: [&str; 5] = [
+    const CORRECTIONS: [&str; 6] = [
         // Right-hand sides see the row as it was, so that every time of an event shifts by the same amount.
         "update event set
             last_seen_us = last_seen_us + (?3 + boottime_us - captured_device_us) - (opened_us - opened_device_us),
@@ -186,6 +186,8 @@ fn move_to(connection: &Connection, device: DeviceId, boot: Uuid, began_us: i64)
         "update camera_state set state_us = ?3 + boottime_us
          where device = ?1 and boot = ?2 and synced = 0",
         "update state_change set at_us = ?3 + boottime_us
+         where device = ?1 and boot = ?2 and synced = 0",
+        "update minute_count set minute_us = minute_device_us + (?3 + boottime_us - captured_device_us)
          where device = ?1 and boot = ?2 and synced = 0",
         // As `Corrected::span` does.
         "update gap set

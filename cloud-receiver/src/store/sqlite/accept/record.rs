@@ -7,11 +7,13 @@ use super::{Told, epoch_bits, id16, seq_bits};
 use crate::ingest::accept::{Accepted, code};
 use crate::live::News;
 use crate::seal::{Purpose, SecretKey};
-use crate::store::sqlite::{name_of_id, name_of_record, uuid_at};
+use crate::store::sqlite::{count, name_of_id, name_of_record, uuid_at};
 use crate::store::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{HashMap, HashSet};
-use wire::record::{AuditRecord, CameraStateRecord, EventRecord, GapRecord, MediaRecord};
+use wire::record::{
+    AuditRecord, CAMERA_CLASS, CameraStateRecord, CountRecord, EventRecord, GapRecord, MediaRecord,
+};
 use wire::{Body, CameraId, ContractId, EventId, MediaClass, Record, Seq, UtcMicros};
 
 /// Where a record stands.
@@ -33,17 +35,18 @@ pub(super) struct Known {
     classes: HashMap<ContractId, HashSet<String>>,
 }
 
-/// What the record's index row keeps sealed: the record itself of a picture, the words of an answer. An event's is
-/// read from its batch: it is asked for one at a time, and would else double what is written.
+/// What the record's index row keeps sealed: the record itself of a picture, what a count counts, the words of an
+/// answer. An event's is read from its batch: a page asks for few, and it would else double what is written.
 pub(super) fn seal(accepted: &Accepted, index: usize, key: &SecretKey) -> Option<Vec<u8>> {
     let record = accepted.records[index].as_ref().ok()?;
     let (contract, device) = (accepted.contract, accepted.device);
+    let name = |purpose| {
+        let seq = accepted.batch.first_seq.advanced_by(index as u64);
+        name_of_record(contract, device, purpose, accepted.batch.epoch, seq)
+    };
     match &record.body {
-        Body::Media(_) => {
-            let seq = accepted.batch.first_seq.advanced_by(index as u64);
-            let name = name_of_record(contract, device, accepted.batch.epoch, seq);
-            Some(key.seal(&name, &accepted.batch.records[index]))
-        }
+        Body::Media(_) => Some(key.seal(&name(Purpose::Media), &accepted.batch.records[index])),
+        Body::Count(count) => Some(key.seal(&name(Purpose::Count), &count::to_bytes(count))),
         Body::Audit(AuditRecord {
             command: Some(id),
             detail: Some(detail),
@@ -86,7 +89,8 @@ pub(super) fn store(
         Body::Clock(clock) => clock::store(connection, place, &record.time, clock, news)?,
         Body::Gap(gap) => store_gap(connection, place, &time, gap, news)?,
         Body::Audit(audit) => store_answer(connection, place, audit, sealed().ok())?,
-        Body::Count(_) | Body::Unknown => {}
+        Body::Count(count) => store_count(connection, place, &time, count, sealed()?)?,
+        Body::Unknown => {}
     }
     Ok(Ok(()))
 }
@@ -225,14 +229,18 @@ fn store_event(
         known.note_class(connection, contract, &event.class)?;
         overtaken(connection, no, batch, place.batch)?;
     }
+    let camera = event.camera;
     news.push((
         contract,
         News::Event {
             id: event.id,
-            camera: event.camera,
+            camera,
             opened_at_us: UtcMicros(time.correct(event.opened_at_us)),
         },
     ));
+    if event.class == CAMERA_CLASS {
+        news.push((contract, News::Camera { camera }));
+    }
     Ok(Ok(()))
 }
 
@@ -414,6 +422,37 @@ fn store_gap(
             time.synced,
         ])?;
     news.push((contract, News::Gap { camera: gap.camera }));
+    Ok(())
+}
+
+fn store_count(
+    connection: &Connection,
+    place: &Place<'_>,
+    time: &Corrected,
+    count: &CountRecord,
+    sealed: &[u8],
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "insert or ignore into minute_count
+                (contract, camera, minute_us, device, epoch, seq, minute_device_us, captured_device_us,
+                 boot, boottime_us, synced, sealed)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute((
+            id16(place.accepted.contract.0),
+            id16(count.camera.0),
+            time.correct(count.minute_us),
+            id16(place.accepted.device.0),
+            epoch_bits(place.accepted.batch.epoch),
+            seq_bits(place.seq),
+            count.minute_us.0,
+            time.device_us,
+            id16(time.boot),
+            time.boottime_us,
+            time.synced,
+            sealed,
+        ))?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Sites and cameras with what they last said and showed.
 
 use super::super::{id16, optional_time_at, time_at, uuid_at};
-use super::{PICTURE_COLUMNS, picture_at};
+use super::{PICTURE_COLUMNS, event, picture_at};
 use crate::seal::SecretKey;
 use crate::store::{CameraOverview, ContractScope, PictureRef, Result, SiteOverview};
 use rusqlite::Connection;
@@ -32,6 +32,7 @@ pub(super) fn read(
             state_since_us: time_at(row, 6)?,
             device_heard_us: optional_time_at(row, 7)?,
             latest_picture: None,
+            blind: None,
             today: Vec::new(),
         };
         Ok((SiteId(uuid_at(row, 0)?), camera))
@@ -39,6 +40,7 @@ pub(super) fn read(
     for row in rows {
         let (site, mut camera) = row?;
         camera.latest_picture = latest_picture(connection, scope, key, camera.camera)?;
+        camera.blind = event::blind(connection, scope, key, camera.camera)?;
         camera.today = today.remove(&camera.camera).unwrap_or_default();
         if let Some(found) = sites.iter_mut().find(|known| known.site == site) {
             found.cameras.push(camera);
