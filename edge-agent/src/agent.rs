@@ -128,7 +128,7 @@ impl Agent {
         let inputs = cameras
             .lookouts()
             .into_iter()
-            .map(|(camera, lookout)| CameraInput::new(&camera, lookout))
+            .map(|(camera, lookout)| CameraInput::new(&camera, &config, lookout))
             .collect();
         let outlets = Outlets {
             sink: sink.clone(),

@@ -11,16 +11,21 @@ mod document;
 pub mod load;
 pub mod problem;
 pub mod rules;
+mod scene;
 
 pub use load::{load, parse};
 pub use problem::{ConfigError, Problem};
+pub use scene::{
+    Holidays, LineConfig, ObjectMaskConfig, Point, ScheduleConfig, SpanConfig, TimeOfDay, Weekday,
+    ZoneConfig, ZoneOfTime,
+};
 
 use serde::Deserialize;
 use std::fmt;
 use std::path::PathBuf;
 use wire::CameraId;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     #[serde(default)]
@@ -37,6 +42,9 @@ pub struct Config {
     pub uplink: UplinkConfig,
     #[serde(default)]
     pub clock: ClockConfig,
+    /// When zones and lines make events.
+    #[serde(default, rename = "schedule")]
+    pub schedules: Vec<ScheduleConfig>,
     #[serde(default, rename = "camera")]
     pub cameras: Vec<CameraConfig>,
 }
@@ -158,6 +166,10 @@ pub struct AnalysisConfig {
     pub classes: Vec<String>,
     /// Detections below this score are dropped; by default what the model's description says.
     pub min_score: Option<f32>,
+    /// Whether pictures in which nothing moves are decoded at all.
+    pub gate: GateMode,
+    /// Every camera is looked at at least this often, even if nothing moves.
+    pub glance_seconds: u32,
 }
 
 impl Default for AnalysisConfig {
@@ -166,8 +178,21 @@ impl Default for AnalysisConfig {
             frames_per_second: 5.0,
             classes: vec!["person".into(), "vehicle".into(), "bicycle".into()],
             min_score: None,
+            gate: GateMode::Auto,
+            glance_seconds: 10,
         }
     }
+}
+
+/// What is decoded while nothing moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateMode {
+    /// Key frames, or what the stream allows.
+    #[default]
+    Auto,
+    /// Everything, always.
+    Off,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -262,7 +287,20 @@ pub struct CameraConfig {
     pub periodic_picture_seconds: u32,
     /// Polygons in fractions of the picture, `[[x, y], ...]`, filled before a picture is stored or sent.
     #[serde(default)]
-    pub privacy_masks: Vec<Vec<[f32; 2]>>,
+    pub privacy_masks: Vec<Vec<Point>>,
+    /// Polygons in which nothing counts as motion: a tree, a flag, the time of day in the picture.
+    #[serde(default)]
+    pub motion_masks: Vec<Vec<Point>>,
+    /// With `false` an object makes an event only by a zone or a line, also where none is drawn.
+    #[serde(default = "default_true")]
+    pub object_events: bool,
+    /// Where objects are ignored.
+    #[serde(default, rename = "object_mask")]
+    pub object_masks: Vec<ObjectMaskConfig>,
+    #[serde(default, rename = "zone")]
+    pub zones: Vec<ZoneConfig>,
+    #[serde(default, rename = "line")]
+    pub lines: Vec<LineConfig>,
 }
 
 impl fmt::Debug for CameraConfig {
@@ -280,6 +318,11 @@ impl fmt::Debug for CameraConfig {
             enabled,
             periodic_picture_seconds,
             privacy_masks,
+            motion_masks,
+            object_events,
+            object_masks,
+            zones,
+            lines,
         } = self;
         f.debug_struct("CameraConfig")
             .field("id", id)
@@ -290,6 +333,11 @@ impl fmt::Debug for CameraConfig {
             .field("enabled", enabled)
             .field("periodic_picture_seconds", periodic_picture_seconds)
             .field("privacy_masks", privacy_masks)
+            .field("motion_masks", motion_masks)
+            .field("object_events", object_events)
+            .field("object_masks", object_masks)
+            .field("zones", zones)
+            .field("lines", lines)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Fractions survive a change of resolution, so everything behind the detector speaks them.
 
+pub mod polygon;
+
 use wire::record::NormBox;
 
 /// The box between two corners, cut to the picture.
@@ -36,6 +38,13 @@ pub fn iou(a: &NormBox, b: &NormBox) -> f32 {
 /// Where an object stands: the middle of its lower edge.
 pub fn bottom_center(rect: &NormBox) -> (f32, f32) {
     (rect.x + rect.w / 2.0, rect.y + rect.h)
+}
+
+/// The same, drawn in from the picture's edges by a hair: who is cut by an edge stands in a zone that reaches to it.
+pub fn standing_point(rect: &NormBox) -> polygon::Point {
+    const HAIR: f32 = 1e-4;
+    let (x, y) = bottom_center(rect);
+    [x.clamp(HAIR, 1.0 - HAIR), y.clamp(HAIR, 1.0 - HAIR)]
 }
 
 /// The box made larger by `share` of its size on each side; it may reach beyond the picture.

@@ -21,7 +21,7 @@ pub use stats::CameraVisionStats;
 use crate::capture::latest::Wakeup;
 use crate::capture::lookout::{Attention, Glimpse, Lookout};
 use crate::clock::TimeSource;
-use crate::config::CameraConfig;
+use crate::config::{CameraConfig, Config};
 use crate::detect::{Detector, Thresholds};
 use crate::frame::Frame;
 use crate::health::Reporter;
@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use watch::{Findings, Picture, Wanted, Watch};
+use watch::{Findings, Picture, Wanted, Watch, WatchConfig, fresh_event_ids};
 use wire::record::{MediaClass, ObjectBox};
 use wire::{CameraId, CommandId, Record, RecordTime, Sha256, UtcMicros};
 
@@ -45,18 +45,17 @@ use wire::{CameraId, CommandId, Record, RecordTime, Sha256, UtcMicros};
 pub struct CameraInput {
     pub id: CameraId,
     pub lookout: Arc<Lookout>,
-    /// Zero turns periodic pictures off.
-    pub periodic: Duration,
+    pub watch: WatchConfig,
     pub masks: Arc<[Mask]>,
 }
 
 impl CameraInput {
-    pub fn new(config: &CameraConfig, lookout: Arc<Lookout>) -> Self {
+    pub fn new(camera: &CameraConfig, config: &Config, lookout: Arc<Lookout>) -> Self {
         Self {
-            id: config.id,
+            id: camera.id,
             lookout,
-            periodic: Duration::from_secs(config.periodic_picture_seconds.into()),
-            masks: config.privacy_masks.iter().cloned().map(Mask).collect(),
+            watch: WatchConfig::new(camera, config),
+            masks: camera.privacy_masks.iter().cloned().map(Mask).collect(),
         }
     }
 }
@@ -141,7 +140,7 @@ impl Vision {
                 id: input.id,
                 lookout: input.lookout,
                 masks: input.masks,
-                watch: Mutex::new(Watch::new(input.id, thresholds, input.periodic)),
+                watch: Mutex::new(Watch::new(input.watch, thresholds, fresh_event_ids())),
                 gaze: Mutex::default(),
                 tally: Mutex::default(),
                 requests: Mutex::default(),

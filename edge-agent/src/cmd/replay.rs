@@ -5,10 +5,11 @@
 use crate::capture::replay::Replay;
 use crate::config::{self, CameraConfig, Config};
 use crate::detect::{Detector, OnnxDetector};
+use crate::event::ids;
 use crate::motion::MotionModel;
 use crate::vision::replay::{Seen, replay};
 use crate::vision::schedule::Pace;
-use crate::vision::watch::Watch;
+use crate::vision::watch::{Watch, WatchConfig};
 use anyhow::{Context, bail};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,11 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
     let start = beginning(args.start);
     let film = Replay::open(&args.file, camera.id, start)?;
     let mut detector = OnnxDetector::open(&config.model, &config.analysis)?;
-    let mut watch = Watch::new(camera.id, detector.thresholds(), Duration::ZERO);
+    let rules = WatchConfig {
+        periodic: Duration::ZERO,
+        ..WatchConfig::new(camera, &config)
+    };
+    let mut watch = Watch::new(rules, detector.thresholds(), ids::seeded(0, camera.id));
     let tell = |record: Record| {
         if args.json {
             super::say(format_args!(
@@ -59,7 +64,7 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
         pace,
         &mut detector,
         &mut watch,
-        &mut MotionModel::new(&[]),
+        &mut MotionModel::new(&camera.motion_masks),
         tell,
     )?;
     if !args.json {

@@ -18,6 +18,15 @@ pub(super) enum Step {
     Index(usize),
 }
 
+impl Step {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
+}
+
 impl From<&str> for Step {
     fn from(key: &str) -> Self {
         Step::Key(key.into())
@@ -46,12 +55,15 @@ impl Blamed {
         }
     }
 
-    /// The table it stands in, as a person would name it.
-    pub(super) fn section(&self) -> Option<&str> {
-        match self.path.as_slice() {
-            [Step::Key(section), _, ..] => Some(section),
-            _ => None,
-        }
+    /// The table it stands in, as its heading in the file names it: `camera.zone`. `None`: the file itself.
+    pub(super) fn section(&self) -> Option<String> {
+        let keys: Vec<&str> = self.table().iter().filter_map(Step::key).collect();
+        (!keys.is_empty()).then(|| keys.join("."))
+    }
+
+    /// The way to that table.
+    pub(super) fn table(&self) -> &[Step] {
+        self.path.split_last().map_or(&[], |(_, table)| table)
     }
 }
 
@@ -87,8 +99,22 @@ impl<'t> Document<'t> {
         blame(self.root.get_ref(), span)
     }
 
+    /// The text that stands at `path`.
+    pub(super) fn text_at(&self, path: &[Step]) -> Option<&str> {
+        let (value, rest) = self.nearest(path)?;
+        match value.get_ref() {
+            DeValue::String(text) if rest.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
     /// Where a value stands, or the nearest thing around it that stands anywhere.
     pub(super) fn span(&self, path: &[Step]) -> Option<Range<usize>> {
+        Some(self.nearest(path)?.0.span())
+    }
+
+    /// The value at `path`, or the nearest one around it, and what is left of the way then.
+    fn nearest<'a>(&self, path: &'a [Step]) -> Option<(&Spanned<DeValue<'t>>, &'a [Step])> {
         let Some((Step::Key(first), mut rest)) = path.split_first() else {
             return None;
         };
@@ -102,7 +128,7 @@ impl<'t> Document<'t> {
             let Some(inner) = inner else { break };
             (value, rest) = (inner, after);
         }
-        Some(value.span())
+        Some((value, rest))
     }
 
     pub(super) fn remove(&mut self, path: &[Step]) {

@@ -3,8 +3,9 @@
 use super::document::{Blamed, Document, Step, known_keys};
 use super::problem::{ConfigError, Problem};
 use super::{
-    AnalysisConfig, CameraConfig, CaptureConfig, ClockConfig, Config, DeviceConfig, ModelConfig,
-    Secret, SpoolConfig, UplinkConfig, rules,
+    AnalysisConfig, CameraConfig, CaptureConfig, ClockConfig, Config, DeviceConfig, LineConfig,
+    ModelConfig, ObjectMaskConfig, ScheduleConfig, Secret, SpanConfig, SpoolConfig, UplinkConfig,
+    ZoneConfig, rules,
 };
 use std::path::{Path, PathBuf};
 
@@ -50,10 +51,15 @@ fn parse_in(text: &str, file: &Path, folder: &Path) -> Result<Config, ConfigErro
     };
     let mut document = Document::parse(text).map_err(refuse)?;
     let mut problems = Vec::new();
-    let Some(mut config) = read(&mut document, &mut problems) else {
+    let mut unread = Vec::new();
+    let Some(mut config) = read(&mut document, &mut problems, &mut unread) else {
         return Err(refuse(problems));
     };
     for found in rules::check(&config) {
+        // It was said already what is wrong there.
+        if unread.contains(&found.path) {
+            continue;
+        }
         problems.push(document.problem(document.span(&found.path), found.what, found.remedy));
     }
     for (index, camera) in config.cameras.iter_mut().enumerate() {
@@ -70,8 +76,12 @@ fn parse_in(text: &str, file: &Path, folder: &Path) -> Result<Config, ConfigErro
     }
 }
 
-/// Reads the tree into the types. What is wrong is noted, taken out, and the rest read again.
-fn read(document: &mut Document<'_>, problems: &mut Vec<Problem>) -> Option<Config> {
+/// Reads the tree into the types. What is wrong is noted, taken out (`unread` says where), and the rest read again.
+fn read(
+    document: &mut Document<'_>,
+    problems: &mut Vec<Problem>,
+    unread: &mut Vec<Vec<Step>>,
+) -> Option<Config> {
     for (key, remedy) in REQUIRED {
         for (index, has_it) in document.tables_with("camera", key).into_iter().enumerate() {
             if !has_it {
@@ -97,9 +107,10 @@ fn read(document: &mut Document<'_>, problems: &mut Vec<Problem>) -> Option<Conf
             problems.push(document.problem(error.span(), error.message().into(), remedy));
             return None;
         };
-        let (what, remedy) = explain(&blamed, error.message());
+        let (what, remedy) = explain(document, &blamed, error.message());
         problems.push(document.problem(error.span(), what, remedy));
         document.remove(&blamed.path);
+        unread.push(blamed.path.clone());
         // A camera without one of these could not be read at all.
         if let [parent @ .., Step::Key(key)] = blamed.path.as_slice()
             && let [_, Step::Index(index)] = parent
@@ -121,9 +132,13 @@ fn placeholder(key: &str, index: usize) -> String {
 }
 
 /// What is wrong and what to do, from the place and serde's words.
-fn explain(blamed: &Blamed, message: &str) -> (String, String) {
+fn explain(document: &Document<'_>, blamed: &Blamed, message: &str) -> (String, String) {
     let key = blamed.key();
-    let (heading, known) = keys_of(blamed.section());
+    let section = blamed.section();
+    let (mut heading, known) = keys_of(section.as_deref());
+    if let Some(owner) = owner(document, blamed) {
+        heading = format!("{heading} of {owner}");
+    }
     if blamed.key_is_wrong {
         return (
             format!("unknown key `{key}` in {heading}"),
@@ -137,34 +152,84 @@ fn explain(blamed: &Blamed, message: &str) -> (String, String) {
             "put it in quotes: password = \"...\"".into(),
         );
     }
-    let remedy = match key {
-        "id" => "use the id that `edge-agent camera new-id` prints".into(),
-        "transport" => "write transport = \"tcp\" or transport = \"udp\"".into(),
-        "provider" => {
-            "write provider = \"cpu\", \"xnnpack\", \"openvino\", \"cuda\" or \"tensorrt\"".into()
-        }
-        "decoder" => "write decoder = \"auto\" or decoder = \"software\"".into(),
-        "camera" => "write [[camera]] with two brackets on each side, once per camera".into(),
-        _ if blamed.section().is_none() => format!("write [{key}] on a line of its own"),
-        _ => "compare with the sample edge-agent.toml.example".into(),
-    };
+    let remedy = remedy(section.as_deref(), key);
     (format!("`{key}` in {heading}: {message}"), remedy)
 }
 
-fn keys_of(section: Option<&str>) -> (String, &'static [&'static str]) {
-    let keys = match section {
-        None => return ("the file".into(), known_keys::<Config>()),
-        Some("camera") => return ("[[camera]]".into(), known_keys::<CameraConfig>()),
-        Some("device") => known_keys::<DeviceConfig>(),
-        Some("model") => known_keys::<ModelConfig>(),
-        Some("capture") => known_keys::<CaptureConfig>(),
-        Some("analysis") => known_keys::<AnalysisConfig>(),
-        Some("spool") => known_keys::<SpoolConfig>(),
-        Some("uplink") => known_keys::<UplinkConfig>(),
-        Some("clock") => known_keys::<ClockConfig>(),
-        Some(_) => &[],
+/// What a table within a camera or schedule belongs to, by name or else by number.
+fn owner(document: &Document<'_>, blamed: &Blamed) -> Option<String> {
+    let [Step::Key(kind), Step::Index(index), _, Step::Index(_)] = blamed.table() else {
+        return None;
     };
-    (format!("[{}]", section.unwrap_or_default()), keys)
+    let name = [kind.as_str().into(), (*index).into(), "name".into()];
+    Some(match document.text_at(&name) {
+        Some(name) => format!("{kind} \"{name}\""),
+        None => format!("{kind} {}", index + 1),
+    })
+}
+
+fn remedy(section: Option<&str>, key: &str) -> String {
+    let remedy = match (section, key) {
+        (Some("camera"), "id") => "use the id that `edge-agent camera new-id` prints",
+        (_, "transport") => "write transport = \"tcp\" or transport = \"udp\"",
+        (_, "provider") => {
+            "write provider = \"cpu\", \"xnnpack\", \"openvino\", \"cuda\" or \"tensorrt\""
+        }
+        (_, "decoder") => "write decoder = \"auto\" or decoder = \"software\"",
+        (_, "gate") => "write gate = \"auto\" or gate = \"off\"",
+        (Some("schedule.span"), "days") => {
+            "write for example days = [\"mon\", \"tue\"]; known: mon, tue, wed, thu, fri, sat, sun"
+        }
+        (Some("schedule.span"), "from" | "to") => {
+            "write a time from \"00:00\" to \"24:00\", as from = \"18:00\""
+        }
+        (_, "time_zone") => "write the IANA name, as \"Asia/Tokyo\", \"Europe/Berlin\" or \"UTC\"",
+        (_, "extra_holidays") => "write days in quotes, as extra_holidays = [\"2026-12-30\"]",
+        (_, "points") => "write its corners as points = [[x, y], [x, y], [x, y]], each from 0 to 1",
+        (Some("camera.line"), "from" | "to") => "write it as [x, y], each from 0 (left, top) to 1",
+        (Some("camera"), "zone" | "line" | "object_mask") => {
+            return format!(
+                "write [[camera.{key}]] with two brackets on each side, once per {}, below its camera",
+                key.replace('_', " ")
+            );
+        }
+        (Some("schedule"), "span") => {
+            "write [[schedule.span]] with two brackets on each side, once per span, below its schedule"
+        }
+        (None, "camera" | "schedule") => {
+            return format!("write [[{key}]] with two brackets on each side, once per {key}");
+        }
+        (None, _) => return format!("write [{key}] on a line of its own"),
+        _ => "compare with the sample edge-agent.toml.example",
+    };
+    remedy.into()
+}
+
+fn keys_of(section: Option<&str>) -> (String, &'static [&'static str]) {
+    let (is_list, keys) = match section {
+        None => return ("the file".into(), known_keys::<Config>()),
+        Some("camera") => (true, known_keys::<CameraConfig>()),
+        Some("camera.zone") => (true, known_keys::<ZoneConfig>()),
+        Some("camera.line") => (true, known_keys::<LineConfig>()),
+        Some("camera.object_mask") => (true, known_keys::<ObjectMaskConfig>()),
+        Some("schedule") => (true, known_keys::<ScheduleConfig>()),
+        Some("schedule.span") => (true, known_keys::<SpanConfig>()),
+        Some("device") => (false, known_keys::<DeviceConfig>()),
+        Some("model") => (false, known_keys::<ModelConfig>()),
+        Some("capture") => (false, known_keys::<CaptureConfig>()),
+        Some("analysis") => (false, known_keys::<AnalysisConfig>()),
+        Some("spool") => (false, known_keys::<SpoolConfig>()),
+        Some("uplink") => (false, known_keys::<UplinkConfig>()),
+        Some("clock") => (false, known_keys::<ClockConfig>()),
+        Some(_) => (false, &[][..]),
+    };
+    let section = section.unwrap_or_default();
+    let heading = if is_list {
+        format!("[[{section}]]")
+    } else {
+        format!("[{section}]")
+    };
+    (heading, keys)
 }
 
 fn suggestion(key: &str, known: &[&str]) -> String {
@@ -317,16 +382,71 @@ mod tests {
         assert_eq!(format!("{camera:?}"), format!("{bare:?}"));
 
         for section in [
-            "device", "model", "capture", "analysis", "spool", "uplink", "clock", "camera",
+            "device",
+            "model",
+            "capture",
+            "analysis",
+            "spool",
+            "uplink",
+            "clock",
+            "camera",
+            "camera.zone",
+            "camera.line",
+            "camera.object_mask",
+            "schedule",
+            "schedule.span",
         ] {
             for key in keys_of(Some(section)).1 {
                 let shown = text.lines().any(|line| {
                     let line = line.trim_start_matches("# ");
-                    line.strip_prefix(key)
-                        .is_some_and(|rest| rest.trim_start().starts_with('='))
+                    line.starts_with(&format!("[[{section}.{key}]]"))
+                        || line
+                            .strip_prefix(key)
+                            .is_some_and(|rest| rest.trim_start().starts_with('='))
                 });
                 assert!(shown, "the sample does not show `{key}` of [{section}]");
             }
+        }
+    }
+
+    /// What the sample shows of zones, lines and schedules can be had by taking the "# " away.
+    #[test]
+    fn the_sample_of_zones_lines_and_schedules_is_valid() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge-agent.toml.example");
+        let text = std::fs::read_to_string(&path).expect("the sample is there");
+        let (before, after) = text.split_once("# [[camera.object_mask]]").expect("shown");
+        let is_toml = |line: &&str| line.starts_with("[[") || line.contains(" = ");
+        let shown: Vec<&str> = after
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(is_toml)
+            .collect();
+        let text = format!("{before}[[camera.object_mask]]\n{}", shown.join("\n"));
+        let config = parse(&text, "sample").unwrap_or_else(|error| panic!("{error}"));
+        let camera = &config.cameras[0];
+        assert_eq!((camera.zones.len(), camera.lines.len()), (1, 1));
+        assert_eq!(config.schedules[0].spans.len(), 2);
+    }
+
+    /// So are the examples of the installers' guide.
+    #[test]
+    fn the_examples_of_the_guide_are_valid() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.md");
+        let text = std::fs::read_to_string(&path).expect("the guide is there");
+        let examples: Vec<&str> = text
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
+        assert!(examples.len() >= 2, "{}", examples.len());
+        for example in examples {
+            let base = if example.contains("[[camera]]") {
+                ""
+            } else {
+                CAMERA
+            };
+            parse(&format!("{base}{example}"), "rules.md")
+                .unwrap_or_else(|error| panic!("{example}\n{error}"));
         }
     }
 }

@@ -1,8 +1,13 @@
 //! What each value of the configuration may be. Pure: a configuration in, what is wrong out.
 
+mod polygon;
+mod scene;
+mod schedule;
+
 use super::document::Step;
 use super::{CameraConfig, Config};
 use crate::telemetry::redact;
+use scene::Known;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -15,8 +20,6 @@ pub struct Found {
     pub(super) remedy: String,
 }
 
-/// Smallest polygon that hides anything, in square fractions of the picture.
-const MIN_MASK_AREA: f32 = 1e-6;
 /// Longest name of a camera, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -26,6 +29,8 @@ pub fn check(config: &Config) -> Vec<Found> {
     check_numbers(config, &mut found);
     check_clock(config, &mut found);
     check_classes(config, &mut found);
+    schedule::check(config, &mut found);
+    let known = Known::of(config);
     let mut ids = HashMap::new();
     let mut names = HashMap::new();
     for (index, camera) in config.cameras.iter().enumerate() {
@@ -49,6 +54,7 @@ pub fn check(config: &Config) -> Vec<Found> {
             );
         }
         check_camera(camera, &mut at);
+        scene::check(camera, &known, &mut at);
     }
     found
 }
@@ -85,6 +91,12 @@ fn check_numbers(config: &Config, found: &mut Vec<Found>) {
     if let Some(score) = analysis.min_score {
         range("analysis", "min_score", f64::from(score), 0.0..=1.0);
     }
+    range(
+        "analysis",
+        "glance_seconds",
+        f64::from(analysis.glance_seconds),
+        1.0..=3600.0,
+    );
     let uplink = &config.uplink;
     range(
         "uplink",
@@ -185,19 +197,12 @@ impl AtCamera<'_> {
         });
     }
 
-    fn wrong_mask(&mut self, mask: usize, what: impl Display, remedy: &str) {
+    /// `path` begins below the camera, `what` says which thing of it.
+    fn wrong_at(&mut self, path: &[Step], what: impl Display, remedy: impl Into<String>) {
+        let camera = ["camera".into(), self.index.into()];
         self.found.push(Found {
-            path: vec![
-                "camera".into(),
-                self.index.into(),
-                "privacy_masks".into(),
-                mask.into(),
-            ],
-            what: format!(
-                "privacy mask {} of camera \"{}\" {what}",
-                mask + 1,
-                self.name
-            ),
+            path: camera.into_iter().chain(path.iter().cloned()).collect(),
+            what: what.to_string(),
             remedy: remedy.into(),
         });
     }
@@ -228,8 +233,16 @@ fn check_camera(camera: &CameraConfig, at: &mut AtCamera<'_>) {
             "write 0 (none) to 86400; 60 is the default",
         );
     }
-    for (index, mask) in camera.privacy_masks.iter().enumerate() {
-        check_mask(index, mask, at);
+    for (key, thing, masks) in [
+        ("privacy_masks", "privacy mask", &camera.privacy_masks),
+        ("motion_masks", "motion mask", &camera.motion_masks),
+    ] {
+        for (index, mask) in masks.iter().enumerate() {
+            if let Some(what) = polygon::wrong_with_mask(mask) {
+                let what = format!("{thing} {} of camera \"{}\" {what}", index + 1, at.name);
+                at.wrong_at(&[key.into(), index.into()], what, polygon::MASK_REMEDY);
+            }
+        }
     }
 }
 
@@ -296,43 +309,6 @@ fn check_login(camera: &CameraConfig, at: &mut AtCamera<'_>) {
             "keep password_file and remove password",
         );
     }
-}
-
-fn check_mask(index: usize, mask: &[[f32; 2]], at: &mut AtCamera<'_>) {
-    const REMEDY: &str =
-        "a mask is [[x, y], ...] with three points or more, each from 0 (left, top) to 1";
-    if mask.len() < 3 {
-        at.wrong_mask(index, format!("has {} point(s)", mask.len()), REMEDY);
-        return;
-    }
-    if let Some(point) = mask
-        .iter()
-        .find(|point| !point.iter().all(|v| (0.0..=1.0).contains(v)))
-    {
-        at.wrong_mask(
-            index,
-            format!(
-                "has the point [{}, {}] outside the picture",
-                point[0], point[1]
-            ),
-            REMEDY,
-        );
-        return;
-    }
-    if area(mask) < MIN_MASK_AREA {
-        at.wrong_mask(index, "covers nothing", REMEDY);
-    }
-}
-
-/// Shoelace formula; fractions of the picture.
-fn area(mask: &[[f32; 2]]) -> f32 {
-    let next = mask.iter().cycle().skip(1);
-    let doubled: f32 = mask
-        .iter()
-        .zip(next)
-        .map(|([ax, ay], [bx, by])| ax * by - bx * ay)
-        .sum();
-    doubled.abs() / 2.0
 }
 
 #[cfg(test)]
@@ -443,6 +419,8 @@ mod tests {
             "[analysis]\nframes_per_second = nan",
             "[analysis]\nclasses = []",
             "[analysis]\nmin_score = 1.5",
+            "[analysis]\nglance_seconds = 0",
+            "[analysis]\ngate = \"shut\"",
             "[model]\nworkers = 0",
             "[spool]\nquota_bytes = 1000",
             "[uplink]\nheartbeat_seconds = 0",

@@ -1,36 +1,75 @@
-//! From tracks to events: what is worth telling the customer, once, and for as long as it lasts. Pure; time comes with
-//! the frame.
+//! From tracks to events: what is worth telling the customer, once, and for as long as it lasts; and how many there
+//! were. Pure; time comes with the frame.
 //!
-//! An event opens in the frame that confirms a track, tells of itself every few seconds while its object moves and ever
-//! more rarely while it stands, and closes when the object has been gone for a while. How long is "a while" depends on
-//! how long the object had stood: a parked car that the detector misses for a minute, or that a bus hides, is still the
-//! same event when it is seen again at the same place. So an event outlives its track and may take on another.
+//! An [`object::Object`] is whatever a track was confirmed of, for as long as it is there. Without zones and lines it
+//! makes an event at once; with them, when it first does what one of them asks for ([`deeds`]). The event tells of
+//! itself every few seconds while its object moves and ever more rarely while it stands, at once when the object does
+//! something more, and closes when the object is gone. Occupied zones ([`occupancy`]) and a camera that no longer sees
+//! ([`blind`]) are events of their own. [`counts`] counts all objects, told of or not.
 
+mod blind;
+mod clock;
+mod counts;
+mod deeds;
+pub mod filter;
+mod follow;
+pub mod holidays;
+pub mod ids;
+pub mod line;
+mod object;
+mod occupancy;
 mod path;
+pub mod scene;
+pub mod schedule;
 pub mod shot;
+mod story;
+pub mod timing;
+pub mod zone;
+
+pub use ids::NewEventId;
+pub use scene::CameraRules;
 
 use crate::geometry;
+use crate::geometry::polygon::Point;
+use crate::sight::SightChange;
 use crate::track::{TrackId, TrackState};
-use path::Path;
+use blind::Blind;
+use clock::monotonic;
+use counts::Counts;
+use deeds::{Deed, Rule, deeds};
+use line::Way;
+use object::Object;
+use occupancy::Occupancy;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::record::{EventRecord, EventState, NormBox};
-use wire::{CameraId, EventId, RecordTime, UtcMicros};
+use story::Story;
+use timing::CoolDown;
+use wire::record::{CountRecord, EventRecord, EventState};
+use wire::{CameraId, EventId, RecordTime};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RulesConfig {
-    /// Shortest time between two revisions of an event.
+    /// Shortest time between two revisions of an event in which nothing happened.
     pub update_every: Duration,
     /// Longest time between two revisions of an object that stands and is seen.
     pub update_still_every: Duration,
-    /// A moving object is gone when it was not seen for so long.
+    /// A moving object is gone when looks have missed it for so long.
     pub gone_after: Duration,
     /// Longest time one that stood is waited for; within it, twice as long as it had stood.
     pub still_gone_after: Duration,
-    /// Least overlap (IoU) of a new track with where an event's object was last seen, to be the same object.
+    /// A look stands for the time since the look before it, but for no more than this: the camera may have been dark.
+    pub longest_look: Duration,
+    /// A moving object is given up when nobody has looked for so long.
+    pub dark_after: Duration,
+    /// Longest time one that stood is waited for by a dark camera; within it, twenty times as long as it had stood.
+    pub dark_still_after: Duration,
+    /// Least overlap (IoU) of a new track with where an object was last seen, to be the same object.
     pub same_place_iou: f32,
     /// A box that overlaps its first place by at least this has not moved.
     pub still_iou: f32,
+    /// What has not moved for so long stands.
+    pub standing_after: Duration,
 }
 
 impl Default for RulesConfig {
@@ -40,250 +79,331 @@ impl Default for RulesConfig {
             update_still_every: Duration::from_secs(600),
             gone_after: Duration::from_secs(3),
             still_gone_after: Duration::from_secs(600),
+            longest_look: Duration::from_secs(10),
+            dark_after: Duration::from_secs(20),
+            dark_still_after: Duration::from_secs(6 * 3600),
             same_place_iou: 0.4,
             still_iou: 0.6,
+            standing_after: Duration::from_secs(5),
         }
     }
 }
 
-/// Makes ids of events; handed in so that the rules stay a function of their inputs.
-pub type NewEventId = Box<dyn FnMut() -> EventId + Send>;
+impl RulesConfig {
+    /// For a camera that may be looked at this rarely while nothing moves: it is not dark for that.
+    pub fn glancing_every(glance: Duration) -> Self {
+        let default = Self::default();
+        Self {
+            longest_look: glance.max(default.longest_look),
+            dark_after: (glance * 2).max(default.dark_after),
+            ..default
+        }
+    }
+}
 
-/// The events of one camera.
+/// What there is to tell, in order.
+#[derive(Debug, Default)]
+pub struct News {
+    pub events: Vec<EventRecord>,
+    pub counts: Vec<CountRecord>,
+}
+
+/// What the looks so far found: how soon another one is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Followed {
+    Nothing,
+    /// Objects that stand where they stood.
+    Standing,
+    /// Something moves, or may be something.
+    Moving,
+}
+
+/// The objects, events and counts of one camera.
 pub struct Rules {
     config: RulesConfig,
+    scene: CameraRules,
     camera: CameraId,
     new_id: NewEventId,
-    open: Vec<OpenEvent>,
+    objects: Vec<Object>,
+    objects_total: u64,
+    /// Tracks that are not confirmed yet: where each was first, and how high its box was.
+    newborn: BTreeMap<TrackId, (Point, f32)>,
+    zone_cool_downs: Vec<CoolDown>,
+    line_cool_downs: Vec<CoolDown>,
+    occupancies: Vec<Occupancy>,
+    blind: Blind,
+    counts: Counts,
+    /// When somebody last looked who could see.
+    watched_at: Option<Duration>,
     opened_total: u64,
 }
 
-#[derive(Debug)]
-struct OpenEvent {
-    id: EventId,
-    revision: u32,
-    track: TrackId,
-    class: Arc<str>,
-    best_score: f32,
-    rect: NormBox,
-    path: Path,
-    opened_at_us: UtcMicros,
-    last_seen_at_us: UtcMicros,
-    /// When this boot began, by the clock that the times above were told in.
-    utc_at_boot_us: i64,
-    last_seen: Duration,
-    last_told: Duration,
-    /// Where it stands, and since when.
-    place: NormBox,
-    place_since: Duration,
-}
-
 impl Rules {
-    pub fn new(config: RulesConfig, camera: CameraId, new_id: NewEventId) -> Self {
+    pub fn new(
+        config: RulesConfig,
+        scene: CameraRules,
+        camera: CameraId,
+        new_id: NewEventId,
+    ) -> Self {
         Self {
+            zone_cool_downs: vec![CoolDown::default(); scene.zones.len()],
+            line_cool_downs: vec![CoolDown::default(); scene.lines.len()],
+            occupancies: scene.zones.iter().map(|_| Occupancy::default()).collect(),
             config,
+            scene,
             camera,
             new_id,
-            open: Vec::new(),
+            objects: Vec::new(),
+            objects_total: 0,
+            newborn: BTreeMap::new(),
+            blind: Blind::default(),
+            counts: Counts::new(),
+            watched_at: None,
             opened_total: 0,
         }
     }
 
-    /// Takes the tracks of one frame; returns what is to be told, in order.
-    pub fn update(&mut self, time: &RecordTime, tracks: &[TrackState]) -> Vec<EventRecord> {
-        let (now, config, camera) = (monotonic(time), self.config, self.camera);
-        let mut told = Vec::new();
-        let seen = |track: &&TrackState| track.confirmed && track.detection.is_some();
-        for track in tracks.iter().filter(seen) {
-            if let Some(event) = self.event_for(track, tracks, now) {
-                event.seen(track, time, &config);
-                if now.saturating_sub(event.last_told) >= event.interval(&config) {
-                    told.push(event.tell(EventState::Updated, time, camera));
+    /// Takes the tracks of one frame; `aspect` is its width by its height.
+    pub fn update(&mut self, time: &RecordTime, aspect: f32, tracks: &[TrackState]) -> News {
+        let mut news = News {
+            counts: self.counts.frame(time, self.camera, &self.scene),
+            ..News::default()
+        };
+        self.note_newborn(tracks);
+        let owners = follow::owners(&self.objects, tracks, self.config.same_place_iou);
+        let mut is_seen = vec![false; self.objects.len()];
+        for (track, owner) in tracks.iter().zip(owners) {
+            let index = match owner {
+                Some(index) => index,
+                None if track.confirmed && track.detection.is_some() => {
+                    is_seen.push(false);
+                    self.begin(track, time, aspect)
                 }
-            } else {
-                told.push(self.open(track, time));
-            }
+                None => continue,
+            };
+            is_seen[index] = true;
+            self.objects[index].seen(track, time, &self.config);
+            news.events.extend(self.tell_deeds(index, time, aspect));
         }
-        told.extend(self.close_gone(time));
-        told
+        if self.blind.event().is_none() {
+            self.watched(time, &is_seen);
+        }
+        let config = self.config;
+        let gone = self.close_where(time, |object| object.is_gone(&config));
+        news.events.extend(gone);
+        news.events.extend(self.look_at_zones(time));
+        news
     }
 
-    /// Lets time pass without a frame, so that events of a camera that went dark come to an end.
-    pub fn close_gone(&mut self, time: &RecordTime) -> Vec<EventRecord> {
-        let now = monotonic(time);
-        let config = self.config;
-        self.close_where(time, |event| {
-            now.saturating_sub(event.last_seen) > event.patience(&config)
-        })
+    /// Lets time pass without a frame: what nobody looks at for long comes to an end, and so do minutes.
+    pub fn without_frame(&mut self, time: &RecordTime) -> News {
+        let (now, config) = (monotonic(time), self.config);
+        let watched_at = self.watched_at.unwrap_or_default();
+        let unwatched = move |object: &Object| now.saturating_sub(watched_at.max(object.last_seen));
+        let mut events = self.close_where(time, |object| {
+            object.is_given_up(unwatched(object), &config)
+        });
+        if now.saturating_sub(watched_at) > config.dark_after {
+            self.newborn.clear();
+            events.extend(self.close_zones(time));
+        }
+        News {
+            events,
+            counts: self.counts.without_frame(time, self.camera, &self.scene),
+        }
+    }
+
+    /// The camera stopped or began again to see. While it does not, objects are not missed.
+    pub fn sight(&mut self, time: &RecordTime, change: SightChange) -> Option<EventRecord> {
+        let record = self
+            .blind
+            .change(change, time, self.camera, &mut self.new_id)?;
+        self.opened_total += u64::from(record.state == EventState::Opened);
+        Some(record)
     }
 
     /// Closes everything: the camera is removed or the agent stops.
-    pub fn close_all(&mut self, time: &RecordTime) -> Vec<EventRecord> {
-        self.close_where(time, |_| true)
+    pub fn close_all(&mut self, time: &RecordTime) -> News {
+        let mut events = self.close_where(time, |_| true);
+        events.extend(self.close_zones(time));
+        events.extend(self.blind.close(time, self.camera));
+        News {
+            events,
+            counts: self.counts.tell(time, self.camera, &self.scene),
+        }
     }
 
     /// The open event a track belongs to.
     pub fn event_of(&self, track: TrackId) -> Option<EventId> {
-        let event = self.open.iter().find(|event| event.track == track)?;
-        Some(event.id)
+        let object = self.objects.iter().find(|object| object.track == track)?;
+        object.story.as_ref().map(|story| story.id)
+    }
+
+    /// Open events of zones that are too full, and how many are in each now.
+    pub fn occupied(&self) -> impl Iterator<Item = (EventId, u32)> {
+        self.occupancies.iter().filter_map(Occupancy::event)
+    }
+
+    pub fn followed(&self) -> Followed {
+        let is_standing = |object: &Object| object.is_standing(&self.config);
+        if !self.newborn.is_empty() || !self.objects.iter().all(is_standing) {
+            Followed::Moving
+        } else if self.objects.is_empty() {
+            Followed::Nothing
+        } else {
+            Followed::Standing
+        }
     }
 
     pub fn open_count(&self) -> usize {
-        self.open.len()
+        let told = self.objects.iter().filter(|object| object.story.is_some());
+        told.count() + self.occupied().count() + usize::from(self.blind.event().is_some())
     }
 
     pub fn opened_total(&self) -> u64 {
         self.opened_total
     }
 
-    /// The event of this track; or one whose object was last seen here and is followed by no other track, which then
-    /// goes on with this one.
-    fn event_for(
-        &mut self,
-        track: &TrackState,
-        tracks: &[TrackState],
-        now: Duration,
-    ) -> Option<&mut OpenEvent> {
-        if let Some(index) = self.open.iter().position(|event| event.track == track.id) {
-            return self.open.get_mut(index);
+    /// An object may cross a line before its track is believed.
+    fn note_newborn(&mut self, tracks: &[TrackState]) {
+        let is_newborn = |track: &&TrackState| !track.confirmed;
+        let places: BTreeMap<_, _> = tracks
+            .iter()
+            .filter(is_newborn)
+            .map(|track| {
+                (
+                    track.id,
+                    (geometry::standing_point(&track.rect), track.rect.h),
+                )
+            })
+            .collect();
+        let lives = |id: &TrackId| tracks.iter().any(|track| track.id == *id);
+        self.newborn.retain(|id, _| lives(id));
+        for (id, place) in places {
+            self.newborn.entry(id).or_insert(place);
         }
-        let config = self.config;
-        let followed = |event: &OpenEvent| {
-            let mut seen = tracks.iter().filter(|other| other.detection.is_some());
-            seen.any(|other| other.id == event.track)
-        };
-        let overlap = |event: &OpenEvent| geometry::iou(&event.rect, &track.rect);
-        self.open
-            .iter_mut()
-            .filter(|event| event.class == track.class && !followed(event))
-            .filter(|event| now.saturating_sub(event.last_seen) <= event.patience(&config))
-            .filter(|event| overlap(event) >= config.same_place_iou)
-            .max_by(|a, b| overlap(a).total_cmp(&overlap(b)))
     }
 
-    fn open(&mut self, track: &TrackState, time: &RecordTime) -> EventRecord {
+    fn begin(&mut self, track: &TrackState, time: &RecordTime, aspect: f32) -> usize {
+        self.objects_total += 1;
+        let mut object = Object::new(self.objects_total, track, &self.scene, time);
+        if let Some((place, height)) = self.newborn.remove(&track.id) {
+            let lines = object.ways.iter_mut().zip(&self.scene.lines);
+            for (way, line) in lines {
+                *way = Way::beginning(line, place, height, aspect);
+            }
+        }
+        self.objects.push(object);
+        self.objects.len() - 1
+    }
+
+    /// What an object did by the look that just saw it, and what is due to be told of it anyway.
+    fn tell_deeds(&mut self, index: usize, time: &RecordTime, aspect: f32) -> Option<EventRecord> {
         let now = monotonic(time);
-        let mut event = OpenEvent {
-            id: (self.new_id)(),
-            revision: 0,
-            track: track.id,
-            class: track.class.clone(),
-            best_score: track.score,
-            rect: track.rect,
-            path: Path::default(),
-            opened_at_us: time.captured_at_us,
-            last_seen_at_us: time.captured_at_us,
-            utc_at_boot_us: utc_at_boot_us(time),
-            last_seen: now,
-            last_told: now,
-            place: track.rect,
-            place_since: now,
+        let object = &mut self.objects[index];
+        self.newborn.remove(&object.track);
+        let deeds = deeds(object, &self.scene, &mut self.counts, time, aspect);
+        let state = if object.story.is_some() {
+            if deeds.is_empty() && !object.is_due(now, &self.config) {
+                return None;
+            }
+            EventState::Updated
+        } else {
+            let may_open = |deed: &Deed| {
+                let cool_down = match deed.rule {
+                    Rule::Entry(zone) | Rule::Loitering(zone) => self.zone_cool_downs[zone],
+                    Rule::Crossing(line) => self.line_cool_downs[line],
+                };
+                cool_down.is_over(now)
+            };
+            if !self.scene.every_object && !deeds.iter().any(may_open) {
+                return None;
+            }
+            object.story = Some(Story::new((self.new_id)(), time));
+            self.opened_total += 1;
+            for deed in &deeds {
+                match deed.rule {
+                    Rule::Entry(zone) | Rule::Loitering(zone) => {
+                        let timing = &self.scene.zones[zone].timing;
+                        self.zone_cool_downs[zone].begin(now, timing);
+                    }
+                    Rule::Crossing(line) => {
+                        let timing = &self.scene.lines[line].timing;
+                        self.line_cool_downs[line].begin(now, timing);
+                    }
+                }
+            }
+            EventState::Opened
         };
-        event.seen(track, time, &self.config);
-        let record = event.tell(EventState::Opened, time, self.camera);
-        self.open.push(event);
-        self.opened_total += 1;
-        record
+        for Deed { reason, rule } in deeds {
+            object.told(rule);
+            if let Some(story) = &mut object.story {
+                story.because(reason);
+            }
+        }
+        object.tell(state, time, self.camera, &self.scene)
+    }
+
+    /// Somebody looked who could see: those it did not find are missed.
+    fn watched(&mut self, time: &RecordTime, is_seen: &[bool]) {
+        let now = monotonic(time);
+        let since = now.saturating_sub(self.watched_at.unwrap_or(now));
+        let step = since.min(self.config.longest_look);
+        self.watched_at = Some(now);
+        for (object, is_seen) in self.objects.iter_mut().zip(is_seen) {
+            if !is_seen {
+                object.missed(step);
+            }
+        }
+    }
+
+    /// How full the zones are now.
+    fn look_at_zones(&mut self, time: &RecordTime) -> Vec<EventRecord> {
+        let mut told = Vec::new();
+        let config = &self.config;
+        for (index, zone) in self.scene.zones.iter().enumerate() {
+            let is_in =
+                |object: &&Object| object.stays[index].is_inside() && object.is_here(config);
+            let inside: Vec<&Object> = self.objects.iter().filter(is_in).collect();
+            let mut by_class: BTreeMap<&Arc<str>, u32> = BTreeMap::new();
+            for object in &inside {
+                *by_class.entry(&object.class).or_default() += 1;
+            }
+            for (class, count) in by_class {
+                self.counts.are_in(index, class, count);
+            }
+            let means = (self.camera, config, &mut self.new_id);
+            told.extend(self.occupancies[index].look(zone, &inside, time, means));
+        }
+        let is_opened = |record: &&EventRecord| record.state == EventState::Opened;
+        self.opened_total += told.iter().filter(is_opened).count() as u64;
+        told
+    }
+
+    fn close_zones(&mut self, time: &RecordTime) -> Vec<EventRecord> {
+        let zones = self.occupancies.iter_mut().zip(&self.scene.zones);
+        zones
+            .filter_map(|(occupancy, zone)| occupancy.close(zone, time, self.camera))
+            .collect()
     }
 
     fn close_where(
         &mut self,
         time: &RecordTime,
-        is_over: impl Fn(&OpenEvent) -> bool,
+        is_over: impl Fn(&Object) -> bool,
     ) -> Vec<EventRecord> {
-        let camera = self.camera;
-        self.open
-            .extract_if(.., |event| is_over(event))
-            .map(|mut event| event.tell(EventState::Closed, time, camera))
+        let (camera, scene) = (self.camera, &self.scene);
+        self.objects
+            .extract_if(.., |object| is_over(object))
+            .filter_map(|mut object| object.tell(EventState::Closed, time, camera, scene))
             .collect()
     }
 }
 
 impl std::fmt::Debug for Rules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Rules({}, {} open)", self.camera, self.open.len())
+        write!(f, "Rules({}, {} open)", self.camera, self.open_count())
     }
-}
-
-impl OpenEvent {
-    fn seen(&mut self, track: &TrackState, time: &RecordTime, config: &RulesConfig) {
-        self.follow_clock(time);
-        let now = monotonic(time);
-        self.track = track.id;
-        self.class = track.class.clone();
-        self.best_score = self.best_score.max(track.score);
-        self.rect = track.rect;
-        self.last_seen = now;
-        self.last_seen_at_us = time.captured_at_us;
-        if geometry::iou(&self.place, &track.rect) < config.still_iou {
-            self.place = track.rect;
-            self.place_since = now;
-        }
-        let (x, y) = geometry::bottom_center(&track.rect);
-        self.path.push(time.captured_at_us, x, y);
-    }
-
-    /// All times of a record are on the clock of that record. So when the clock was set since the last one, as by the
-    /// first sync after a boot in 1970, the event's earlier times go with it.
-    fn follow_clock(&mut self, time: &RecordTime) {
-        let set_by_us = utc_at_boot_us(time).saturating_sub(self.utc_at_boot_us);
-        if set_by_us.abs() < CLOCK_SET_US {
-            return;
-        }
-        self.utc_at_boot_us += set_by_us;
-        self.opened_at_us = self.opened_at_us.plus_us(set_by_us);
-        self.last_seen_at_us = self.last_seen_at_us.plus_us(set_by_us);
-        self.path.shift_us(set_by_us);
-    }
-
-    /// How long it had stood when it was last seen.
-    fn stood(&self) -> Duration {
-        self.last_seen.saturating_sub(self.place_since)
-    }
-
-    fn patience(&self, config: &RulesConfig) -> Duration {
-        (self.stood() * 2).clamp(config.gone_after, config.still_gone_after)
-    }
-
-    fn interval(&self, config: &RulesConfig) -> Duration {
-        (self.stood() / 2).clamp(config.update_every, config.update_still_every)
-    }
-
-    fn tell(&mut self, state: EventState, time: &RecordTime, camera: CameraId) -> EventRecord {
-        self.follow_clock(time);
-        self.revision += 1;
-        self.last_told = monotonic(time);
-        EventRecord {
-            id: self.id,
-            revision: self.revision,
-            state,
-            camera,
-            class: self.class.to_string(),
-            score: self.best_score,
-            opened_at_us: self.opened_at_us,
-            last_seen_at_us: self.last_seen_at_us,
-            closed_at_us: (state == EventState::Closed).then_some(time.captured_at_us),
-            track: self.track.0,
-            rect: geometry::rounded(&self.rect),
-            path: self.path.points(),
-            zones: Vec::new(),
-            reasons: Vec::new(),
-            media: Vec::new(),
-        }
-    }
-}
-
-/// Less than this is the clock's ordinary steering, or the moment between reading two clocks.
-const CLOCK_SET_US: i64 = 100_000;
-
-fn utc_at_boot_us(time: &RecordTime) -> i64 {
-    let boottime_us = i64::try_from(time.boottime_ns / 1000).unwrap_or(i64::MAX);
-    time.captured_at_us.0.saturating_sub(boottime_us)
-}
-
-/// Intervals are taken from the clock that never jumps.
-fn monotonic(time: &RecordTime) -> Duration {
-    Duration::from_nanos(time.boottime_ns)
 }
 
 #[cfg(test)]

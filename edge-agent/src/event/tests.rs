@@ -1,8 +1,13 @@
 //! Rules tried on scripted tracks: what opens, what is told when, what closes.
 
 #![allow(clippy::unwrap_used)]
+
+mod counted;
+mod places;
+
 use super::*;
-use wire::{BootId, ClockStamp};
+use wire::record::NormBox;
+use wire::{BootId, ClockStamp, UtcMicros};
 
 const CAMERA: CameraId = CameraId(uuid::Uuid::from_u128(7));
 
@@ -36,12 +41,16 @@ fn track(id: u64, class: &str, x: f32) -> TrackState {
 }
 
 fn rules() -> Rules {
+    rules_of(CameraRules::default())
+}
+
+fn rules_of(scene: CameraRules) -> Rules {
     let mut next = 0;
     let new_id = move || {
         next += 1;
         EventId(uuid::Uuid::from_u128(next))
     };
-    Rules::new(RulesConfig::default(), CAMERA, Box::new(new_id))
+    Rules::new(RulesConfig::default(), scene, CAMERA, Box::new(new_id))
 }
 
 /// Five looks a second from `from` to `to`, with what `tracks` says is there; returns the records.
@@ -53,7 +62,7 @@ fn watch(
     let looks = ((to - from) * 5.0).round() as usize;
     (0..looks)
         .map(|look| from + look as f64 / 5.0)
-        .flat_map(|at| rules.update(&time(at), &tracks(at)))
+        .flat_map(|at| rules.update(&time(at), 1.0, &tracks(at)).events)
         .collect()
 }
 
@@ -155,8 +164,8 @@ fn a_camera_that_went_dark_ends_its_events() {
     watch(&mut rules, (0.0, 2.0), |at| {
         vec![track(1, "person", 0.2 * at as f32)]
     });
-    assert!(rules.close_gone(&time(3.0)).is_empty());
-    let closed = rules.close_gone(&time(6.0));
+    assert!(rules.without_frame(&time(21.0)).events.is_empty());
+    let closed = rules.without_frame(&time(22.0)).events;
     assert_eq!(words(&closed), [(1, Closed, 2)]);
 }
 
@@ -166,7 +175,7 @@ fn stopping_closes_everything() {
     watch(&mut rules, (0.0, 2.0), |_| {
         vec![track(1, "person", 0.2), track(2, "vehicle", 0.6)]
     });
-    assert_eq!(rules.close_all(&time(2.0)).len(), 2);
+    assert_eq!(rules.close_all(&time(2.0)).events.len(), 2);
     assert_eq!(rules.open_count(), 0);
 }
 
@@ -194,7 +203,7 @@ fn fault_27_an_event_during_which_the_clock_is_set_tells_all_its_times_by_the_ne
             ..6.0 => vec![track(1, "person", 0.05 * at as f32)],
             _ => vec![],
         };
-        records.extend(rules.update(&clock(at), &tracks));
+        records.extend(rules.update(&clock(at), 1.0, &tracks).events);
     }
     assert_eq!(
         words(&records),
@@ -211,8 +220,9 @@ fn fault_27_an_event_during_which_the_clock_is_set_tells_all_its_times_by_the_ne
 #[test]
 fn the_ordinary_steering_of_a_clock_changes_no_times() {
     let mut rules = rules();
-    let opened = rules.update(&time(0.0), &[track(1, "person", 0.1)]);
+    let opened = rules.update(&time(0.0), 1.0, &[track(1, "person", 0.1)]);
     let later = set_clock(time(6.0), 40_000);
-    let updated = rules.update(&later, &[track(1, "person", 0.3)]);
+    let updated = rules.update(&later, 1.0, &[track(1, "person", 0.3)]);
+    let (opened, updated) = (opened.events, updated.events);
     assert_eq!(updated[0].opened_at_us, opened[0].opened_at_us);
 }

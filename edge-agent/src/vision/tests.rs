@@ -161,7 +161,7 @@ impl Rig {
         let inputs = lookouts.iter().map(|(id, lookout)| CameraInput {
             id: *id,
             lookout: lookout.clone(),
-            periodic: Duration::from_secs(periodic_seconds),
+            watch: WatchConfig::plain(*id, Duration::from_secs(periodic_seconds)),
             masks: Arc::from([]),
         });
         let outlets = Outlets { sink, media: queue };
@@ -359,7 +359,8 @@ fn what_a_hanging_media_worker_missed_is_counted_once_and_told() {
     }
     // Eight events have their picture in the queue; four were refused time and again, but their events live.
     assert_eq!((missed(&rig), rig.sink.gaps()), (0, 0));
-    rig.clocks.advance(Duration::from_secs(30));
+    // A dark camera waits longer for what stood.
+    rig.clocks.advance(Duration::from_secs(120));
     rig.work(&mut well());
     assert_eq!(missed(&rig), 4);
     rig.clocks.advance(Duration::from_secs(6));
@@ -466,9 +467,9 @@ fn the_worker_thread_wakes_works_and_stops() {
 fn fault_07_frames_are_looked_at_while_the_disk_takes_nothing_and_the_loss_is_told_when_it_does() {
     let disk = Arc::new(StuckDisk::default());
     let rig = Rig::with_sink(8, disk.clone());
-    // Half an hour of people who come and go before eight cameras: about 1,900 events, twice what may wait.
-    for second in 0..1800 {
-        if second % 8 < 3 {
+    // People before eight cameras that are dark most of the time: 2,000 events, twice what may wait.
+    for second in 0..12_000 {
+        if second % 48 < 3 {
             (0..8).for_each(|number| rig.show(camera(number)));
         }
         rig.work(&mut well());
@@ -497,7 +498,8 @@ fn fault_07_frames_are_looked_at_while_the_disk_takes_nothing_and_the_loss_is_to
         "{} + {lost} of {opened}",
         known.len()
     );
-    assert!(lost > 0 && known.len() > 900, "{} + {lost}", known.len());
+    // Counts wait among them.
+    assert!(lost > 0 && known.len() > 500, "{} + {lost}", known.len());
 }
 
 #[test]

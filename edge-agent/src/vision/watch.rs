@@ -3,15 +3,17 @@
 //!
 //! The agent and the measuring program `pets` use this same type, so that what is measured is what runs.
 
+use crate::config::{CameraConfig, Config};
 use crate::detect::{Detection, Thresholds};
 use crate::event::shot::{self, Last, Shot, ShotConfig, Shots};
-use crate::event::{Rules, RulesConfig};
+use crate::event::{CameraRules, Followed, NewEventId, News, Rules, RulesConfig};
 use crate::frame::Frame;
 use crate::geometry;
 use crate::media::sharpness::sharpness;
+use crate::sight::SightChange;
 use crate::track::{TrackState, Tracker, TrackerConfig};
 use std::time::Duration;
-use wire::record::{Body, EventRecord, EventState, MediaClass, ObjectBox};
+use wire::record::{Body, EventState, MediaClass, ObjectBox};
 use wire::{CameraId, EventId, Record, RecordTime};
 
 /// A frame and what was found in it.
@@ -30,6 +32,43 @@ pub struct Wanted {
     pub picture: Picture,
 }
 
+/// What a camera's watch is set up with.
+#[derive(Clone, Debug)]
+pub struct WatchConfig {
+    pub camera: CameraId,
+    /// Between two periodic pictures; zero turns them off.
+    pub periodic: Duration,
+    /// The camera is looked at at least this often.
+    pub glance: Duration,
+    pub rules: CameraRules,
+}
+
+impl WatchConfig {
+    pub fn new(camera: &CameraConfig, config: &Config) -> Self {
+        Self {
+            camera: camera.id,
+            periodic: Duration::from_secs(camera.periodic_picture_seconds.into()),
+            glance: Duration::from_secs(config.analysis.glance_seconds.into()),
+            rules: CameraRules::new(camera, config),
+        }
+    }
+
+    /// A camera without zones, lines and masks, looked at as often as by default.
+    pub fn plain(camera: CameraId, periodic: Duration) -> Self {
+        Self {
+            camera,
+            periodic,
+            glance: Duration::from_secs(Config::default().analysis.glance_seconds.into()),
+            rules: CameraRules::default(),
+        }
+    }
+}
+
+/// Ids in order of time: the receiver's indexes then grow at their end, and a commit of many touches few pages.
+pub fn fresh_event_ids() -> NewEventId {
+    Box::new(|| EventId(uuid::Uuid::now_v7()))
+}
+
 /// What a frame led to.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -42,6 +81,8 @@ pub struct Findings {
     pub boxes: Vec<ObjectBox>,
     /// All tracks that live, confirmed or not, seen or not.
     pub tracks: Vec<TrackState>,
+    /// Of a change of sight: the event that tells of it, for the pictures of before and after.
+    pub sight_event: Option<EventId>,
 }
 
 /// Follows one camera from frame to frame.
@@ -49,6 +90,7 @@ pub struct Findings {
 pub struct Watch {
     thresholds: Thresholds,
     tracker: Tracker,
+    scene: CameraRules,
     rules: Rules,
     shots: Shots<Picture>,
     periodic: Periodic,
@@ -65,16 +107,18 @@ struct Periodic {
 }
 
 impl Watch {
-    pub fn new(camera: CameraId, thresholds: Thresholds, periodic: Duration) -> Self {
-        // In order of time: the receiver's indexes then grow at their end, and a commit of many touches few pages.
-        let new_id = || EventId(uuid::Uuid::now_v7());
+    /// `new_id` is [`fresh_event_ids`], or for a replay [`crate::event::ids::seeded`]: the same frames then lead to the
+    /// same findings, to the bit.
+    pub fn new(config: WatchConfig, thresholds: Thresholds, new_id: NewEventId) -> Self {
+        let rules = RulesConfig::glancing_every(config.glance);
         Self {
             thresholds,
             tracker: Tracker::new(TrackerConfig::default(), thresholds),
-            rules: Rules::new(RulesConfig::default(), camera, Box::new(new_id)),
+            scene: config.rules.clone(),
+            rules: Rules::new(rules, config.rules, config.camera, new_id),
             shots: Shots::new(ShotConfig::default()),
             periodic: Periodic {
-                every: periodic,
+                every: config.periodic,
                 next_at: None,
                 refused_since: None,
             },
@@ -84,8 +128,12 @@ impl Watch {
     /// Takes the detections of the camera's next frame.
     pub fn frame(&mut self, frame: &Frame, detections: &[Detection]) -> Findings {
         let now = monotonic(&frame.time);
+        let unmasked = |found: &&Detection| !self.scene.ignores(&found.class, &found.rect);
+        let detections: Vec<Detection> = detections.iter().filter(unmasked).cloned().collect();
+        let detections = detections.as_slice();
         let tracks = self.tracker.update(now, detections);
-        let events = self.rules.update(&frame.time, &tracks);
+        let aspect = frame.width as f32 / frame.height.max(1) as f32;
+        let news = self.rules.update(&frame.time, aspect, &tracks);
         let boxes = self.published(detections, &tracks);
         let picture = || Picture {
             frame: frame.clone(),
@@ -111,8 +159,13 @@ impl Watch {
                 wanted.extend(shot.map(Wanted::from));
             }
         }
+        for (event, count) in self.rules.occupied() {
+            let quality = crowd_quality(count);
+            let shot = self.shots.offer(now, event, quality, picture);
+            wanted.extend(shot.map(Wanted::from));
+        }
         wanted.extend(self.shots.due(now).into_iter().map(Wanted::from));
-        let ended = self.findings_of(&frame.time, events);
+        let ended = self.findings_of(&frame.time, news);
         wanted.extend(ended.wanted);
         Findings {
             wanted,
@@ -124,17 +177,38 @@ impl Watch {
 
     /// Lets time pass for a camera that gives no frames.
     pub fn without_frame(&mut self, time: &RecordTime) -> Findings {
-        let events = self.rules.close_gone(time);
-        let mut findings = self.findings_of(time, events);
+        let news = self.rules.without_frame(time);
+        let mut findings = self.findings_of(time, news);
         let due = self.shots.due(monotonic(time));
         findings.wanted.extend(due.into_iter().map(Wanted::from));
         findings
     }
 
+    /// The camera stopped or began again to see. Its pictures of before and after are the caller's.
+    pub fn camera_sight(&mut self, time: &RecordTime, change: SightChange) -> Findings {
+        let event = self.rules.sight(time, change);
+        Findings {
+            sight_event: event.as_ref().map(|event| event.id),
+            ..self.findings_of(
+                time,
+                News {
+                    events: Vec::from_iter(event),
+                    ..News::default()
+                },
+            )
+        }
+    }
+
     /// Ends all events: the camera is removed or the agent stops.
     pub fn finish(&mut self, time: &RecordTime) -> Findings {
-        let events = self.rules.close_all(time);
-        self.findings_of(time, events)
+        let news = self.rules.close_all(time);
+        self.findings_of(time, news)
+    }
+
+    /// What the looks so far found. While something moves, looks are wanted as often as can be; while something stands,
+    /// every other second; else the glances are enough.
+    pub fn followed(&self) -> Followed {
+        self.rules.followed()
     }
 
     /// The media worker had no room: the picture is offered again soon. Returns whether it is missed for good, because
@@ -174,9 +248,9 @@ impl Watch {
         self.rules.opened_total()
     }
 
-    fn findings_of(&mut self, time: &RecordTime, events: Vec<EventRecord>) -> Findings {
+    fn findings_of(&mut self, time: &RecordTime, news: News) -> Findings {
         let mut findings = Findings::default();
-        for event in &events {
+        for event in &news.events {
             if event.state != EventState::Closed {
                 continue;
             }
@@ -186,7 +260,7 @@ impl Watch {
                 Last::Nothing => {}
             }
         }
-        findings.records = records(time, events);
+        findings.records = records(time, news);
         findings
     }
 
@@ -243,9 +317,17 @@ impl Periodic {
     }
 }
 
-fn records(time: &RecordTime, events: Vec<EventRecord>) -> Vec<Record> {
-    let record = |event| Record::new(*time, Body::Event(event));
-    events.into_iter().map(record).collect()
+/// Of a zone that is too full: the more there are in it, the better the picture. Grows so that the shot of a fifth more
+/// of them is worth another one.
+fn crowd_quality(count: u32) -> f32 {
+    let count = count as f32;
+    count / (count + 100.0)
+}
+
+fn records(time: &RecordTime, news: News) -> Vec<Record> {
+    let events = news.events.into_iter().map(Body::Event);
+    let bodies = events.chain(news.counts.into_iter().map(Body::Count));
+    bodies.map(|body| Record::new(*time, body)).collect()
 }
 
 /// Intervals are taken from the clock that never jumps.
