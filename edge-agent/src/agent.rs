@@ -12,9 +12,10 @@ mod stages;
 mod view;
 mod watchdog;
 
-use crate::capture::{CaptureDeps, DEFAULT_RING_BYTES, Decoders, RetryPolicy};
+use crate::capture::gst::choice;
+use crate::capture::{CaptureDeps, DEFAULT_RING_BYTES, Decoders, GateConfig, RetryPolicy};
 use crate::clock::{RealClocks, TimeSource};
-use crate::config::Config;
+use crate::config::{Config, GateMode};
 use crate::control::ControlServer;
 use crate::detect::{Detector, OnnxDetector};
 use crate::health::Health;
@@ -25,8 +26,7 @@ use crate::sink::Sink;
 use crate::spool::{Spool, SpoolHandle, SpoolKeys};
 use crate::supervise::Supervisor;
 use crate::uplink::TimeFloor;
-use crate::vision::schedule::Pace;
-use crate::vision::{CameraInput, Outlets, Vision};
+use crate::vision::{CameraInput, Outlets, Vision, pace};
 use anyhow::{Context, bail};
 use cameras::Cameras;
 use stages::{Ending, Stage, TaskStage, blocking};
@@ -91,6 +91,8 @@ impl Agent {
         let detectors = open_detectors(&config).await?;
         let model = detectors[0].model_name().to_owned();
         let thresholds = detectors[0].thresholds();
+        let provider = detectors[0].provider().to_owned();
+        choice::set_policy(config.capture.decoder);
 
         let spool = open_spool(&config, identity, &time, &health).await?;
         let sink: Arc<dyn Sink> = Arc::new(spool.clone());
@@ -118,7 +120,10 @@ impl Agent {
             changes,
             policy: RetryPolicy::default(),
             ring_bytes: DEFAULT_RING_BYTES,
-            gate: crate::capture::GateConfig::default(),
+            gate: GateConfig {
+                enabled: config.analysis.gate == GateMode::Auto,
+                ..GateConfig::default()
+            },
         };
         let cameras = Cameras::start(&config.cameras, &deps);
         for record in cameras.failure_records(&time) {
@@ -136,7 +141,7 @@ impl Agent {
         };
         let vision = Arc::new(Vision::new(
             inputs,
-            Pace::new(config.analysis.frames_per_second, 10.0),
+            pace(&config.analysis),
             thresholds,
             deps.wakeup.clone(),
             outlets,
@@ -147,6 +152,7 @@ impl Agent {
             device,
             config_file: config_file.display().to_string(),
             model: model.clone(),
+            provider,
             quota_bytes: config.spool.quota_bytes,
             started_boottime: time.clocks().boottime(),
             time: time.clone(),

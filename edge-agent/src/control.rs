@@ -206,6 +206,8 @@ pub(crate) mod tests {
             uptime_seconds: 3723,
             config_file: "/etc/edge-agent/edge-agent.toml".into(),
             model: "nanodet-g-416-int8".into(),
+            provider: "cpu".into(),
+            decoders: Vec::new(),
             enrollment: None,
             cameras: vec![CameraLine {
                 camera: CameraId(Uuid::from_u128(2)),

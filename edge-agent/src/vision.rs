@@ -19,14 +19,15 @@ pub mod watch;
 pub use stats::CameraVisionStats;
 
 use crate::capture::latest::Wakeup;
-use crate::capture::lookout::{Attention, Glimpse, Lookout};
+use crate::capture::lookout::{Attention, Glimpse, Lookout, SightNews};
 use crate::clock::TimeSource;
-use crate::config::{CameraConfig, Config};
+use crate::config::{AnalysisConfig, CameraConfig, Config};
 use crate::detect::{Detector, Thresholds};
 use crate::frame::Frame;
 use crate::health::Reporter;
 use crate::media::snapshot::Mask;
 use crate::media::{Done, MediaJob, MediaQueue};
+use crate::sight::SightChange;
 use crate::sink::{Losses, Sink, WaitingRoom};
 use gaze::Gaze;
 use schedule::{Choice, Interest, Pace, Schedule};
@@ -60,6 +61,11 @@ impl CameraInput {
     }
 }
 
+/// How often cameras are looked at, as it is configured.
+pub fn pace(config: &AnalysisConfig) -> Pace {
+    Pace::new(config.frames_per_second, config.glance_seconds)
+}
+
 /// Where the results go.
 pub struct Outlets {
     pub sink: Arc<dyn Sink>,
@@ -69,6 +75,7 @@ pub struct Outlets {
 /// All cameras' analysis. Shared by the workers, the control socket and whoever asks for pictures.
 pub struct Vision {
     cameras: Vec<Camera>,
+    pace: Pace,
     schedule: Mutex<Schedule>,
     wakeup: Arc<Wakeup>,
     room: WaitingRoom,
@@ -119,6 +126,8 @@ impl Drop for Claim<'_> {
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// A picture that was asked for is given up after this.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(10);
+/// For the pictures of a camera that stopped seeing to find room: it happens seldom, and they have no second chance.
+const SIGHT_PATIENCE: Duration = Duration::from_millis(500);
 /// The answer to a picture that is asked for too late.
 const STOPPING: &str = "the agent is stopping";
 /// A camera is dark when it was not looked at for so long, beyond what is usual for it.
@@ -148,6 +157,7 @@ impl Vision {
             .collect();
         Self {
             schedule: Mutex::new(Schedule::new(pace, cameras.len())),
+            pace,
             cameras,
             wakeup,
             room: WaitingRoom::new(outlets.sink),
@@ -292,7 +302,7 @@ impl Vision {
         let mut watch = camera.watch();
         let findings = watch.frame(frame, &look.detections);
         lock(&camera.tally).looked(self.now(), &look, &findings, &watch);
-        let interest = lock(&camera.gaze).saw(&findings, &watch);
+        let interest = lock(&camera.gaze).saw(&findings, &watch, self.pace.every);
         drop(watch);
         let boxes = findings.boxes.clone();
         self.deliver(camera, findings, Instant::now());
@@ -388,6 +398,42 @@ impl Vision {
         }
     }
 
+    /// A camera stopped or began again to see: an event of its own, with a picture of before and one of after.
+    fn sight_changed(&self, camera: &Camera, news: SightNews) {
+        let mut watch = camera.watch();
+        let findings = watch.camera_sight(&news.after.time, news.change);
+        lock(&camera.tally).events(&watch);
+        drop(watch);
+        let event = findings.sight_event;
+        self.deliver(camera, findings, Instant::now());
+        if event.is_none() || news.change == SightChange::Regained {
+            return;
+        }
+        // The picture that shows what is wrong is the event's best one.
+        let moments = [
+            (Some(news.after), "after", 1.0),
+            (news.before, "before", 0.0),
+        ];
+        for (frame, moment, quality) in moments {
+            let Some(frame) = frame else { continue };
+            let at_us = frame.time.captured_at_us;
+            let job = MediaJob {
+                frame,
+                class: MediaClass::Snapshot,
+                event,
+                command: None,
+                boxes: Vec::new(),
+                quality,
+                masks: camera.masks.clone(),
+                moment: Some(moment),
+                done: None,
+            };
+            if self.media.offer_within(job, SIGHT_PATIENCE).is_err() {
+                self.missed(camera, MediaClass::Snapshot, at_us);
+            }
+        }
+    }
+
     fn put_all(&self, records: impl IntoIterator<Item = Record>) {
         for record in records {
             self.room.put(record);
@@ -416,6 +462,9 @@ impl Vision {
                 self.deliver(camera, findings, Instant::now());
             }
             camera.give_up_requests(now);
+            while let Some(news) = camera.lookout.take_sight() {
+                self.sight_changed(camera, news);
+            }
         }
         self.put_all(lock(&self.losses).due(&time, now));
         self.room.flush();

@@ -1,9 +1,10 @@
 //! What the running agent can say about itself, put together from what its parts say: the status and the heartbeat.
 
 use super::cameras::{self, Cameras};
+use crate::capture::gst::choice;
 use crate::clock::{TimeSource, utc_of};
 use crate::control::StatusReport;
-use crate::control::report::{CameraLine, EnrollmentReport, SpoolLine, UplinkLine};
+use crate::control::report::{CameraLine, DecoderLine, EnrollmentReport, SpoolLine, UplinkLine};
 use crate::health::Health;
 use crate::identity::Enrollment;
 use crate::identity::certificate::Validity;
@@ -44,11 +45,23 @@ pub(super) fn enrollment_report(enrollment: &Enrollment) -> Box<EnrollmentReport
     })
 }
 
+fn decoder_line(chosen: choice::Chosen) -> DecoderLine {
+    DecoderLine {
+        codec: chosen.codec,
+        feed: chosen.feed,
+        element: chosen.element,
+        hardware: chosen.hardware,
+        why: chosen.why,
+    }
+}
+
 /// Reads all parts. Shared by the control socket and the uplink.
 pub(super) struct View {
     pub(super) device: DeviceId,
     pub(super) config_file: String,
     pub(super) model: String,
+    /// What runs it.
+    pub(super) provider: String,
     pub(super) quota_bytes: u64,
     pub(super) started_boottime: Duration,
     pub(super) time: TimeSource,
@@ -89,6 +102,8 @@ impl View {
             uptime_seconds: self.uptime_seconds(),
             config_file: self.config_file.clone(),
             model: self.model.clone(),
+            provider: self.provider.clone(),
+            decoders: choice::chosen().into_iter().map(decoder_line).collect(),
             enrollment: match &delivery {
                 Delivery::Running { enrollment, .. } => Some((**enrollment).clone()),
                 _ => None,

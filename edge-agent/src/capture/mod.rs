@@ -79,7 +79,7 @@ pub fn check() -> Result<(), CaptureError> {
 /// Starts a camera. An error here needs a person; whatever goes wrong later is in `status` and is tried again.
 pub fn start(config: &CameraConfig, deps: CaptureDeps) -> Result<CaptureHandle, CaptureError> {
     let lookout = Arc::new(Lookout::new(Arc::clone(&deps.wakeup)));
-    start_into(config, &[], deps, lookout)
+    start_into(config, &config.motion_masks, deps, lookout)
 }
 
 /// The same, with glimpses shown in `lookout`, which rings `deps.wakeup`, and polygons (fractions of the picture) in which

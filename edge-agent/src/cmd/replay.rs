@@ -7,8 +7,8 @@ use crate::config::{self, CameraConfig, Config};
 use crate::detect::{Detector, OnnxDetector};
 use crate::event::ids;
 use crate::motion::MotionModel;
+use crate::vision::pace;
 use crate::vision::replay::{Seen, replay};
-use crate::vision::schedule::Pace;
 use crate::vision::watch::{Watch, WatchConfig};
 use anyhow::{Context, bail};
 use std::fmt::Write;
@@ -58,10 +58,9 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
             super::say(format_args!("{line}\n"));
         }
     };
-    let pace = Pace::new(config.analysis.frames_per_second, 10.0);
     let seen = replay(
         film,
-        pace,
+        pace(&config.analysis),
         &mut detector,
         &mut watch,
         &mut MotionModel::new(&camera.motion_masks),

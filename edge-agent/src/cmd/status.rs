@@ -59,10 +59,11 @@ fn summary(report: &StatusReport) -> Vec<Vec<String>> {
         row(
             "agent",
             format!(
-                "{}, up {}, model {}",
+                "{}, up {}, model {} on {}",
                 report.version,
                 table::duration(uptime),
-                report.model
+                report.model,
+                report.provider
             ),
         ),
         row("device", report.device.to_string()),
@@ -79,6 +80,7 @@ fn summary(report: &StatusReport) -> Vec<Vec<String>> {
                 None => "no: events are kept here until `edge-agent enroll`".into(),
             },
         ),
+        row("decoders", decoders(report)),
         row("uplink", uplink(report)),
         row("spool", spool(report)),
         row("clock", clock(&report.clock)),
@@ -104,6 +106,29 @@ fn certificate(enrolled: &EnrollmentReport) -> String {
         .map_or_else(String::new, |until| {
             format!(", certificate until {}", until.strftime("%F %R UTC"))
         })
+}
+
+/// Each element once, with what it decodes.
+fn decoders(report: &StatusReport) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for decoder in &report.decoders {
+        let kind = if decoder.hardware {
+            "hardware"
+        } else {
+            "software"
+        };
+        let words = format!(
+            "{} by {} ({kind}: {})",
+            decoder.codec, decoder.element, decoder.why
+        );
+        if !said.contains(&words) {
+            said.push(words);
+        }
+    }
+    if said.is_empty() {
+        return "none needed yet".into();
+    }
+    said.join("; ")
 }
 
 fn uplink(report: &StatusReport) -> String {
@@ -370,9 +395,10 @@ mod tests {
     #[test]
     fn the_table_says_what_an_engineer_asks() {
         let expected = "\
-agent     0.1.0, up 1 h 02 min, model nanodet-g-416-int8
+agent     0.1.0, up 1 h 02 min, model nanodet-g-416-int8 on cpu
 device    00000000-0000-0000-0000-000000000001
 enrolled  no: events are kept here until `edge-agent enroll`
+decoders  none needed yet
 uplink    not enrolled for 0 s (since 2026-09-21 14:13 UTC)
 spool     all delivered; 0 B of 0 B
 clock     unsynced: no clock servers are configured

@@ -19,6 +19,12 @@ pub struct StatusReport {
     pub config_file: String,
     /// Name of the model that looks at frames.
     pub model: String,
+    /// What runs it: `cpu`, `openvino`, ...
+    #[serde(default)]
+    pub provider: String,
+    /// What decodes the cameras' streams, as far as one has been needed.
+    #[serde(default)]
+    pub decoders: Vec<DecoderLine>,
     /// Absent until `edge-agent enroll`.
     pub enrollment: Option<EnrollmentReport>,
     pub cameras: Vec<CameraLine>,
@@ -37,6 +43,19 @@ pub struct EnrollmentReport {
     /// When the device's certificate ends; renewed long before, as long as the receiver can be reached.
     #[serde(default)]
     pub certificate_until_us: Option<UtcMicros>,
+}
+
+/// A decoder that was chosen, by codec and by what it is used for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecoderLine {
+    /// `h264`, `h265`.
+    pub codec: String,
+    /// `stream`: every picture of a camera; `stills`: single key frames of many.
+    pub feed: String,
+    /// GStreamer's name of it.
+    pub element: String,
+    pub hardware: bool,
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,10 @@ use super::schedule::Interest;
 use super::watch::{Findings, Watch};
 use crate::detect::Detector;
 use crate::detect::aim::Aim;
+use crate::event::Followed;
 use crate::frame::Frame;
 use crate::motion::Motion;
+use std::time::Duration;
 use wire::record::NormBox;
 
 #[derive(Debug, Default)]
@@ -37,15 +39,14 @@ impl Gaze {
         )
     }
 
-    /// Takes in what was found, and says how soon more is wanted.
-    pub fn saw(&mut self, findings: &Findings, watch: &Watch) -> Interest {
+    /// Takes in what was found, and says how soon more is wanted of a camera that is looked at `every` so often at most.
+    pub fn saw(&mut self, findings: &Findings, watch: &Watch, every: Duration) -> Interest {
         self.followed = findings.tracks.iter().map(|track| track.rect).collect();
-        if !findings.tracks.is_empty() {
-            Interest::Following
-        } else if watch.events_open() > 0 {
-            Interest::Standing
-        } else {
-            Interest::Nothing
+        match watch.followed() {
+            Followed::Moving if watch.is_calm(every * 2) => Interest::Steady,
+            Followed::Moving => Interest::Following,
+            Followed::Standing => Interest::Standing,
+            Followed::Nothing => Interest::Nothing,
         }
     }
 }

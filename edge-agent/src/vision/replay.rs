@@ -64,7 +64,13 @@ pub fn replay(
         let look = detector.detect(&frame, &gaze.parts(detector, &frame, &moved))?;
         let findings = watch.frame(&frame, &look.detections);
         seen.frames_looked_at += 1;
-        schedule.done(0, at, at, moved.moving, gaze.saw(&findings, watch));
+        schedule.done(
+            0,
+            at,
+            at,
+            moved.moving,
+            gaze.saw(&findings, watch, pace.every),
+        );
         schedule.give_back(0);
         findings.records.into_iter().for_each(&mut tell);
     }

@@ -22,9 +22,9 @@ pub struct Pace {
 }
 
 impl Pace {
-    pub fn new(frames_per_second: f32, glance_seconds: f32) -> Self {
+    pub fn new(frames_per_second: f32, glance_seconds: u32) -> Self {
         let every = 1.0 / f64::from(frames_per_second).clamp(0.01, 1000.0);
-        let glance_every = f64::from(glance_seconds).clamp(every, 3600.0);
+        let glance_every = f64::from(glance_seconds).max(every);
         Self {
             every: Duration::from_secs_f64(every),
             glance_every: Duration::from_secs_f64(glance_every),
@@ -234,7 +234,7 @@ mod tests {
     const LONGEST: Duration = Duration::from_millis(250);
 
     fn schedule(cameras: usize) -> Schedule {
-        Schedule::new(Pace::new(5.0, 10.0), cameras)
+        Schedule::new(Pace::new(5.0, 10), cameras)
     }
 
     fn shown(at: Duration, share: f32) -> Option<Waiting> {

@@ -167,7 +167,7 @@ impl Rig {
         let outlets = Outlets { sink, media: queue };
         let vision = Vision::new(
             inputs.collect(),
-            Pace::new(5.0, 10.0),
+            Pace::new(5.0, 10),
             THRESHOLDS,
             wakeup,
             outlets,

@@ -211,6 +211,11 @@ impl Watch {
         self.rules.followed()
     }
 
+    /// Nothing that is followed is uncertain, now and within `ahead`: a look may be left out.
+    pub fn is_calm(&self, ahead: Duration) -> bool {
+        self.tracker.calm(ahead)
+    }
+
     /// The media worker had no room: the picture is offered again soon. Returns whether it is missed for good, because
     /// its event is over or the next periodic picture is due.
     pub fn refused(&mut self, now: Duration, wanted: Wanted) -> bool {
