@@ -12,11 +12,11 @@ mod world;
 use cloud_receiver::store::Administration;
 use std::path::Path;
 use uuid::Uuid;
-use wire::record::{ObjectBox, PathPoint};
+use wire::record::{CAMERA_CLASS, CountRecord, ObjectBox, PathPoint, Reason};
 use wire::{CameraId, ClockStamp, ClockState, Record, Sha256, UtcMicros};
 use world::{
-    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, device_state, gap, heartbeat,
-    now, object, periodic_record,
+    Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, count, count_record,
+    device_state, gap, heartbeat, moment_record, now, object, periodic_record, reason,
 };
 
 const SIZE: (u32, u32) = (768, 576);
@@ -196,6 +196,15 @@ async fn main() {
     world.deliver(&mut office, vec![record]).await;
     world.blob(&office, &jpeg).await;
 
+    rules(&world, &mut warehouse, [gate, parking], &frames[0].jpeg, at).await;
+    blindness(
+        &world,
+        &mut office,
+        entrance,
+        [&frames[4].jpeg, &frames[5].jpeg],
+        at,
+    )
+    .await;
     gaps(&world, &mut warehouse, [gate, parking], at).await;
     let mut silent = world.device(contract, "川崎倉庫").await;
     let yard = camera();
@@ -268,6 +277,98 @@ fn flaps(dock: CameraId, at: UtcMicros) -> Vec<Record> {
         records.push(camera_state(dock, "搬入口", "running", None, up));
     }
     records
+}
+
+/// Events with their reasons, and counts of a day.
+async fn rules(
+    world: &World,
+    device: &mut Device,
+    [gate, parking]: [CameraId; 2],
+    jpeg: &[u8],
+    at: UtcMicros,
+) {
+    let opened = at.plus_us(-2 * MINUTE_US);
+    let after = |seconds: i64| opened.plus_us(seconds * SECOND_US);
+    let mut scene = Scene::new(gate, "person", opened);
+    scene.closed = Some(after(97));
+    scene.zones = vec!["入口".into(), "荷さばき場".into()];
+    scene.reasons = vec![
+        Reason {
+            direction: Some("in".into()),
+            ..reason("line", "正門", after(1))
+        },
+        reason("zone", "入口", after(3)),
+        Reason {
+            seconds: Some(60),
+            ..reason("loitering", "入口", after(63))
+        },
+        reason("zone", "荷さばき場", after(81)),
+    ];
+    let mut full = Scene::new(parking, "person", opened);
+    full.closed = None;
+    full.reasons = vec![Reason {
+        count: Some(5),
+        ..reason("occupancy", "駐車場", after(20))
+    }];
+    let mut records = vec![
+        scene.event_record(),
+        scene.snapshot_record(jpeg, SIZE),
+        full.event_record(),
+        full.snapshot_record(jpeg, SIZE),
+    ];
+    // More by day than by night.
+    for minutes_ago in (1..26 * 60).step_by(7) {
+        let minute = at.plus_us(-minutes_ago * MINUTE_US);
+        let hour = (minute.0 / MINUTE_US / 60 + 9) % 24;
+        let many = u32::try_from(13 - (hour - 13).abs()).unwrap_or(0);
+        let people = count(gate, "person", many, minute);
+        for (zone, line, direction, number) in [
+            (None, None, None, many),
+            (None, Some("正門"), Some("in"), many / 2),
+            (None, Some("正門"), Some("out"), many / 3),
+            (Some("入口"), None, None, many / 4),
+        ] {
+            records.push(count_record(CountRecord {
+                zone: zone.map(Into::into),
+                line: line.map(Into::into),
+                direction: direction.map(Into::into),
+                count: number,
+                peak: zone.map(|_| many / 4),
+                ..people.clone()
+            }));
+        }
+        records.push(count_record(count(parking, "vehicle", many / 6, minute)));
+    }
+    for batch in records.chunks(100) {
+        world.deliver(device, batch.to_vec()).await;
+    }
+    world.blob(device, jpeg).await;
+}
+
+/// A camera that was turned for a while, and is covered now.
+async fn blindness(
+    world: &World,
+    device: &mut Device,
+    camera: CameraId,
+    jpegs: [&[u8]; 2],
+    at: UtcMicros,
+) {
+    for (rule, minutes_ago, closed) in [("turned", 80, Some(64)), ("covered", 9, None)] {
+        let opened = at.plus_us(-minutes_ago * MINUTE_US);
+        let mut scene = Scene::new(camera, CAMERA_CLASS, opened);
+        scene.reasons = vec![reason(rule, "", opened)];
+        scene.closed = closed.map(|minutes: i64| at.plus_us(-minutes * MINUTE_US));
+        let [before, after] = jpegs.map(|jpeg| tagged(jpeg, camera));
+        let records = vec![
+            scene.event_record(),
+            moment_record(&scene, "before", &before, opened.plus_us(-4 * SECOND_US)),
+            moment_record(&scene, "after", &after, opened),
+        ];
+        world.deliver(device, records).await;
+        for picture in [before, after] {
+            world.blob(device, &picture).await;
+        }
+    }
 }
 
 /// Something of everything that can be missing.
