@@ -191,9 +191,14 @@ fn neighbours(words: &Words, event: &EventDetail) -> Markup {
 fn facts(visit: &Visit, event: &EventDetail) -> Markup {
     let words = visit.words();
     let row = &event.row;
-    let seen_until = row.closed_at_us.unwrap_or(row.last_seen_at_us);
-    let duration = timeline::seconds_between(row.opened_at_us, seen_until);
     let is_of_camera = reasons::is_of_camera(row);
+    let until = match row.closed_at_us {
+        Some(closed) => closed,
+        // Nobody has to be seen again for it to go on.
+        None if is_of_camera => visit.now,
+        None => row.last_seen_at_us,
+    };
+    let duration = timeline::seconds_between(row.opened_at_us, until);
     html! {
         section.sheet {
             h2 { (words.facts) }

@@ -181,7 +181,7 @@ fn charts(visit: &Visit, series: &[CountSeries], of_one_camera: bool) -> Vec<Cha
             (Some(line), _) => {
                 let way = one.what.direction.as_deref();
                 let way = way.map(|way| visit.lang.way(way).to_owned());
-                let title = format!("{} · {}", visit.lang.line_called(line), class(one));
+                let title = format!("{} · {}", visit.lang.line_heading(line), class(one));
                 (title, None, bars(way, &one.counts))
             }
             (None, Some(zone)) => {

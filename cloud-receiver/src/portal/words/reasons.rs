@@ -109,12 +109,20 @@ impl Lang {
     }
 
     /// 「正門の線」 from 「正門」; a name that says line already is left alone.
-    pub fn line_called(self, name: &str) -> String {
+    fn line_called(self, name: &str) -> String {
         match self {
             Lang::Ja if name.ends_with('線') || name.ends_with("ライン") => name.to_owned(),
             Lang::Ja => format!("{name}の線"),
             Lang::En if name.to_lowercase().contains("line") => name.to_owned(),
             Lang::En => format!("the line {name}"),
+        }
+    }
+
+    /// The same over a chart.
+    pub fn line_heading(self, name: &str) -> String {
+        match (self, self.line_called(name)) {
+            (Lang::En, called) if called != name => format!("Line {name}"),
+            (_, called) => called,
         }
     }
 
@@ -310,6 +318,8 @@ mod tests {
             "暗くて見えません",
             "It is too dark to see",
         );
+        assert_eq!(Lang::En.line_heading("正門"), "Line 正門");
+        assert_eq!(Lang::Ja.line_heading("正門"), "正門の線");
         // Of a newer device, or with something left out: said as far as it goes.
         check(
             "person",

@@ -249,7 +249,7 @@ fn story() -> Vec<Record> {
         },
     };
     let mut early = event(50, 1, 2_000);
-    early.time = unsynced.clone();
+    early.time = unsynced;
     let count = CountRecord {
         camera: camera(1),
         minute_us: UtcMicros(1_500),
