@@ -135,6 +135,7 @@ catalogue! {
     way_out: "出" | "out";
     reasons: "できごと" | "What happened";
     counts: "時間ごとの数" | "Counts by the hour";
+    counts_picture: "1分ごとに数えた延べ" | "Counted anew each minute";
     counts_zone: "同時にいた最大の数" | "Most at one moment";
 
     today: "本日" | "Today";

@@ -16,7 +16,8 @@ pub struct Counted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CountSeries {
     pub what: Counted,
-    /// How many, in each part: the sum over its minutes and over the cameras that were asked for.
+    /// How many, in each part: the sum over its minutes and over the cameras that were asked for. What stays in view is
+    /// counted once a minute; what crosses a line, each time.
     pub counts: Vec<u64>,
     /// The most at one moment of each part, at any of these cameras; where a device told of it.
     pub peaks: Vec<Option<u32>>,

@@ -358,8 +358,8 @@ async fn counts_stand_in_their_hour_in_japan_and_in_a_table() {
         "{one}"
     );
     for heading in [
-        "人物",
-        "車両",
+        "人物 1分ごとに数えた延べ",
+        "車両 1分ごとに数えた延べ",
         "正門の線 · 人物 入",
         "正門の線 · 人物 出",
         "駐車場 · 人物 同時にいた最大の数",

@@ -1,5 +1,7 @@
-//! How many, hour by hour: people and vehicles in view; and of one camera what crossed its lines, in and out, and the
-//! most that were in each of its zones.
+//! How many, hour by hour: people and vehicles in view, added up over the minutes; and of one camera what crossed its
+//! lines, in and out, and the most that were in each of its zones.
+//!
+//! Who stays is counted anew each minute: the sum over an hour is no number of people, and the chart says so.
 //!
 //! Plain SVG that scales with the page, each with its largest numbers written on it; one table says all of it.
 
@@ -26,9 +28,18 @@ pub(in crate::portal) struct Counts {
 #[derive(Debug, PartialEq, Eq)]
 struct Chart {
     title: String,
-    /// Beside the title, where the number is not how many passed.
+    /// What the number means, where it is not how many passed.
     note: Option<&'static str>,
+    of: Of,
     rows: Vec<Bars>,
+}
+
+/// Charts stand in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Picture,
+    Line,
+    Zone,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -175,19 +186,22 @@ fn charts(visit: &Visit, series: &[CountSeries], of_one_camera: bool) -> Vec<Cha
     let class = |series: &CountSeries| words.class_name(&series.what.class).to_owned();
     let mut charts: Vec<Chart> = Vec::new();
     for one in series {
-        let (title, note, row) = match (&one.what.line, &one.what.zone) {
-            (None, None) => (class(one), None, bars(None, &one.counts)),
+        let (of, title, note, row) = match (&one.what.line, &one.what.zone) {
+            (None, None) => {
+                let row = bars(None, &one.counts);
+                (Of::Picture, class(one), Some(words.counts_picture), row)
+            }
             (_, _) if !of_one_camera => continue,
             (Some(line), _) => {
                 let way = one.what.direction.as_deref();
                 let way = way.map(|way| visit.lang.way(way).to_owned());
                 let title = format!("{} · {}", visit.lang.line_heading(line), class(one));
-                (title, None, bars(way, &one.counts))
+                (Of::Line, title, None, bars(way, &one.counts))
             }
             (None, Some(zone)) => {
                 let peaks: Vec<u64> = one.peaks.iter().map(|p| p.unwrap_or(0).into()).collect();
                 let title = format!("{zone} · {}", class(one));
-                (title, Some(words.counts_zone), bars(None, &peaks))
+                (Of::Zone, title, Some(words.counts_zone), bars(None, &peaks))
             }
         };
         if row.values.iter().all(|value| *value == 0) {
@@ -196,18 +210,19 @@ fn charts(visit: &Visit, series: &[CountSeries], of_one_camera: bool) -> Vec<Cha
         // Both ways over a line stand in one chart: the series are sorted by what they count.
         match charts
             .iter_mut()
-            .find(|chart| chart.title == title && row.label.is_some())
+            .find(|chart| of == Of::Line && chart.of == of && chart.title == title)
         {
             Some(chart) => chart.rows.push(row),
             None => charts.push(Chart {
                 title,
                 note,
+                of,
                 rows: vec![row],
             }),
         }
     }
-    // What is in the picture first; then lines, which have rows of their own, and zones.
-    charts.sort_by_key(|chart| (chart.note.is_some(), chart.rows[0].label.is_some()));
+    // Stable: within each kind they stay sorted by what they count.
+    charts.sort_by_key(|chart| chart.of);
     charts
 }
 
