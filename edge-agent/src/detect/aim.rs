@@ -12,7 +12,8 @@ use wire::record::NormBox;
 pub struct Limits {
     /// From this length of its longer side on, in pixels of the network's input, an object is seen well enough.
     pub enough_px: f64,
-    /// Parts have to enlarge at least so much over the whole picture: below it, seeing all is worth more.
+    /// Parts have to enlarge at least so much over the whole picture, for each inference that they cost: below it, seeing
+    /// all is worth more.
     pub least_gain: f64,
     /// Kept free around what is looked for, in shares of its longer side: what it came from and may grow into.
     pub margin: f32,
@@ -21,7 +22,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            enough_px: 40.0,
+            enough_px: 32.0,
             least_gain: 1.25,
             margin: 0.5,
         }
@@ -30,6 +31,8 @@ impl Default for Limits {
 
 /// Smallest side of a part, in shares of the input's, at the largest scale.
 const LEAST_SIDE: f64 = 0.25;
+/// What is so many times smaller in the whole picture is lost sight of in a look at that alone.
+const LOST_FROM: f64 = 2.0;
 /// While parts are looked at, the whole picture is looked at so often.
 pub const WHOLE_EVERY: Duration = Duration::from_secs(2);
 
@@ -58,8 +61,8 @@ impl Aim {
     }
 
     /// The parts for [`super::Detector::detect`] for the picture taken `at`; none means the whole picture. Every
-    /// region and every track lies within one of them. When the whole picture is due it is one more part, so that what
-    /// is small in it is not lost sight of meanwhile.
+    /// region and every track lies within one of them. When the whole picture is due it is one more part where
+    /// much would be lost sight of without the others, and otherwise looked at alone.
     pub fn parts(
         &mut self,
         at: Duration,
@@ -72,7 +75,12 @@ impl Aim {
             .whole_at
             .is_none_or(|before| at.saturating_sub(before) >= WHOLE_EVERY);
         if whole_is_due && !parts.is_empty() {
-            parts.push(WHOLE);
+            let (_, scale) = mosaic::packed(self.input, picture, &parts);
+            let gain = scale / whole_scale(picture, self.input);
+            match gain >= LOST_FROM {
+                true => parts.push(WHOLE),
+                false => parts.clear(),
+            }
         }
         if whole_is_due || parts.is_empty() {
             self.whole_at = Some(at);
@@ -90,7 +98,7 @@ pub fn parts(
     tracks: &[NormBox],
 ) -> Vec<NormBox> {
     let sides = (f64::from(picture.0), f64::from(picture.1));
-    let whole_scale = (f64::from(input.0) / sides.0).min(f64::from(input.1) / sides.1);
+    let whole_scale = whole_scale(picture, input);
     let longer_side = |one: &NormBox| (f64::from(one.w) * sides.0).max(f64::from(one.h) * sides.1);
     let subjects = || tracks.iter().chain(motion);
     let smallest = subjects().map(longer_side).fold(f64::INFINITY, f64::min);
@@ -114,9 +122,16 @@ pub fn parts(
     if let [one] = parts.as_mut_slice() {
         *one = shaped(one, picture, input);
     }
-    let is_worth_it = parts.len() < MOST_PARTS
-        && mosaic::packed_scale(input, picture, &parts) >= whole_scale * limits.least_gain;
+    let (inputs, scale) = mosaic::packed(input, picture, &parts);
+    let is_worth_it =
+        parts.len() < MOST_PARTS && scale >= whole_scale * limits.least_gain * inputs as f64;
     if is_worth_it { parts } else { Vec::new() }
+}
+
+/// Pixels of the input for one of the picture, when all of it is looked at.
+fn whole_scale(picture: (u32, u32), input: (u32, u32)) -> f64 {
+    let across = f64::from(input.0) / f64::from(picture.0);
+    across.min(f64::from(input.1) / f64::from(picture.1))
 }
 
 /// So large a window around the middle of `one`, moved into the picture; fractions.
@@ -234,6 +249,21 @@ mod tests {
             &[[0.0, 0.0, 40.0, 100.0], [3800.0, 2060.0, 40.0, 100.0]],
             2,
         );
+        // Together in one input they gain enough; where it takes two inputs, one look at all is better.
+        check(
+            (832, 832),
+            &[[0.0, 0.0, 60.0, 60.0], [772.0, 772.0, 60.0, 60.0]],
+            2,
+        );
+        check(
+            (832, 832),
+            &[
+                [0.0, 0.0, 60.0, 300.0],
+                [500.0, 500.0, 300.0, 60.0],
+                [700.0, 0.0, 20.0, 20.0],
+            ],
+            0,
+        );
         // From edge to edge: nothing would be gained.
         check(
             UHD,
@@ -266,7 +296,14 @@ mod tests {
             }
         }
         assert_eq!(whole, [0, 20, 40]);
+        // Where parts gain little, the whole picture takes their place when it is due.
+        let (mut aim, vga) = (Aim::new(INPUT), (640, 480));
+        let small = [at(vga, [100.0, 100.0, 12.0, 40.0])];
+        assert!(aim.parts(Duration::ZERO, vga, &small, &[]).is_empty());
+        let next = aim.parts(Duration::from_secs(1), vga, &small, &[]);
+        assert!(next.len() == 1 && !next.contains(&WHOLE), "{next:?}");
         // A look at all of it for want of anything else counts too.
+        let mut aim = Aim::new(INPUT);
         assert!(aim.parts(Duration::from_secs(5), UHD, &[], &[]).is_empty());
         let next = aim.parts(Duration::from_millis(6900), UHD, &subject, &[]);
         assert!(!next.contains(&WHOLE));

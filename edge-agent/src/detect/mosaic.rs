@@ -153,10 +153,11 @@ pub fn pack(input: &Input, picture: (u32, u32), parts: &[NormBox]) -> Vec<Vec<Ti
         .collect()
 }
 
-/// The smallest scale that [`pack`] would use, in pixels of the input for one of the picture.
-pub fn packed_scale(input: (u32, u32), picture: (u32, u32), parts: &[NormBox]) -> f64 {
+/// How many inputs [`pack`] would fill, and the smallest scale in them, in pixels of the input for one of the picture.
+pub fn packed(input: (u32, u32), picture: (u32, u32), parts: &[NormBox]) -> (usize, f64) {
     let groups = groups(input, picture, parts);
-    groups.iter().map(|group| group.scale).fold(1.0, f64::min)
+    let scale = groups.iter().map(|group| group.scale).fold(1.0, f64::min);
+    (groups.len(), scale)
 }
 
 /// Parts in one input.
