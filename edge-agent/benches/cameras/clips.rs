@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use wire::{BootId, CameraId, ClockStamp, RecordTime, Sha256, UtcMicros};
 
 /// Raised when clips are made in another way than before.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
@@ -93,7 +93,7 @@ impl Library {
             eprintln!("making {} (once)", path.display());
             let unfinished = path.with_extension("part");
             let stage = self.stage()?;
-            encode(stage, &stage.script(clip.kind), clip, &unfinished)?;
+            encode(stage, &stage.script(clip.kind)?, clip, &unfinished)?;
             std::fs::rename(&unfinished, &path)?;
         }
         Ok(path)

@@ -179,14 +179,14 @@ impl Agent {
 fn configuration(setup: &Setup, folder: &Path, urls: &[String]) -> Result<String> {
     let mut toml = format!(
         "[device]\ndata_dir = {:?}\ncontrol_socket = {:?}\n\n[model]\ndir = {:?}\nruntime_library = {:?}\n\n\
-         [analysis]\nframes_per_second = {:?}\n{}\n\
+         [analysis]\nframes_per_second = {:?}\ngate = {:?}\n\n\
          [uplink]\nenabled = false\n\n[clock]\nservers = []\n",
         folder.join("data"),
         folder.join("control.sock"),
         setup.model,
         setup.onnxruntime,
         setup.looks_per_second,
-        gate_line(setup.gate),
+        setup.gate,
     );
     for (index, url) in urls.iter().enumerate() {
         // Ids that are the same in every run, so that two agents name one camera alike.
@@ -198,11 +198,6 @@ fn configuration(setup: &Setup, folder: &Path, urls: &[String]) -> Result<String
         )?;
     }
     Ok(toml)
-}
-
-fn gate_line(gate: &str) -> String {
-    let _ = gate;
-    String::new()
 }
 
 pub fn cameras(status: &Value) -> impl Iterator<Item = &Value> {
