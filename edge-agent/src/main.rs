@@ -1,5 +1,7 @@
 //! The command line of the agent: parse, install logging, dispatch, exit code.
 
+mod heap;
+
 use clap::{Parser, Subcommand};
 use edge_agent::cmd;
 use edge_agent::telemetry::{self, Talk};
@@ -40,7 +42,10 @@ enum Verb {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let talk = match cli.verb {
-        Verb::Run(_) => Talk::Service,
+        Verb::Run(_) => {
+            heap::tune();
+            Talk::Service
+        }
         _ => Talk::Command,
     };
     let outcome = telemetry::init(cli.log.as_deref(), talk).and_then(|()| match cli.verb {
