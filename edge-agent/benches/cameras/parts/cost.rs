@@ -140,6 +140,15 @@ fn counters(before: &Value, after: &Value, seconds: f64, count: usize) -> Value 
     })
 }
 
+/// How the cameras are watched, each way once.
+fn ways_of_decoding(counters: &Value) -> String {
+    let gates = counters["gate"].as_array().into_iter().flatten();
+    let mut modes: Vec<&str> = gates.filter_map(|gate| gate["mode"].as_str()).collect();
+    modes.sort_unstable();
+    modes.dedup();
+    modes.join(", ")
+}
+
 fn tell(bench: &mut Bench, clip: Clip, rounds: Rounds, counters: &Value) -> Result<()> {
     let name = clip.name();
     let looks = f64::from(bench.setup.looks_per_second);
@@ -179,7 +188,7 @@ fn tell(bench: &mut Bench, clip: Clip, rounds: Rounds, counters: &Value) -> Resu
     ));
     let figure = Figure::new(format!("**{name}: agent**"), agent, "core").note(format!(
         "{:.2} x key frames only, {:.2} x (full decode + {looks} inferences); per camera and second {:.1} frames in, \
-         {:.1} decoded, {:.1} looked at, {:.1} detections; {} events",
+         {:.1} decoded, {:.1} looked at, {:.1} detections; {} events; decodes {}",
         median(ratio_to_keys),
         agent / bare,
         number(counters, "frames_in_per_second"),
@@ -187,6 +196,7 @@ fn tell(bench: &mut Bench, clip: Clip, rounds: Rounds, counters: &Value) -> Resu
         number(counters, "frames_analysed_per_second"),
         number(counters, "detections_per_second"),
         number(counters, "events"),
+        ways_of_decoding(counters),
     ));
     let figure = match (clip.kind, clip.rate, clip.height) {
         (Kind::Idle, Rate::Vbr, 1080) => figure.at_most(IDLE_VBR.0 * keys, IDLE_VBR.1 * keys),
