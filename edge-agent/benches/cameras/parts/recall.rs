@@ -7,7 +7,7 @@ use crate::events::{self, Recall};
 use crate::processes::{Agent, Cameras, Setup, total};
 use crate::report::Figure;
 use crate::scene::Kind;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use wire::record::EventRecord;
@@ -16,6 +16,8 @@ use wire::record::EventRecord;
 const FOUND_VBR: (f64, f64) = (99.0, 100.0);
 const FOUND_CBR: (f64, f64) = (97.0, 100.0);
 const LATER_SECONDS: f64 = 0.5;
+/// An agent without gate that decoded less than this share of what came was short of processor, or had a gate.
+const EVERYTHING: f64 = 0.95;
 
 pub fn recall(bench: &mut Bench) -> Result<()> {
     for rate in [Rate::Vbr, Rate::Cbr] {
@@ -67,8 +69,16 @@ fn of_clip(bench: &mut Bench, clip: Clip) -> Result<()> {
     let seconds = began.elapsed().as_secs_f64();
 
     let mut told = Vec::new();
-    for mut agent in agents {
+    for (mut agent, gate) in std::iter::zip(agents, gates) {
         let status = agent.status()?;
+        let decoded = total(&status, "frames_decoded") / total(&status, "frames_in");
+        if *gate == "off" && decoded < EVERYTHING {
+            bail!(
+                "the agent without gate decoded only {:.0} % of {}: nothing can be held against it",
+                decoded * 100.0,
+                clip.name()
+            );
+        }
         agent.stop()?;
         told.push(Told {
             events: events::read(&agent.data_dir())?,
