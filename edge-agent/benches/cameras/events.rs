@@ -133,6 +133,11 @@ pub fn recall(all: &[EventRecord], some: &[EventRecord]) -> Recall {
     recall
 }
 
+/// Whether an event is found among others.
+pub fn is_told(event: &EventRecord, among: &[EventRecord]) -> bool {
+    among.iter().any(|other| same_object(event, other))
+}
+
 fn same_object(a: &EventRecord, b: &EventRecord) -> bool {
     let begin = first_seen_us(a).max(first_seen_us(b));
     let end = a.last_seen_at_us.0.min(b.last_seen_at_us.0);

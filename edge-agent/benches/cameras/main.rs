@@ -52,9 +52,6 @@ struct Args {
     /// Picture height of the part `recall`: with large pictures a small machine cannot carry the ungated agent.
     #[arg(long, default_value_t = 720)]
     recall_height: usize,
-    /// Beside the gated and the ungated agent a second ungated one: how much is chance.
-    #[arg(long)]
-    recall_control: bool,
     /// Less than a minute: whether the benchmark works, no figure to quote.
     #[arg(long)]
     smoke: bool,
