@@ -1,3 +1,5 @@
+//! Reduced luma pictures: shapes, strides and the mean of what was reduced.
+
 use super::scenes::{Picture, luma_frame, time};
 use super::*;
 use wire::CameraId;

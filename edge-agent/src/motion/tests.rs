@@ -1,3 +1,5 @@
+//! Movement is found where something moved, and noise, light and weather are not movement.
+
 use super::*;
 use crate::geometry;
 use crate::luma::scenes::Picture;

@@ -1,3 +1,5 @@
+//! Occlusion, defocus and a moved camera are told apart, on drawn scenes, and ordinary change is none of them.
+
 use super::*;
 use crate::luma::scenes::Picture;
 use Blindness::*;

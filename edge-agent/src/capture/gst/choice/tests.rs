@@ -1,3 +1,5 @@
+//! A decoder is chosen by what it proved, never by its name.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use std::sync::mpsc::channel;
