@@ -116,9 +116,9 @@ impl Decoders {
         camera: CameraId,
         deliver: Deliver,
     ) -> Result<Lent, CaptureError> {
-        let decoder = match self.take(codec, feed) {
+        let decoder = match self.take(codec, feed, camera) {
             Some(decoder) => decoder,
-            None => Decoder::new(codec, feed)?,
+            None => Decoder::new(codec, feed, camera)?,
         };
         decoder.lend_to(camera, deliver)?;
         Ok(Lent {
@@ -135,11 +135,11 @@ impl Decoders {
         drop(old);
     }
 
-    fn take(&self, codec: Codec, feed: Feed) -> Option<Decoder> {
+    fn take(&self, codec: Codec, feed: Feed, camera: CameraId) -> Option<Decoder> {
         let idle = &mut self.lock().idle;
         // The one used last: the others may grow old.
         let index = idle.iter().rposition(|(decoder, _)| {
-            (decoder.codec, decoder.feed) == (codec, feed) && !decoder.is_struck_off()
+            (decoder.codec, decoder.feed) == (codec, feed) && decoder.serves(camera)
         })?;
         Some(idle.remove(index).0)
     }
@@ -190,6 +190,11 @@ impl Lent {
 
     pub(super) fn has_room(&self) -> bool {
         self.decoder().has_room()
+    }
+
+    /// Pictures went in and nothing came out of it for too long.
+    pub(super) fn was_silent(&self, problem: &str) {
+        self.decoder().was_silent(problem);
     }
 
     pub(super) fn codec(&self) -> Codec {

@@ -309,9 +309,10 @@ impl Decoding {
             stream.chain = Chain::Whole(unit.taken_at());
             self.eyes.expect_key(unit.taken_at());
         }
+        // Before it goes in: it may come out at once.
+        self.silence.fed(self.board.frames_decoded());
         stream.lent.push(unit);
         stream.cursor += 1;
-        self.silence.fed(self.board.frames_decoded());
         if !stream.pace.is_live() {
             self.board.caught_up();
         }
@@ -410,6 +411,10 @@ impl Decoding {
             return Ok(());
         }
         let detail = format!("no picture came out of it for {} s", silent.as_secs());
+        let stream = self.stream.as_ref().map(|stream| &stream.lent);
+        if let Some(lent) = stream.or(self.still.as_ref().map(|still| &still.lent)) {
+            lent.was_silent(&detail);
+        }
         Err(Failure::new(Reason::Decode, detail))
     }
 }

@@ -41,9 +41,9 @@ impl Decoding {
             return Ok(());
         };
         self.eyes.expect_key(key.taken_at());
+        self.silence.fed(self.board.frames_decoded());
         lent.push(&key);
         self.still = Some(Still { lent, out });
-        self.silence.fed(self.board.frames_decoded());
         Ok(())
     }
 

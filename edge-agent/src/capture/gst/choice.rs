@@ -1,6 +1,8 @@
 //! Which element decodes: hardware where GStreamer offers it **and** it has just decoded a small film of ours to the
-//! right pictures, otherwise software. Chosen once in the process for each codec and way of feeding. One that fails
-//! again and again while it works is struck off, and the next one takes its place; software never is.
+//! right pictures, otherwise software. Chosen once in the process for each codec and way of feeding.
+//!
+//! One that fails again and again at a camera is not lent to that camera any more: there are streams that one decoder
+//! cannot do and the next one can. Where it fails at several cameras it is struck off for all. Software never is.
 //!
 //! [`Ladder`] decides, and is pure; [`Choice`] is what decoders ask; [`chosen`] tells people.
 
@@ -13,9 +15,12 @@ use gstreamer as gst;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use wire::CameraId;
 
-/// So many failures in a row, with less than a good run of pictures between two, strike an element off.
+/// So many failures at one camera, with less than a good run of its pictures between two, and it goes by the next one.
 const MOST_FAILURES: u32 = 3;
+/// Failing at so many cameras it is not their streams: it is struck off.
+const MOST_CAMERAS: usize = 2;
 const NOT_INSTALLED: &str = "is not installed";
 /// After so many pictures a failure counts as the first one again.
 const GOOD_RUN_PICTURES: u64 = 1000;
@@ -50,6 +55,9 @@ pub fn set_policy(policy: DecoderPolicy) {
     let _ = POLICY.set(policy);
 }
 
+/// Who asks for no camera in particular.
+pub(super) const NOBODY: CameraId = CameraId(uuid::Uuid::nil());
+
 /// What has been chosen so far in this process.
 pub fn chosen() -> Vec<Chosen> {
     let choices = lock(&CHOICES);
@@ -64,7 +72,7 @@ pub fn choose_all() -> Result<Vec<Chosen>, CaptureError> {
     super::init()?;
     for codec in [Codec::H264, Codec::H265] {
         for feed in [Feed::Stream, Feed::Stills] {
-            of_process(codec, feed).candidate();
+            of_process(codec, feed).candidate(NOBODY);
         }
     }
     Ok(chosen())
@@ -157,10 +165,10 @@ impl Choice {
         }
     }
 
-    /// What to build a decoder of. Tries those that were not tried yet, which takes a few seconds at worst; who asks
-    /// meanwhile waits for the same answer.
-    pub(super) fn candidate(&self) -> Candidate {
-        lock(&self.ladder).choose(|candidate| self.prove(candidate))
+    /// What to build a decoder for `camera` of. Tries those that were not tried yet, which takes a few seconds at worst;
+    /// who asks meanwhile waits for the same answer.
+    pub(super) fn candidate(&self, camera: CameraId) -> Candidate {
+        lock(&self.ladder).choose(camera, |candidate| self.prove(candidate))
     }
 
     fn prove(&self, candidate: &Candidate) -> Result<(), String> {
@@ -177,22 +185,24 @@ impl Choice {
         proven
     }
 
-    pub(super) fn gave_picture(&self) {
-        lock(&self.ladder).pictures += 1;
+    pub(super) fn gave_picture(&self, camera: CameraId) {
+        lock(&self.ladder).gave_picture(camera);
     }
 
-    pub(super) fn failed(&self, element: &str, problem: &str) {
-        if lock(&self.ladder).failed(element, problem) {
-            tracing::warn!(
-                "the decoder {element} failed {MOST_FAILURES} times and is not used any more: {problem}"
-            );
-        }
+    pub(super) fn failed(&self, element: &str, camera: CameraId, problem: &str) {
+        let whom = match lock(&self.ladder).failed(element, camera, problem) {
+            Verdict::Forgiven => return,
+            Verdict::OutForCamera => format!("for camera {camera}"),
+            Verdict::Out => "for any camera".into(),
+        };
+        tracing::warn!(
+            "the decoder {element} failed {MOST_FAILURES} times and is not used {whom} any more: {problem}"
+        );
     }
 
-    pub(super) fn is_struck_off(&self, element: &str) -> bool {
-        let ladder = lock(&self.ladder);
-        let mut rungs = ladder.rungs.iter();
-        rungs.any(|rung| rung.candidate.element == element && rung.standing.is_out())
+    /// Whether it may still be lent to `camera`.
+    pub(super) fn serves(&self, element: &str, camera: CameraId) -> bool {
+        lock(&self.ladder).serves(element, camera)
     }
 
     fn report(&self) -> Option<Chosen> {
@@ -214,7 +224,7 @@ impl Choice {
             element: candidate.element.clone(),
             hardware: candidate.hardware,
             proven: taken.standing == Standing::Proven,
-            why,
+            why: why + &ladder.exceptions(),
             tried: above.iter().filter_map(Rung::tried).collect(),
         })
     }
@@ -224,9 +234,8 @@ impl Choice {
 #[derive(Debug)]
 struct Ladder {
     rungs: Vec<Rung>,
-    failures: u32,
-    /// Given since the last failure.
-    pictures: u64,
+    /// Where one failed, by its place among the rungs.
+    trouble: BTreeMap<(usize, CameraId), Trouble>,
 }
 
 #[derive(Debug)]
@@ -240,6 +249,23 @@ enum Standing {
     Untried,
     Proven,
     Out(String),
+}
+
+/// How a decoder fares with a camera at which it failed.
+#[derive(Debug, Default)]
+struct Trouble {
+    failures: u32,
+    /// Given since the last failure.
+    pictures: u64,
+    /// Why it is not used there any more.
+    out: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Forgiven,
+    OutForCamera,
+    Out,
 }
 
 impl Standing {
@@ -270,13 +296,16 @@ impl Ladder {
         };
         Self {
             rungs: candidates.into_iter().map(rung).collect(),
-            failures: 0,
-            pictures: 0,
+            trouble: BTreeMap::new(),
         }
     }
 
     /// The best that is not out, each proven before it is taken for the first time.
-    fn choose(&mut self, mut prove: impl FnMut(&Candidate) -> Result<(), String>) -> Candidate {
+    fn choose(
+        &mut self,
+        camera: CameraId,
+        mut prove: impl FnMut(&Candidate) -> Result<(), String>,
+    ) -> Candidate {
         let last = self.rungs.len() - 1;
         for (index, rung) in self.rungs.iter_mut().enumerate() {
             if rung.standing == Standing::Untried {
@@ -285,34 +314,55 @@ impl Ladder {
                     Err(problem) => Standing::Out(problem),
                 };
             }
-            if !rung.standing.is_out() || index == last {
+            let trouble = self.trouble.get(&(index, camera));
+            let is_out = rung.standing.is_out() || trouble.is_some_and(|it| it.out.is_some());
+            if !is_out || index == last {
                 return rung.candidate.clone();
             }
         }
         unreachable!("the last rung is always taken")
     }
 
-    /// Notes a failure in mid-run; whether that was one too many.
-    fn failed(&mut self, element: &str, problem: &str) -> bool {
-        // One that is out already may still be at work somewhere.
-        let Some(now) = self.current() else {
+    fn serves(&self, element: &str, camera: CameraId) -> bool {
+        let Some(at) = self.place_of(element) else {
             return false;
         };
-        if self.rungs[now].candidate.element != element || now + 1 == self.rungs.len() {
-            return false;
+        let trouble = self.trouble.get(&(at, camera));
+        let is_out = self.rungs[at].standing.is_out() || trouble.is_some_and(|it| it.out.is_some());
+        !is_out || at + 1 == self.rungs.len()
+    }
+
+    fn gave_picture(&mut self, camera: CameraId) {
+        let here = self.trouble.iter_mut().filter(|((_, of), _)| *of == camera);
+        here.for_each(|(_, trouble)| trouble.pictures += 1);
+    }
+
+    /// Notes a failure in mid-run.
+    fn failed(&mut self, element: &str, camera: CameraId, problem: &str) -> Verdict {
+        // One that is out already may still be at work somewhere.
+        let at = self.place_of(element);
+        let Some(at) = at.filter(|at| at + 1 < self.rungs.len() && self.serves(element, camera))
+        else {
+            return Verdict::Forgiven;
+        };
+        let trouble = self.trouble.entry((at, camera)).or_default();
+        if trouble.pictures >= GOOD_RUN_PICTURES {
+            trouble.failures = 0;
         }
-        if self.pictures >= GOOD_RUN_PICTURES {
-            self.failures = 0;
+        trouble.pictures = 0;
+        trouble.failures += 1;
+        if trouble.failures < MOST_FAILURES {
+            return Verdict::Forgiven;
         }
-        self.pictures = 0;
-        self.failures += 1;
-        if self.failures < MOST_FAILURES {
-            return false;
-        }
-        self.failures = 0;
         let problem = format!("failed {MOST_FAILURES} times at work: {problem}");
-        self.rungs[now].standing = Standing::Out(problem);
-        true
+        trouble.out = Some(problem.clone());
+        let lost = self.trouble.iter();
+        let lost = lost.filter(|((of, _), trouble)| *of == at && trouble.out.is_some());
+        if lost.count() < MOST_CAMERAS {
+            return Verdict::OutForCamera;
+        }
+        self.rungs[at].standing = Standing::Out(problem);
+        Verdict::Out
     }
 
     /// The one in use; none before the first choice.
@@ -321,6 +371,22 @@ impl Ladder {
         let last = self.rungs.len() - 1;
         let at = self.rungs.iter().position(proven);
         at.or_else(|| self.rungs[last].standing.is_out().then_some(last))
+    }
+
+    fn place_of(&self, element: &str) -> Option<usize> {
+        let mut rungs = self.rungs.iter();
+        rungs.position(|rung| rung.candidate.element == element)
+    }
+
+    /// Which cameras go by something else than the one in use, for people.
+    fn exceptions(&self) -> String {
+        let now = self.current();
+        let here = self.trouble.iter().filter(|((at, _), _)| Some(*at) == now);
+        here.filter_map(|((_, camera), trouble)| {
+            let problem = trouble.out.as_ref()?;
+            Some(format!("; not for camera {camera}, where it {problem}"))
+        })
+        .collect()
     }
 }
 

@@ -34,16 +34,11 @@ impl Feed {
             Self::Stills => "stills",
         }
     }
-
-    /// Pictures that may go in, one after the other, before one has to come out: what decoders keep back by the
-    /// standards, and as many again that were lost on the way.
-    fn most_unanswered(self) -> u64 {
-        match self {
-            Self::Stream => 50,
-            Self::Stills => 3,
-        }
-    }
 }
+
+/// Pictures of a stream that may go in, one after the other, before one has to come out: what decoders keep back by the
+/// standards, and as many again that were lost on the way.
+const MOST_UNANSWERED: u64 = 50;
 
 /// Encoded pictures that wait inside before `has_room` says no.
 const MOST_WAITING: u64 = 4;
@@ -86,11 +81,11 @@ struct Borrower {
 }
 
 impl Decoder {
-    /// One made of the element that serves best here.
-    pub(crate) fn new(codec: Codec, feed: Feed) -> Result<Self, CaptureError> {
+    /// One made of the element that serves `camera` best here.
+    pub(crate) fn new(codec: Codec, feed: Feed, camera: CameraId) -> Result<Self, CaptureError> {
         super::init()?;
         let choice = choice::of_process(codec, feed);
-        Self::made_of(&choice.candidate(), codec, feed, Some(choice))
+        Self::made_of(&choice.candidate(camera), codec, feed, Some(choice))
     }
 
     /// One made of this. `choice` hears how it does.
@@ -183,16 +178,25 @@ impl Decoder {
             })
     }
 
-    /// Whether what it is made of has failed too often meanwhile: then it is not to be lent any more.
-    pub(crate) fn is_struck_off(&self) -> bool {
+    /// Whether it may be lent to `camera`: what it is made of has not failed too often there, nor everywhere.
+    pub(crate) fn serves(&self, camera: CameraId) -> bool {
         let choice = self.verdict.choice.as_ref();
-        choice.is_some_and(|choice| choice.is_struck_off(&self.verdict.element))
+        choice.is_none_or(|choice| choice.serves(&self.verdict.element, camera))
     }
 
-    /// Forgets what is inside and frees its memory; a decoder of stills has nothing inside and stays ready.
+    /// Who feeds it has waited in vain.
+    pub(crate) fn was_silent(&self, problem: &str) {
+        if let Some(borrower) = &*self.shared.lock() {
+            self.verdict.bad(borrower.camera, problem);
+        }
+    }
+
+    /// Forgets what is inside and frees its memory. One of stills that has nothing inside stays ready; with a picture
+    /// inside, that picture would come out as the next borrower's.
     pub(crate) fn take_back(&self) {
+        let holds_pictures = self.shared.unanswered.load(Ordering::Acquire) > 0;
         self.judge_silence();
-        if self.feed == Feed::Stream {
+        if self.feed == Feed::Stream || holds_pictures {
             let _ = self.pipeline.set_state(gst::State::Ready);
         }
         *self.shared.lock() = None;
@@ -237,17 +241,16 @@ impl Decoder {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        self.shared.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.shared.unanswered.fetch_add(1, Ordering::AcqRel);
         // Refused only when the decoder failed, which its bus has told.
         let _ = self.source.push_buffer(buffer);
     }
 
     /// One that swallows everything and gives nothing reports no error.
     fn judge_silence(&self) {
-        let unanswered = self.shared.unanswered.swap(0, Ordering::Relaxed);
-        if unanswered >= self.feed.most_unanswered() {
-            let problem = format!("took {unanswered} pictures and gave none");
-            self.verdict.bad(&problem);
+        let unanswered = self.shared.unanswered.swap(0, Ordering::AcqRel);
+        if unanswered >= MOST_UNANSWERED {
+            self.was_silent(&format!("took {unanswered} pictures and gave none"));
         }
     }
 }
@@ -277,18 +280,18 @@ impl AsRef<[u8]> for SharedBytes {
 }
 
 impl Verdict {
-    fn good(&self) {
+    fn good(&self, camera: CameraId) {
         if let Some(choice) = &self.choice {
-            choice.gave_picture();
+            choice.gave_picture(camera);
         }
     }
 
     /// Once in a decoder's life: whoever used it takes it apart.
-    fn bad(&self, problem: &str) {
+    fn bad(&self, camera: CameraId, problem: &str) {
         if let Some(choice) = &self.choice
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            choice.failed(&self.element, problem);
+            choice.failed(&self.element, camera, problem);
         }
     }
 }
@@ -320,8 +323,8 @@ fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>, verdict: Verdict) {
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                shared.unanswered.store(0, Ordering::Relaxed);
                 let mut borrower = shared.lock();
+                shared.unanswered.store(0, Ordering::Release);
                 let Some(borrower) = borrower.as_mut() else {
                     return Ok(gst::FlowSuccess::Ok);
                 };
@@ -329,8 +332,8 @@ fn hand_out(sink: &gst_app::AppSink, shared: &Arc<Shared>, verdict: Verdict) {
                 if let Some(time) = borrower.arrivals.take(pts.map(Duration::from)) {
                     let frame = picture::frame(&sample, borrower.camera, time);
                     match &frame {
-                        Ok(_) => verdict.good(),
-                        Err(problem) => verdict.bad(problem),
+                        Ok(_) => verdict.good(borrower.camera),
+                        Err(problem) => verdict.bad(borrower.camera, problem),
                     }
                     (borrower.deliver)(frame.map_err(String::from));
                 }
@@ -346,8 +349,8 @@ fn report_errors(pipeline: &gst::Pipeline, shared: &Arc<Shared>, verdict: Verdic
     bus.set_sync_handler(move |_, message| {
         if let gst::MessageView::Error(error) = message.view() {
             let problem = error.error().message().to_owned();
-            verdict.bad(&problem);
             if let Some(borrower) = shared.lock().as_mut() {
+                verdict.bad(borrower.camera, &problem);
                 (borrower.deliver)(Err(problem));
             }
         }

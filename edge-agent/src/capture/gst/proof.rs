@@ -6,12 +6,12 @@
 //! The films were made once with `x264enc` and `x265enc` from `videotestsrc pattern=gradient`: 24 pictures of 320 x 240,
 //! black above and white below, a key frame every 12, each with a delimiter in front.
 
+use super::choice::NOBODY;
 use super::decode::{Decoder, Feed};
 use crate::capture::gop::Codec;
 use crate::frame::Frame;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use wire::CameraId;
 
 const H264: &[u8] = include_bytes!("proof/gradient.h264");
 const H265: &[u8] = include_bytes!("proof/gradient.h265");
@@ -28,9 +28,8 @@ const WANTED: usize = 6;
 pub(super) fn prove(decoder: &Decoder) -> Result<(), String> {
     let units = units(decoder.codec);
     let (gives, given) = channel();
-    let nobody = CameraId(uuid::Uuid::nil());
     let lent = decoder.lend_to(
-        nobody,
+        NOBODY,
         Box::new(move |picture| {
             // Pictures beyond those that are wanted find nobody waiting.
             let _ = gives.send(picture);
