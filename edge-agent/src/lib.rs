@@ -53,6 +53,7 @@ pub(crate) mod files;
 pub mod frame;
 pub mod geometry;
 pub mod health;
+pub mod heap;
 pub mod identity;
 pub mod luma;
 pub mod media;

@@ -1,10 +1,8 @@
 //! The command line of the agent: parse, install logging, dispatch, exit code.
 
-mod heap;
-
 use clap::{Parser, Subcommand};
-use edge_agent::cmd;
 use edge_agent::telemetry::{self, Talk};
+use edge_agent::{cmd, heap};
 use std::path::PathBuf;
 use std::process::ExitCode;
 

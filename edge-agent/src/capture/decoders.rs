@@ -13,6 +13,8 @@ use wire::CameraId;
 
 /// Decoders of single key frames lent at once: a few cores' worth, and their memory.
 const MOST_STILLS: usize = 2;
+/// One does for many cameras; so many have to wait for it before there is another.
+const CROWD: usize = 3;
 /// Decoders kept for the next borrower; more than these are taken apart when they come back.
 const MOST_IDLE: usize = 4;
 /// Nobody wanted it for so long: it is taken apart.
@@ -91,7 +93,12 @@ impl Decoders {
     ) -> Result<Option<Lent>, CaptureError> {
         {
             let mut pool = self.lock();
-            if pool.stills_lent >= MOST_STILLS {
+            let crowd = if pool.waiting.len() < CROWD {
+                1
+            } else {
+                MOST_STILLS
+            };
+            if pool.stills_lent >= crowd {
                 let caller = Arc::downgrade(intake);
                 if !pool.waiting.iter().any(|other| other.ptr_eq(&caller)) {
                     pool.waiting.push_back(caller);

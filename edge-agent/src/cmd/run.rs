@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, notify_systemd};
 use crate::config;
+use crate::heap;
 use crate::supervise::PANIC_EXIT_CODE;
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -12,6 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Everything is over by then, whatever hangs; systemd's patience (TimeoutStopSec) is longer.
 const STOP_BUDGET: Duration = Duration::from_secs(12);
+/// By then cameras are connected, the detector has looked, and nothing more is loaded.
+const START_IS_OVER: Duration = Duration::from_secs(20);
 /// As a shell reports a program that a signal ended.
 const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
 
@@ -34,6 +37,10 @@ pub fn run(_args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
             () = signals.next() => return Ok(ExitCode::SUCCESS),
         };
         notify_systemd(NotifyState::Ready).await;
+        tokio::spawn(async {
+            tokio::time::sleep(START_IS_OVER).await;
+            tokio::task::spawn_blocking(heap::give_back);
+        });
         let code = tokio::select! {
             () = signals.next() => ExitCode::SUCCESS,
             why = agent.spool_died() => {
