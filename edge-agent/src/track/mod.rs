@@ -136,7 +136,8 @@ pub struct TrackState {
 const SHOWN_UNSEEN: Duration = Duration::from_millis(250);
 
 impl TrackState {
-    /// Whether its box is published as being there: the last look found it, or missed it but for a moment.
+    /// Whether it counts as being there: the last look found it, or missed it but for a moment. What is drawn over a picture is
+    /// only what was found in it.
     pub fn shown(&self) -> bool {
         self.confirmed && (self.missed == 0 || self.unseen <= SHOWN_UNSEEN)
     }

@@ -1,7 +1,7 @@
 //! One camera's analysis behind the detector: tracks, events, and which pictures to make. Pure but for the frames it
 //! holds by reference.
 //!
-//! The agent and the measuring program `pets` use this same type, so that what is measured is what runs.
+//! The agent and `edge-agent replay` use this same type, so that a case from the field is had again as it was.
 
 use crate::config::{CameraConfig, Config};
 use crate::detect::{Detection, Thresholds};
@@ -77,7 +77,7 @@ pub struct Findings {
     pub wanted: Vec<Wanted>,
     /// Events that closed without the media worker ever having had room for a picture of them.
     pub events_without_picture: u64,
-    /// What is published as found in this frame: sure detections, and unsure ones that continue a confirmed track.
+    /// What is published as found in this frame: each object where its track is, and sure detections that no track has yet.
     pub boxes: Vec<ObjectBox>,
     /// All tracks that live, confirmed or not, seen or not.
     pub tracks: Vec<TrackState>,
@@ -134,7 +134,7 @@ impl Watch {
         let tracks = self.tracker.update(now, detections);
         let aspect = frame.width as f32 / frame.height.max(1) as f32;
         let news = self.rules.update(&frame.time, aspect, &tracks);
-        let boxes = self.published(detections, &tracks);
+        let boxes = published(detections, &tracks, self.thresholds, &self.rules);
         let picture = || Picture {
             frame: frame.clone(),
             boxes: boxes.clone(),
@@ -268,26 +268,48 @@ impl Watch {
         findings.records = records(time, news);
         findings
     }
+}
 
-    fn published(&self, detections: &[Detection], tracks: &[TrackState]) -> Vec<ObjectBox> {
-        let publish = |(index, found): (usize, &Detection)| {
-            let mut confirmed = tracks.iter().filter(|track| track.confirmed);
-            let track = confirmed.find(|track| track.detection == Some(index));
-            let class = match track {
-                Some(track) => &track.class,
-                None if found.score >= self.thresholds.score => &found.class,
-                None => return None,
-            };
-            Some(ObjectBox {
-                class: class.to_string(),
+/// What is drawn over the picture: each object that this look found, once, and where its track is, which is nearer to the truth
+/// than the detection. A track that the look missed is left out although it may be shown as going on for a moment: the record
+/// says what was found in this very picture. An object that is not believed yet is in the picture all the same.
+fn published(
+    detections: &[Detection],
+    tracks: &[TrackState],
+    thresholds: Thresholds,
+    rules: &Rules,
+) -> Vec<ObjectBox> {
+    /// A detection that overlaps a box of its class by more than this is the same object once more.
+    const ONCE_MORE: f32 = 0.5;
+    let score_of = |track: &TrackState| detections.get(track.detection?).map(|found| found.score);
+    let is_sure = |score: f32| score >= thresholds.score;
+    let publish = |track: &TrackState| {
+        let score = score_of(track)?;
+        (track.confirmed || is_sure(score)).then(|| ObjectBox {
+            class: track.class.to_string(),
+            score: geometry::round4(score),
+            rect: geometry::rounded(&track.rect),
+            track: track.confirmed.then_some(track.id.0),
+            event: rules.event_of(track.id),
+        })
+    };
+    let mut boxes: Vec<ObjectBox> = tracks.iter().filter_map(publish).collect();
+    for (index, found) in detections.iter().enumerate() {
+        let is_taken = tracks.iter().any(|track| track.detection == Some(index));
+        let is_same = |known: &ObjectBox| {
+            *known.class == *found.class && geometry::iou(&known.rect, &found.rect) > ONCE_MORE
+        };
+        if !is_taken && is_sure(found.score) && !boxes.iter().any(is_same) {
+            boxes.push(ObjectBox {
+                class: found.class.to_string(),
                 score: geometry::round4(found.score),
                 rect: geometry::rounded(&found.rect),
-                track: track.map(|track| track.id.0),
-                event: track.and_then(|track| self.rules.event_of(track.id)),
-            })
-        };
-        detections.iter().enumerate().filter_map(publish).collect()
+                track: None,
+                event: None,
+            });
+        }
     }
+    boxes
 }
 
 impl From<Shot<Picture>> for Wanted {
@@ -339,3 +361,6 @@ fn records(time: &RecordTime, news: News) -> Vec<Record> {
 fn monotonic(time: &RecordTime) -> Duration {
     Duration::from_nanos(time.boottime_ns)
 }
+
+#[cfg(test)]
+mod tests;
