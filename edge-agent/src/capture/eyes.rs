@@ -21,8 +21,11 @@ const MOTION_EVERY: Duration = Duration::from_millis(95);
 const SIGHT_EVERY: Duration = Duration::from_millis(950);
 /// Pictures come with some jitter: so much earlier is still in time.
 const JITTER: Duration = Duration::from_millis(10);
-/// Key frames to which one may go back.
-const RETURNS: usize = 3;
+/// How far one may go back: decoding begins no further in the past (`decoding.rs`, `OLDEST_PAST`).
+const RETURN_SPAN: Duration = Duration::from_secs(6);
+/// What is kept to go back to is so far apart at least. It need not be the key frame's very own: the model learns slowly, and
+/// what it knew somewhat earlier is free of what came later.
+const RETURN_EVERY: Duration = Duration::from_millis(1900);
 
 #[derive(Debug)]
 pub(super) struct Eyes {
@@ -32,7 +35,7 @@ pub(super) struct Eyes {
 #[derive(Debug)]
 struct Inner {
     motion: MotionModel,
-    /// The model as it was before the key frame of that time; newest last.
+    /// The model as it was before the key frame of that time; newest last. One of them is older than [`RETURN_SPAN`].
     before: VecDeque<(Duration, MotionModel)>,
     /// Times of key frames that are inside of the decoder.
     keys: VecDeque<Duration>,
@@ -177,18 +180,27 @@ impl Inner {
     }
 
     fn remember(&mut self, key_at: Duration) {
-        if self.before.len() == RETURNS {
-            self.before.pop_front();
+        if self
+            .before
+            .back()
+            .is_some_and(|(last, _)| key_at < *last + RETURN_EVERY)
+        {
+            return;
         }
         self.before.push_back((key_at, self.motion.clone()));
+        let is_spare = |(at, _): &(Duration, MotionModel)| *at + RETURN_SPAN <= key_at;
+        while self.before.get(1).is_some_and(is_spare) {
+            self.before.pop_front();
+        }
     }
 
+    /// Without a memory as old as `at` the model begins anew there.
     fn go_back(&mut self, at: Duration) {
-        if let Some(index) = self.before.iter().position(|(key_at, _)| *key_at == at) {
-            self.motion = self.before[index].1.clone();
-            self.before.truncate(index);
+        let known = self.before.partition_point(|(key_at, _)| *key_at <= at);
+        if let Some((_, motion)) = known.checked_sub(1).map(|index| &self.before[index]) {
+            self.motion = motion.clone();
         }
-        // Without a memory of it the model has to make do with a past that it knows.
+        self.before.truncate(known);
         self.looked_at = at.checked_sub(Duration::from_nanos(1));
     }
 
@@ -215,6 +227,7 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::clock::{SimClocks, TimeSource};
+    use crate::luma::scenes::{HIGH, Picture, WIDE, luma_frame};
     use std::sync::Arc;
     use wire::{CameraId, UtcMicros};
 
@@ -289,14 +302,89 @@ mod tests {
         assert_eq!(eyes.wanted_and_shown(), (None, Some(ms(2000))));
     }
 
+    /// A street with noise, and a person-high box at `x` (fraction of the width) in it.
+    fn street(at: Duration, x: Option<f32>) -> Frame {
+        let picture = Picture::street(1).with_noise(2.0, at.as_millis() as u64);
+        let picture = match x {
+            Some(x) => picture.with_box([x, 0.4, 0.08, 0.3], 230.0),
+            None => picture,
+        };
+        let bytes = picture.0.iter().map(|value| (value + 0.5) as u8).collect();
+        let mut frame = luma_frame(WIDE, HIGH, WIDE, bytes);
+        frame.time.boottime_ns = u64::try_from(at.as_nanos()).unwrap_or(0);
+        frame
+    }
+
     #[test]
     fn sight_is_judged_once_a_second() {
         let eyes = Eyes::new(&[]);
-        let judged = (0..50).filter(|n| {
-            let look = eyes.look(frame(ms(1000 + n * 66)), &every(0));
-            look.seen
-                .is_some_and(|seen| seen.is_good || seen.sight.is_some())
-        });
-        assert!(judged.count() <= 4);
+        let is_judged = |at: &u64| {
+            let look = eyes.look(street(ms(*at), None), &every(0));
+            look.seen.is_some_and(|seen| seen.is_good)
+        };
+        let judged: Vec<u64> = (0..30 * 15)
+            .map(|n| 1000 + n * 1000 / 15)
+            .filter(is_judged)
+            .collect();
+        // What the street looks like is known after ten seconds.
+        assert!((10..=12).contains(&(judged[0] / 1000)), "{judged:?}");
+        assert!((19..=20).contains(&judged.len()), "{judged:?}");
+        let apart = judged.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(
+            apart.clone().all(|ms| (950..=1067).contains(&ms)),
+            "{judged:?}"
+        );
+    }
+
+    /// Key frames every so many ms, with one who comes in at 12 s and walks on; everything since the key frame `back`, or the
+    /// first after that, is decoded again when the picture of 16 s has come. Shares of the picture that then move.
+    fn seen_again(keys_every: u64, back: u64) -> Vec<(u64, bool)> {
+        let eyes = Eyes::new(&[]);
+        let look = |at: u64| {
+            if at.is_multiple_of(keys_every) {
+                eyes.expect_key(ms(at));
+            }
+            let x = (at >= 12_000).then(|| 0.1 + 0.00005 * (at - 12_000) as f32);
+            let look = eyes.look(street(ms(at), x), &every(0));
+            look.seen.map(|seen| (at, seen.verdict.moving))
+        };
+        // Only key frames are decoded at first.
+        for at in (0..=16_000).step_by(keys_every as usize) {
+            look(at);
+        }
+        let from = back.next_multiple_of(keys_every);
+        eyes.begin_at(ms(from), true);
+        (from..=16_000).step_by(100).filter_map(look).collect()
+    }
+
+    #[test]
+    fn one_goes_back_as_far_as_decoding_does_however_often_key_frames_come() {
+        for keys_every in [100, 500, 1000, 2000] {
+            // Back to before the walker came, and into his walk.
+            for back in [10_000, 12_000, 13_000] {
+                let seen = seen_again(keys_every, back);
+                let (before, walk): (Vec<_>, Vec<_>) =
+                    seen.into_iter().partition(|(at, _)| *at < 12_000);
+                assert!(before.iter().all(|(_, moving)| !moving), "{before:?}");
+                let missed = walk.iter().filter(|(_, moving)| !moving).count();
+                assert!(missed <= 1, "{keys_every} ms, back to {back}: {walk:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_may_go_back_to_is_a_handful() {
+        for keys_every in [40, 1000, 2000, 4000] {
+            let eyes = Eyes::new(&[]);
+            for at in (0..60_000).step_by(keys_every) {
+                eyes.expect_key(ms(at));
+                eyes.look(frame(ms(at)), &every(0));
+                let inner = eyes.lock();
+                assert!(inner.before.len() <= 5, "{}", inner.before.len());
+                let oldest = inner.before.front().map(|(at, _)| *at);
+                let wanted = ms(at).saturating_sub(RETURN_SPAN);
+                assert!(oldest.is_some_and(|oldest| oldest <= wanted), "{at}");
+            }
+        }
     }
 }
