@@ -170,7 +170,7 @@ pub const CAMERA_CLASS: &str = "camera";
 pub struct Reason {
     /// Of an object: `zone` (it came into one), `line` (it crossed one), `loitering` (it stayed in a zone for long).
     /// Of a zone: `occupancy` (so many are in it). Of a camera, class [`CAMERA_CLASS`]: `covered`, `turned`,
-    /// `defocused`, `frozen`, `black`, `dark`.
+    /// `defocused`, `frozen`, `black`, `dark`; and [`UNWATCHED`], last, where the event ended without an all-clear.
     pub rule: String,
     /// Of the zone or line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +186,9 @@ pub struct Reason {
     pub seconds: Option<u32>,
     pub at_us: UtcMicros,
 }
+
+/// Of a camera: its agent was stopped or cut off meanwhile, so nobody knows whether, or since when, it sees again.
+pub const UNWATCHED: &str = "unwatched";
 
 /// Most reasons of an event.
 pub const MAX_REASONS: usize = 32;

@@ -6,7 +6,7 @@ use super::export;
 use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
-use super::reasons;
+use super::reasons::{self, Clear};
 use super::visit::Visit;
 use super::words::{Words, thousands};
 use super::{PortalState, timeline};
@@ -192,6 +192,7 @@ fn facts(visit: &Visit, event: &EventDetail) -> Markup {
     let words = visit.words();
     let row = &event.row;
     let is_of_camera = reasons::is_of_camera(row);
+    let clear = reasons::clear(row);
     let until = match row.closed_at_us {
         Some(closed) => closed,
         // Nobody has to be seen again for it to go on.
@@ -214,13 +215,19 @@ fn facts(visit: &Visit, event: &EventDetail) -> Markup {
                 div { dt { (words.clock) } dd { (clock(visit, event)) } }
                 @if !is_of_camera {
                     div { dt { (words.last_seen) } dd.tabular { (visit.full(row.last_seen_at_us)) } }
-                } @else if let Some(closed) = row.closed_at_us {
-                    div { dt { (words.sees_since) } dd.tabular { (visit.full(closed)) } }
+                } @else if let Some((at, clear)) = clear {
+                    div {
+                        dt { (match clear { Clear::Given => words.sees_since, Clear::Unknown => words.blind_last_known }) }
+                        dd.tabular { (visit.full(at)) }
+                    }
                 }
                 div {
                     dt { (if is_of_camera { words.blind_for } else { words.duration }) }
                     dd.tabular {
-                        (visit.lang.duration(duration))
+                        @match clear {
+                            Some((_, Clear::Unknown)) => (visit.lang.at_least(duration)),
+                            _ => (visit.lang.duration(duration)),
+                        }
                         @if row.closed_at_us.is_none() { " · " span.ongoing { (words.ongoing) } }
                     }
                 }

@@ -4,7 +4,7 @@ use super::visit::Visit;
 use super::words::Blindness;
 use crate::store::EventRow;
 use maud::{Markup, html};
-use wire::record::{CAMERA_CLASS, Reason};
+use wire::record::{CAMERA_CLASS, Reason, UNWATCHED};
 
 /// Reasons on a card: the newest. The page has all.
 const ON_A_CARD: usize = 3;
@@ -13,13 +13,53 @@ pub(super) fn is_of_camera(row: &EventRow) -> bool {
     row.class == CAMERA_CLASS
 }
 
+/// How the event of a camera ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clear {
+    /// The camera sees again.
+    Given,
+    /// Its agent was stopped or cut off while it did not see: nobody knows.
+    Unknown,
+}
+
+/// Of a camera whose event is over: when it ended, or was last known to last, and how.
+pub(super) fn clear(row: &EventRow) -> Option<(wire::UtcMicros, Clear)> {
+    let at = row.closed_at_us.filter(|_| is_of_camera(row))?;
+    let is_unwatched = row.reasons.last().is_some_and(is_unwatched);
+    Some((
+        at,
+        if is_unwatched {
+            Clear::Unknown
+        } else {
+            Clear::Given
+        },
+    ))
+}
+
+/// The all-clear, or that there was none.
+pub(super) fn clear_mark(visit: &Visit, clear: Clear) -> Markup {
+    let words = visit.words();
+    html! {
+        @match clear {
+            Clear::Given => span.mark-good { (super::layout::icon_good()) (words.sees_again) },
+            Clear::Unknown => span.mark-wait { (super::layout::icon_pending()) (words.sees_unknown) },
+        }
+    }
+}
+
+/// It says how an event ended, and not what was wrong.
+fn is_unwatched(reason: &Reason) -> bool {
+    reason.rule == UNWATCHED
+}
+
 /// 人物; of a camera what is, or was, wrong with it, as its newest reason says.
 pub(super) fn subject<'a>(visit: &Visit, row: &'a EventRow) -> &'a str {
     let words = visit.words();
     if !is_of_camera(row) {
         return words.class_name(&row.class);
     }
-    let what = Blindness::of_rule(row.reasons.last().map(|reason| reason.rule.as_str()));
+    let newest = row.reasons.iter().rfind(|reason| !is_unwatched(reason));
+    let what = Blindness::of_rule(newest.map(|reason| reason.rule.as_str()));
     match row.closed_at_us {
         None => words.blind_now(what),
         Some(_) => words.blind_then(what),
@@ -48,17 +88,18 @@ pub(super) fn on_card(visit: &Visit, row: &EventRow) -> Markup {
     }
 }
 
-/// All of them; of a camera also that it sees again.
+/// All of them; of a camera also that it sees again, or that nobody knows.
 pub(super) fn section(visit: &Visit, row: &EventRow) -> Markup {
     let words = visit.words();
-    let clear = row.closed_at_us.filter(|_| is_of_camera(row));
+    let clear = clear(row);
+    let told_of = |reason: &&Reason| !is_unwatched(reason);
     html! {
         @if !row.reasons.is_empty() || clear.is_some() {
             section.sheet {
                 h2 { (words.reasons) }
                 ol.reasons {
-                    @for reason in &row.reasons { li { (told(visit, row, reason)) } }
-                    @if let Some(at) = clear { li { (at_time(visit, at)) " " span.mark-good { (super::layout::icon_good()) (words.sees_again) } } }
+                    @for reason in row.reasons.iter().filter(told_of) { li { (told(visit, row, reason)) } }
+                    @if let Some((at, clear)) = clear { li { (at_time(visit, at)) " " (clear_mark(visit, clear)) } }
                 }
             }
         }

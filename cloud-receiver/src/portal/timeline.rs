@@ -347,13 +347,14 @@ fn event_card(visit: &Visit, row: &EventRow) -> Markup {
                     span.card-place { (row.camera_name) " · " (row.site_name) }
                     (reasons::on_card(visit, row))
                     span.card-duration {
-                        @match row.closed_at_us {
-                            Some(closed) if of_camera => {
-                                span.mark-good { (layout::icon_good()) (words.sees_again) }
-                                " " time.tabular datetime=(visit.machine(closed)) { (visit.time(closed)) }
+                        @if let Some((at, clear)) = reasons::clear(row) {
+                            (reasons::clear_mark(visit, clear))
+                            " " time.tabular datetime=(visit.machine(at)) { (visit.time(at)) }
+                        } @else {
+                            @match row.closed_at_us {
+                                Some(closed) => (visit.lang.duration(seconds_between(row.opened_at_us, closed))),
+                                None => span.ongoing { (words.ongoing) },
                             }
-                            Some(closed) => (visit.lang.duration(seconds_between(row.opened_at_us, closed))),
-                            None => span.ongoing { (words.ongoing) },
                         }
                         @if let TimeKnown::AsSaid | TimeKnown::ByArrival = row.time_known {
                             " " span.mark-wait { (layout::icon_pending()) (words.time_uncertain) }

@@ -108,6 +108,7 @@ catalogue! {
     camera_problem: "カメラの異常" | "Camera problem";
     cannot_see: "見えていません" | "Cannot see";
     sees_again: "見えるようになりました" | "It can see again";
+    sees_unknown: "監視が止まり、見えるようになったかは不明です" | "Watching stopped; whether it can see again is not known";
     is_covered: "カメラが覆われています" | "The camera is covered";
     is_turned: "カメラの向きが変わっています" | "The camera looks another way";
     is_defocused: "ピントが合っていません" | "The camera is out of focus";
@@ -127,6 +128,7 @@ catalogue! {
     before_and_after: "前後の画像を見る" | "See before and after";
     blind_for: "見えなかった時間" | "Without sight";
     sees_since: "復旧時刻" | "Could see again at";
+    blind_last_known: "見えないことを最後に確認した時刻" | "Last known not to see at";
 
     zone: "ゾーン" | "a zone";
     zones: "ゾーン" | "Zones";

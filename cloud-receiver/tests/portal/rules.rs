@@ -13,7 +13,7 @@ use jiff::ToSpan;
 use jiff::tz::TimeZone;
 use reqwest::{Method, StatusCode};
 use wire::UtcMicros;
-use wire::record::{CAMERA_CLASS, CountRecord, Reason};
+use wire::record::{CAMERA_CLASS, CountRecord, Reason, UNWATCHED};
 
 fn when(lang: Lang) -> When {
     When {
@@ -226,6 +226,41 @@ async fn a_camera_that_cannot_see_says_so_until_it_can() {
         "After",
     ] {
         assert!(closed.contains(words), "{words}: {closed}");
+    }
+}
+
+#[tokio::test]
+async fn a_camera_that_nobody_watches_any_more_is_not_said_to_see_again() {
+    let world = World::start().await;
+    let mut customer = customer(&world, "甲").await;
+    let mut browser = customer.browser(&world).await;
+    let opened = now().plus_us(-30 * MINUTE_US);
+    let mut scene = blind(&customer, "covered", opened);
+    let left = opened.plus_us(10 * MINUTE_US);
+    scene.revision = 2;
+    scene.closed = Some(left);
+    scene.reasons.push(reason(UNWATCHED, "", left));
+    world
+        .deliver(&mut customer.device, vec![scene.event_record()])
+        .await;
+    let page = format!("/events/{}", scene.event);
+    for address in [&page, "/events?class=camera"] {
+        let shown = plain(&browser.get(address).await.text());
+        assert!(shown.contains("カメラが覆われていました"), "{shown}");
+        assert!(!shown.contains("見えるようになりました"), "{shown}");
+        assert!(shown.contains("見えるようになったかは不明です"), "{shown}");
+        assert!(!shown.contains(UNWATCHED), "{shown}");
+    }
+    let shown = plain(&browser.get(&page).await.text());
+    assert!(shown.contains("見えなかった時間10分0秒以上"), "{shown}");
+    assert!(!shown.contains("復旧時刻"), "{shown}");
+    browser.language = "en";
+    let shown = plain(&browser.get(&page).await.text());
+    for words in [
+        "whether it can see again is not known",
+        "10 min 0 s or more",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
     }
 }
 

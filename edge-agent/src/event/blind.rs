@@ -1,4 +1,7 @@
 //! The event of a camera that no longer sees, from the look that found it out until the all-clear. Pure.
+//!
+//! Only the all-clear closes it. An agent that stops does not know how it goes on: it tells that the camera did not see to
+//! the last, and the next start ends the event for want of anybody who watches it.
 
 use super::clock::ToldIn;
 use super::story::{Story, Subject, reason};
@@ -43,10 +46,17 @@ impl Blind {
         }
     }
 
-    pub(super) fn close(&mut self, time: &RecordTime, camera: CameraId) -> Option<EventRecord> {
+    fn close(&mut self, time: &RecordTime, camera: CameraId) -> Option<EventRecord> {
         let (mut story, mut told_in) = self.open.take()?;
         story.shift_us(told_in.set_by_us(time));
         Some(tell(&mut story, EventState::Closed, time, camera))
+    }
+
+    /// Nobody watches it from now on: it did not see until now.
+    pub(super) fn leave(&mut self, time: &RecordTime, camera: CameraId) -> Option<EventRecord> {
+        let (mut story, mut told_in) = self.open.take()?;
+        story.shift_us(told_in.set_by_us(time));
+        Some(tell(&mut story, EventState::Updated, time, camera))
     }
 
     pub(super) fn event(&self) -> Option<EventId> {

@@ -222,11 +222,11 @@ impl Rules {
         Some(record)
     }
 
-    /// Closes everything: the camera is removed or the agent stops.
+    /// The agent stops: closes everything but the event of a blind camera, which nothing says is over.
     pub fn close_all(&mut self, time: &RecordTime) -> News {
         let mut events = self.close_where(time, |_| true);
         events.extend(self.close_zones(time));
-        events.extend(self.blind.close(time, self.camera));
+        events.extend(self.blind.leave(time, self.camera));
         News {
             events,
             counts: self.counts.tell(time, self.camera, &self.scene),

@@ -199,7 +199,7 @@ impl Watch {
         }
     }
 
-    /// Ends all events: the camera is removed or the agent stops.
+    /// The agent stops: ends all events but that of a blind camera.
     pub fn finish(&mut self, time: &RecordTime) -> Findings {
         let news = self.rules.close_all(time);
         self.findings_of(time, news)

@@ -213,6 +213,15 @@ impl Lang {
         text.trim_end().to_owned()
     }
 
+    /// Of what nobody saw the end of.
+    pub fn at_least(self, seconds: i64) -> String {
+        let duration = self.duration(seconds);
+        match self {
+            Lang::Ja => format!("{duration}以上"),
+            Lang::En => format!("{duration} or more"),
+        }
+    }
+
     pub fn clock_within(self, error_ms: u64) -> String {
         match self {
             Lang::Ja => format!("誤差 ±{} ミリ秒以内", thousands(error_ms)),

@@ -250,6 +250,20 @@ fn a_camera_that_sees_nothing_tells_it_and_misses_nobody() {
 }
 
 #[test]
+fn an_agent_that_stops_gives_no_all_clear_for_a_blind_camera() {
+    let mut rules = rules();
+    watch(&mut rules, (0.0, 10.0), |_| vec![at(1, 0.3)]);
+    rules.sight(&time(10.0), SightChange::Lost(Blindness::Covered));
+    let records = rules.close_all(&time(60.0)).events;
+    assert_eq!(told(&records), ["closed 1: ", "updated 2: covered"]);
+    let blind = &records[1];
+    assert_eq!(
+        (blind.last_seen_at_us, blind.closed_at_us),
+        (time(60.0).captured_at_us, None)
+    );
+}
+
+#[test]
 fn a_line_is_crossed_by_who_was_believed_only_beyond_it() {
     let mut rules = rules_with(MIDDLE);
     let newborn = |x| TrackState {
