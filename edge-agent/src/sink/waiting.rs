@@ -1,9 +1,9 @@
 //! Records that the sink has no room for wait here, so that whoever decides never waits for a disk.
 //!
 //! Bounded: while a disk refuses every write for hours, first the revisions go that a later one of the same event
-//! supersedes, which loses nothing; gap records are added up; and then the oldest facts go, which are counted and named
-//! in a gap record as soon as the sink takes records again. The clock's corrections, which the receiver needs to read
-//! the others right, go last. A process that ends meanwhile takes what waits here with it: none of it was accepted.
+//! supersedes, which loses nothing; gap records are added up; then counts go, for an event is worth more than the number of
+//! a minute; and then the oldest facts, which like counts are counted and named in a gap record as soon as the sink takes
+//! records again. The clock's corrections, which the receiver needs to read the others right, go last. A process that ends meanwhile takes what waits here with it: none of it was accepted.
 
 use super::{Losses, Refusal, Sink};
 use std::collections::VecDeque;
@@ -124,6 +124,7 @@ impl State {
             bodies.position(spared)
         };
         let index = first(|body| matches!(body, Body::Gap(_)))
+            .or_else(|| first(|body| matches!(body, Body::Count(_))))
             .or_else(|| first(|body| !matches!(body, Body::Clock(_))))
             .unwrap_or(0);
         let Some(record) = self.waiting.remove(index) else {
@@ -168,7 +169,7 @@ mod tests {
     use crate::sink::SinkError;
     use std::sync::atomic::{AtomicBool, Ordering};
     use wire::record::{
-        ClockRecord, DeviceStateRecord, EventRecord, EventState, MediaRecord, NormBox,
+        ClockRecord, CountRecord, DeviceStateRecord, EventRecord, EventState, MediaRecord, NormBox,
     };
     use wire::{CameraId, ClockStamp, EventId, UtcMicros};
 
@@ -274,6 +275,19 @@ mod tests {
         })
     }
 
+    fn count(of: u32) -> Body {
+        Body::Count(CountRecord {
+            camera: CameraId(uuid::Uuid::from_u128(7)),
+            minute_us: UtcMicros(0),
+            class: "person".into(),
+            zone: None,
+            line: None,
+            direction: None,
+            count: of,
+            peak: None,
+        })
+    }
+
     fn revisions(records: &[Record]) -> Vec<(u128, u32)> {
         let revisions = records.iter().filter_map(|record| match &record.body {
             Body::Event(event) => Some((event.id.0.as_u128(), event.revision)),
@@ -300,6 +314,44 @@ mod tests {
         let kept = rig.heal();
         assert_eq!(revisions(&kept), [(2, 49), (1, 50), (2, 50)]);
         assert_eq!(kept.len(), 3, "no gap: {kept:?}");
+    }
+
+    #[test]
+    fn an_event_is_worth_more_than_any_count() {
+        let rig = Rig::new(5);
+        rig.put(correction());
+        for number in 1..=4 {
+            rig.put(event(number, 1));
+            (1..=10).for_each(|of| rig.put(count(of)));
+        }
+        let kept = rig.heal();
+        assert_eq!(revisions(&kept), [(1, 1), (2, 1), (3, 1), (4, 1)]);
+        assert!(matches!(kept[0].body, Body::Clock(_)), "{kept:?}");
+        let gaps: Vec<(&str, u64)> = kept
+            .iter()
+            .filter_map(|record| match &record.body {
+                Body::Gap(gap) => Some((gap.class.as_str(), gap.count)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(gaps, [("count", 40)]);
+        assert_eq!(kept.len(), 6);
+    }
+
+    #[test]
+    fn of_counts_the_oldest_go() {
+        let rig = Rig::new(3);
+        rig.put(event(1, 1));
+        (1..=5).for_each(|of| rig.put(count(of)));
+        let counts: Vec<u32> = rig
+            .heal()
+            .iter()
+            .filter_map(|record| match &record.body {
+                Body::Count(count) => Some(count.count),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(counts, [4, 5]);
     }
 
     #[test]
