@@ -251,3 +251,123 @@ fn check_says_what_is_well_and_what_is_not() {
         assert!(words.contains(expected), "{words}\nlacks {expected}");
     }
 }
+
+/// The first twenty seconds of the street film, whose key frames are a second apart.
+fn short_film(folder: &Path) -> Option<PathBuf> {
+    let path = folder.join("street.mkv");
+    let status = Command::new("gst-launch-1.0")
+        .args(["-q", "filesrc"])
+        .arg(format!("location={}", common::vtest()?.display()))
+        .args(["!", "avidemux", "!", "identity", "eos-after=200", "!"])
+        .args(["matroskamux", "!", "filesink"])
+        .arg(format!("location={}", path.display()))
+        .status()
+        .expect("GStreamer's tools");
+    assert!(status.success());
+    Some(path)
+}
+
+/// A camera with everything that can be told of what walks past it.
+const RULES: &str = r#"
+[[camera]]
+id = "00000000-0000-4000-8000-000000000001"
+name = "Gate"
+url = "rtsp://192.0.2.1/"
+[[camera.zone]]
+name = "Square"
+points = [[0.3, 0.2], [0.95, 0.2], [0.95, 1.0], [0.3, 1.0]]
+loitering_seconds = 4
+occupancy = 3
+[[camera.line]]
+name = "Path"
+from = [0.5, 1.0]
+to = [0.5, 0.1]
+"#;
+
+#[test]
+fn a_replay_of_the_same_film_says_the_same_to_the_byte() {
+    let sandbox = Sandbox::new(RULES);
+    let Some(film) = common::with_runtime().and_then(|()| short_film(sandbox.folder.path())) else {
+        return;
+    };
+    let film = film.to_str().expect("UTF-8");
+    for verb in [&["replay", film][..], &["replay", film, "--json"]] {
+        let (first, second) = (sandbox.ask(verb), sandbox.ask(verb));
+        assert!(first.status.success(), "{}", words(&first));
+        let told = String::from_utf8_lossy(&first.stdout);
+        for expected in ["loitering", "occupancy", "Square", "Path", "out"] {
+            assert!(told.contains(expected), "{told}\nlacks {expected}");
+        }
+        assert!(
+            first.stdout == second.stdout,
+            "{told}\n--- and then\n{}",
+            words(&second)
+        );
+    }
+    // A later beginning moves times and nothing else.
+    let at_night = ["replay", film, "--json", "--start", "2026-01-01T15:00:00Z"];
+    let at_night = sandbox.ask(&at_night);
+    let kinds = |output: &Output| -> Vec<serde_json::Value> {
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let records = told.lines().map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            serde_json::json!([
+                record["kind"],
+                record["state"],
+                record["track"],
+                record["x"]
+            ])
+        });
+        records.collect()
+    };
+    let by_day = kinds(&sandbox.ask(&["replay", film, "--json"]));
+    assert!(!by_day.is_empty());
+    assert_eq!(kinds(&at_night), by_day);
+    // It leaves nothing behind: it is no agent.
+    assert_exists(&sandbox.data_dir(), false);
+}
+
+#[test]
+fn a_replay_that_cannot_be_says_why() {
+    if common::with_runtime().is_none() {
+        return;
+    }
+    let sandbox = Sandbox::new(RULES);
+    let text = sandbox.folder.path().join("notes.txt");
+    std::fs::write(&text, "this is no film, only a text about one").expect("write");
+    let text = text.to_str().expect("UTF-8");
+    let film = "/nowhere/film.mkv";
+    for (verb, code, expected) in [
+        (
+            &["replay", film][..],
+            1,
+            "cannot play /nowhere/film.mkv: there is no such file",
+        ),
+        (&["replay", text], 1, "notes.txt"),
+        (
+            &["replay", film, "--camera", "Door"],
+            1,
+            "there is no camera \"Door\"; configured are: Gate",
+        ),
+        (&["replay", film, "--start", "noon"], 2, "--start"),
+        (&["replay"], 2, "<FILE>"),
+    ] {
+        let output = sandbox.ask(verb);
+        let said = words(&output);
+        assert_eq!(output.status.code(), Some(code), "{verb:?}: {said}");
+        assert!(
+            said.contains(expected),
+            "{verb:?}: {said}\nlacks {expected}"
+        );
+        assert!(output.stdout.is_empty(), "{verb:?}: {said}");
+    }
+    std::fs::remove_file(sandbox.config()).expect("removed");
+    let output = sandbox.ask(&["replay", film]);
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(CONFIG_EXIT_CODE), "{said}");
+    assert!(said.contains("edge-agent.toml: cannot be read"), "{said}");
+    assert!(
+        said.contains("remedy: name the file with --config"),
+        "{said}"
+    );
+}
