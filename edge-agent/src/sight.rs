@@ -15,9 +15,12 @@
 //! | frozen | no noise where noise was before ([`stillness`]) | 60 s |
 //!
 //! A lorry in front hides much of the picture but hardly all of it; where it does, for longer than a moment, the camera does
-//! not see, and that is told. A camera that stays turned is believed in the end: what it shows for [`ACCEPT_SECONDS`] is what
-//! it is judged by from then on, and the loss is over. The same is not done for the other losses: nobody puts up a covered
-//! camera.
+//! not see, and that is told. What is wrong may become something else before it is over, most often while somebody works on
+//! the camera, hand over the lens, and turns it: each kind is told once a loss.
+//!
+//! A camera that stays turned is believed in the end, whatever the loss began with: what it shows for [`ACCEPT_SECONDS`] is
+//! what it is judged by from then on, and the loss is over. The same is not done for the other losses: nobody puts up a
+//! covered camera.
 
 mod stillness;
 mod view;
@@ -115,7 +118,19 @@ pub struct SightModel {
     is_clear: bool,
     suspicion: Option<(Blindness, Duration)>,
     well_since: Option<Duration>,
-    lost: Option<Blindness>,
+    lost: Option<Told>,
+}
+
+/// What was told of a loss that is not over: a bit for each kind. What wavers between two of them is not told over and over.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told(u8);
+
+impl Told {
+    /// `None` if it was told already.
+    fn and(self, kind: Blindness) -> Option<Self> {
+        let bit = 1 << kind as u8;
+        (self.0 & bit == 0).then_some(Self(self.0 | bit))
+    }
 }
 
 /// What a view has been like for a while.
@@ -235,7 +250,7 @@ impl SightModel {
                 self.lately += (sighting.contrast - self.lately) * weight;
                 self.newcomer = Known::default();
             }
-            (Some(Blindness::Turned), Some(Blindness::Turned)) => {
+            (Some(Blindness::Turned), Some(_)) => {
                 if self
                     .newcomer
                     .view
@@ -244,7 +259,8 @@ impl SightModel {
                 {
                     self.newcomer = Known::default();
                 }
-                self.newcomer.learn(sighting, seconds);
+                // Nobody saw what it showed during a pause.
+                self.newcomer.learn(sighting, seconds.min(GAP_SECONDS));
                 if self.newcomer.seconds > ACCEPT_SECONDS {
                     self.known = std::mem::take(&mut self.newcomer);
                 }
@@ -267,10 +283,11 @@ impl SightModel {
             return Some(SightChange::Regained);
         };
         self.well_since = None;
-        if self.lost.is_some() {
-            return None;
-        }
-        let since = self.suspicion.map_or(at, |(_, since)| since);
+        // A loss becomes another one when that has lasted by itself.
+        let since = match self.suspicion {
+            Some((before, since)) if self.lost.is_none() || before == kind => since,
+            _ => at,
+        };
         self.suspicion = Some((kind, since));
         let needed = match kind {
             Blindness::Dark => DARK_SECONDS,
@@ -281,7 +298,8 @@ impl SightModel {
         if !lasted(since, needed) {
             return None;
         }
-        (self.suspicion, self.lost) = (None, Some(kind));
+        let told = self.lost.unwrap_or_default().and(kind)?;
+        (self.suspicion, self.lost) = (None, Some(told));
         Some(SightChange::Lost(kind))
     }
 }

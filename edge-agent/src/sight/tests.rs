@@ -241,6 +241,64 @@ fn a_view_that_stays_is_the_new_one_after_an_hour() {
 }
 
 #[test]
+fn a_camera_that_was_covered_while_it_was_turned_is_believed_too() {
+    let (street, other) = (Picture::street(7), Picture::street(8));
+    let harms = [
+        (Covered, street.clone().covered(60.0)),
+        (Black, Picture::flat(16.0)),
+    ];
+    for (kind, harm) in harms {
+        let told = told(&street, 0.5, 3800, |second| match second {
+            0..12 => harm.clone(),
+            _ => other.clone(),
+        });
+        assert!(
+            matches!(
+                told[..],
+                [(7..=11, Lost(first)), (19..=23, Lost(Turned)), (3600..=3640, Regained)] if first == kind
+            ),
+            "{kind:?}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_loss_that_wavers_tells_each_of_its_kinds_once() {
+    let (street, other) = (Picture::street(7), Picture::street(8));
+    let told = told(&street, 3.0, 200, |second| match second / 20 {
+        9.. => street.clone(),
+        even if even % 2 == 0 => street.clone().covered(60.0),
+        _ => other.clone(),
+    });
+    assert!(
+        matches!(
+            told[..],
+            [
+                (7..=11, Lost(Covered)),
+                (27..=31, Lost(Turned)),
+                (184..=188, Regained)
+            ]
+        ),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_pause_is_no_time_in_which_a_new_view_was_kept() {
+    let (street, other) = (Picture::street(7), Picture::street(8));
+    let mut model = SightModel::new();
+    let mut see = |second: u64, picture: &Picture| {
+        let picture = picture.clone().with_noise(3.0, second);
+        model.update(Duration::from_secs(second), &picture.small())
+    };
+    let seconds = (0..80).chain(4000..4060);
+    let told: Vec<_> = seconds
+        .filter_map(|second| see(second, if second < 60 { &street } else { &other }))
+        .collect();
+    assert_eq!(told, [Lost(Turned)]);
+}
+
+#[test]
 fn a_camera_that_starts_blind_says_so() {
     for (value, kind) in [(16.0, Black), (40.0, Dark), (150.0, Covered)] {
         let mut model = SightModel::new();
