@@ -1,7 +1,7 @@
 //! The last seconds of a stream as it came, encoded: what led up to a moment, and where a decoder can start.
 //!
-//! Bounded in bytes: when full, the oldest group of pictures goes as a whole, because its rest could not be
-//! decoded. The ring also carries units from the receiving thread to the camera's own: that one reads behind a
+//! Bounded in bytes and in time: when full, the oldest group of pictures goes as a whole, because its rest could not be
+//! decoded; and it goes when nobody will ask for anything so old. The ring also carries units from the receiving thread to the camera's own: that one reads behind a
 //! cursor, and sees by the numbers if it was overtaken.
 
 use serde::Serialize;
@@ -89,6 +89,8 @@ pub struct GopRing {
     held_from: Option<u64>,
 }
 
+/// A group is dropped when the next one began so long ago. Two to three times what is ever looked back at.
+const LONGEST: Duration = Duration::from_secs(15);
 /// While somebody reads, the ring may become larger by this part of itself.
 const HELD_PART: usize = 2;
 
@@ -106,7 +108,7 @@ impl GopRing {
     pub fn push(&mut self, unit: AccessUnit) {
         self.bytes += unit.held_bytes();
         self.units.push_back(unit);
-        while self.bytes > self.capacity_bytes && self.units.len() > 1 {
+        while self.units.len() > 1 && (self.bytes > self.capacity_bytes || self.is_outdated()) {
             let most = self.capacity_bytes + self.capacity_bytes / HELD_PART;
             let is_held = self
                 .held_from
@@ -116,6 +118,16 @@ impl GopRing {
             }
             self.drop_oldest_group();
         }
+    }
+
+    /// Whether what follows the oldest group begins with a key frame and reaches back far enough.
+    fn is_outdated(&self) -> bool {
+        let next = self.second_group() - self.first_number;
+        let next = usize::try_from(next).ok().and_then(|at| self.units.get(at));
+        let newest = self.units.back();
+        next.zip(newest).is_some_and(|(next, newest)| {
+            next.key && newest.taken_at() >= next.taken_at() + LONGEST
+        })
     }
 
     /// Nothing from this unit on is dropped, as long as the ring does not outgrow itself by half.
@@ -227,6 +239,38 @@ mod tests {
         assert_eq!(held(&ring(1000, "..K.")), "..K.");
         let ring = ring(39, "K..K..");
         assert_eq!((ring.bytes(), ring.next_number()), (20 << 10, 6));
+    }
+
+    #[test]
+    fn what_is_too_old_goes_unless_it_is_read_or_has_no_successor() {
+        let clocks = Arc::new(SimClocks::new(UtcMicros(1)));
+        let time = TimeSource::new(clocks.clone());
+        let mut ring = GopRing::new(1 << 20);
+        let mut push = |ring: &mut GopRing, units: &str| {
+            for c in units.chars() {
+                clocks.advance(Duration::from_secs(5));
+                ring.push(AccessUnit {
+                    time: time.now(),
+                    ..unit(c == 'K', 5)
+                });
+            }
+            held(ring)
+        };
+        assert_eq!(push(&mut ring, "K..K.."), "K..K..");
+        assert_eq!(
+            push(&mut ring, "."),
+            "K...",
+            "the second group is 15 s long"
+        );
+        assert_eq!(
+            push(&mut ring, "....."),
+            "K........",
+            "nothing else can be decoded"
+        );
+        ring.hold(Some(3));
+        assert_eq!(push(&mut ring, "K...."), "K........K....");
+        ring.hold(None);
+        assert_eq!(push(&mut ring, "."), "K.....");
     }
 
     #[test]
