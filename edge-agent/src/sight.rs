@@ -246,7 +246,9 @@ impl SightModel {
         match (trouble, self.lost) {
             (None, None) => {
                 self.known.learn(sighting, seconds);
-                let weight = 1.0 - (-seconds / LATELY_SECONDS).exp();
+                // From the first picture on: a camera may be covered half a minute after it was put up.
+                let at_first = 1.0 / self.known.pictures as f32;
+                let weight = (1.0 - (-seconds / LATELY_SECONDS).exp()).max(at_first);
                 self.lately += (sighting.contrast - self.lately) * weight;
                 self.newcomer = Known::default();
             }

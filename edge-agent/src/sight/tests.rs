@@ -73,6 +73,24 @@ fn each_loss_is_told_once_and_its_end_once() {
 }
 
 #[test]
+fn a_camera_that_is_covered_soon_after_it_was_put_up_is_not_dark() {
+    let street = Picture::street(1);
+    let mut model = SightModel::new();
+    let told: Vec<_> = (0..40)
+        .filter_map(|second| {
+            let picture = match second {
+                0..14 => street.clone(),
+                _ => street.clone().covered(60.0),
+            };
+            let luma = picture.with_noise(3.0, second).small();
+            let change = model.update(Duration::from_secs(second), &luma)?;
+            Some((second, change))
+        })
+        .collect();
+    assert!(matches!(told[..], [(22..=24, Lost(Covered))]), "{told:?}");
+}
+
+#[test]
 fn weather_light_and_traffic_are_no_loss() {
     let street = Picture::street(3);
     type Scene<'a> = Box<dyn Fn(u64) -> Picture + 'a>;
