@@ -73,6 +73,8 @@ const ATTENTION: Attention = Attention {
     hold_until: Duration::ZERO,
     every: Duration::from_millis(200),
     glance_at: Duration::MAX,
+    glance_from: Duration::MAX,
+    glance_by: None,
     at_once: false,
 };
 

@@ -230,10 +230,9 @@ impl CameraThread {
         let attention = self.lookout.attention();
         let (mut wanted, shown) = self.eyes.wanted_and_shown();
         let is_long_ago = shown.is_none_or(|shown| shown + SHOW_AGAIN_AFTER < run.newest);
-        if !attention.at_once {
-            return attention.hold_until;
-        }
-        if wanted.is_none() && is_long_ago && run.first_unit.is_some() {
+        let is_asked = attention.at_once && is_long_ago
+            || attention.is_overdue(run.newest, shown) && !self.eyes.expects_key();
+        if wanted.is_none() && is_asked && run.first_unit.is_some() {
             self.eyes.want(run.newest);
             wanted = Some(run.newest);
         }

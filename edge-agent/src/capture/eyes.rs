@@ -19,6 +19,9 @@ use std::time::Duration;
 const MOTION_EVERY: Duration = Duration::from_millis(95);
 /// A camera's sight is judged once a second.
 const SIGHT_EVERY: Duration = Duration::from_millis(950);
+/// A key frame arrives with some jitter and comes out of its decoder a little later: so long after it was to be taken it is
+/// shown at the latest.
+const KEY_SHOWN_WITHIN: Duration = Duration::from_millis(300);
 /// Pictures come with some jitter: so much earlier is still in time.
 const JITTER: Duration = Duration::from_millis(10);
 /// How far one may go back: decoding begins no further in the past (`decoding.rs`, `OLDEST_PAST`).
@@ -28,7 +31,7 @@ const RETURN_SPAN: Duration = Duration::from_secs(6);
 const RETURN_EVERY: Duration = Duration::from_millis(1900);
 
 #[derive(Debug)]
-pub(super) struct Eyes {
+pub(crate) struct Eyes {
     inner: Mutex<Inner>,
 }
 
@@ -39,6 +42,9 @@ struct Inner {
     before: VecDeque<(Duration, MotionModel)>,
     /// Times of key frames that are inside of the decoder.
     keys: VecDeque<Duration>,
+    /// When the last key frame that came out was taken, and how long after the one before.
+    last_key: Option<Duration>,
+    key_interval: Option<Duration>,
     looked_at: Option<Duration>,
     sight: SightModel,
     sight_at: Option<Duration>,
@@ -50,30 +56,32 @@ struct Inner {
 
 /// What was seen in one picture, for the camera's own thread.
 #[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) verdict: Verdict,
+pub(crate) struct Seen {
+    pub(crate) verdict: Verdict,
     /// It shows what the camera ought to see; asked about once a second.
-    pub(super) is_good: bool,
-    pub(super) sight: Option<(SightChange, Frame)>,
+    pub(crate) is_good: bool,
+    pub(crate) sight: Option<(SightChange, Frame)>,
 }
 
 /// What is to be done with a picture.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(crate) struct Look {
     /// `None` when it was not worth a look.
-    pub(super) seen: Option<Seen>,
-    pub(super) show: Option<Glimpse>,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) show: Option<Glimpse>,
     /// It belongs to the past.
-    pub(super) catching_up: bool,
+    pub(crate) catching_up: bool,
 }
 
 impl Eyes {
-    pub(super) fn new(motion_masks: &[Vec<[f32; 2]>]) -> Self {
+    pub(crate) fn new(motion_masks: &[Vec<[f32; 2]>]) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 motion: MotionModel::new(motion_masks),
                 before: VecDeque::new(),
                 keys: VecDeque::new(),
+                last_key: None,
+                key_interval: None,
                 looked_at: None,
                 sight: SightModel::new(),
                 sight_at: None,
@@ -85,12 +93,12 @@ impl Eyes {
     }
 
     /// A key frame taken `at` goes into the decoder.
-    pub(super) fn expect_key(&self, at: Duration) {
+    pub(crate) fn expect_key(&self, at: Duration) {
         self.lock().keys.push_back(at);
     }
 
     /// Decoding begins at the key frame taken `at`, which may be a past one. Nothing is inside of the decoder.
-    pub(super) fn begin_at(&self, at: Duration, catching_up: bool) {
+    pub(crate) fn begin_at(&self, at: Duration, catching_up: bool) {
         let mut inner = self.lock();
         inner.catching_up = catching_up;
         inner.keys.clear();
@@ -99,23 +107,28 @@ impl Eyes {
         }
     }
 
-    pub(super) fn is_live(&self) {
+    pub(crate) fn is_live(&self) {
         self.lock().catching_up = false;
     }
 
     /// Somebody waits for a picture taken not before `at`.
-    pub(super) fn want(&self, at: Duration) {
+    pub(crate) fn want(&self, at: Duration) {
         self.lock().wanted_from = Some(at);
     }
 
     /// The picture that somebody waits for, and the last one shown.
-    pub(super) fn wanted_and_shown(&self) -> (Option<Duration>, Option<Duration>) {
+    pub(crate) fn wanted_and_shown(&self) -> (Option<Duration>, Option<Duration>) {
         let inner = self.lock();
         (inner.wanted_from, inner.shown_at)
     }
 
+    /// Whether a key frame is inside of the decoder: it is about to be shown, if it is wanted.
+    pub(crate) fn expects_key(&self) -> bool {
+        !self.lock().keys.is_empty()
+    }
+
     /// Looks at the next picture.
-    pub(super) fn look(&self, frame: Frame, attention: &Attention) -> Look {
+    pub(crate) fn look(&self, frame: Frame, attention: &Attention) -> Look {
         let mut inner = self.lock();
         let at = Duration::from_nanos(frame.time.boottime_ns);
         let key = inner.passed_key(at);
@@ -142,14 +155,18 @@ impl Eyes {
             moving: motion.moving,
         };
         let (is_good, sight) = inner.judge_sight(at, &luma, &frame);
-        let is_wanted = motion.moving
-            || at <= attention.hold_until
-            || at >= attention.glance_at
+        let next_key = key.and(inner.key_interval);
+        let wanted = attention.is_glance(at, next_key.map(|next| at + next + KEY_SHOWN_WITHIN))
             || inner.wanted_from.is_some_and(|from| at >= from);
-        let show = (is_wanted && can_be_shown).then(|| {
+        let is_shown = wanted || motion.moving || at <= attention.hold_until;
+        let show = (is_shown && can_be_shown).then(|| {
             inner.shown_at = Some(at);
             inner.wanted_from.take_if(|from| at >= *from);
-            Glimpse { frame, motion }
+            Glimpse {
+                frame,
+                motion,
+                wanted,
+            }
         });
         Look {
             seen: Some(Seen {
@@ -175,6 +192,14 @@ impl Inner {
         let mut passed = None;
         while self.keys.front().is_some_and(|key| *key <= at) {
             passed = self.keys.pop_front();
+        }
+        if let Some(key) = passed {
+            let before = self.last_key.replace(key);
+            let interval = before.and_then(|before| key.checked_sub(before));
+            // Of one that is decoded again nothing is learned.
+            self.key_interval = interval
+                .filter(|time| !time.is_zero())
+                .or(self.key_interval);
         }
         passed
     }

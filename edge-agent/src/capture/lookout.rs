@@ -21,6 +21,8 @@ use std::time::Duration;
 pub struct Glimpse {
     pub frame: Frame,
     pub motion: Motion,
+    /// It is shown for a glance or for somebody who asked, and not for what moves in it alone.
+    pub wanted: bool,
 }
 
 /// A glimpse that waits to be taken, as far as who is next depends on it.
@@ -30,6 +32,8 @@ pub struct Waiting {
     pub at: Duration,
     /// Share of the picture that moves, 0..=1.
     pub share: f32,
+    /// See [`Glimpse::wanted`].
+    pub wanted: bool,
     /// The camera shows what led up to a movement, and waits for it to be seen.
     pub catching_up: bool,
 }
@@ -53,8 +57,27 @@ pub struct Attention {
     pub every: Duration,
     /// A picture taken from then on is wanted although nothing moves. Zero: the next one.
     pub glance_at: Duration,
+    /// One taken from then on will do, where the next one that is decoded anyway would come too late.
+    pub glance_from: Duration,
+    /// Without one by then, one is decoded for the sake of it. `None`: what is decoded anyway is enough.
+    pub glance_by: Option<Duration>,
     /// Somebody waits for a picture now.
     pub at_once: bool,
+}
+
+impl Attention {
+    /// Whether a picture taken `at` is wanted although nothing moves, if the next one that is decoded anyway comes at `next`.
+    pub fn is_glance(&self, at: Duration, next: Option<Duration>) -> bool {
+        let is_last_chance = self.glance_by.zip(next).is_some_and(|(by, next)| next > by);
+        at >= self.glance_at || is_last_chance && at >= self.glance_from
+    }
+
+    /// Whether a picture has to be decoded for a glance, when one taken `now` has arrived and the last one that was
+    /// `shown` is so old. One that was shown and waits to be looked at is enough.
+    pub fn is_overdue(&self, now: Duration, shown: Option<Duration>) -> bool {
+        self.glance_by.is_some_and(|by| now >= by)
+            && shown.is_none_or(|shown| shown < self.glance_from)
+    }
 }
 
 /// Glimpses that may wait while a camera catches up: what a decoder still gives out after it is fed no more.
@@ -129,6 +152,7 @@ impl Lookout {
         shown.glimpses.front().map(|next| Waiting {
             at: Duration::from_nanos(next.frame.time.boottime_ns),
             share: next.motion.share,
+            wanted: next.wanted,
             catching_up: shown.catching_up,
         })
     }
@@ -212,6 +236,7 @@ mod tests {
         Glimpse {
             frame: Frame::from_rgb(CameraId(uuid::Uuid::nil()), time, 1, 1, vec![0; 3]),
             motion: Motion::default(),
+            wanted: false,
         }
     }
 

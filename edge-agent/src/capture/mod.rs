@@ -12,7 +12,7 @@ mod camera;
 mod decoders;
 mod decoding;
 pub mod error;
-mod eyes;
+pub(crate) mod eyes;
 pub mod gate;
 mod gop;
 pub mod gst;

@@ -56,6 +56,7 @@ pub fn replay(
         let shown = Waiting {
             at,
             share: moved.share,
+            wanted: false,
             catching_up: false,
         };
         if schedule.choose(at, Duration::ZERO, |_| Some(shown)) == Choice::Wait(Duration::ZERO) {

@@ -24,7 +24,7 @@ pub struct Pace {
 impl Pace {
     pub fn new(frames_per_second: f32, glance_seconds: u32) -> Self {
         let every = 1.0 / f64::from(frames_per_second).clamp(0.01, 1000.0);
-        let glance_every = f64::from(glance_seconds).max(every);
+        let glance_every = f64::from(glance_seconds).max(every / GLANCE_AT);
         Self {
             every: Duration::from_secs_f64(every),
             glance_every: Duration::from_secs_f64(glance_every),
@@ -57,6 +57,12 @@ impl Interest {
 const STANDING_EVERY: Duration = Duration::from_millis(1500);
 /// After so many looks at movement in which nothing was found, such as a tree's, every second one will do.
 const FRUITLESS_LOOKS: u32 = 25;
+/// When an empty camera is glanced at, as shares of the longest time between two glances: when it is wanted; from when on a key
+/// frame is taken because the next one would be too late; and by when one is asked for that would not be decoded otherwise.
+/// With a key frame every two seconds and a glance every ten none ever is.
+const GLANCE_AT: f64 = 0.8;
+const GLANCE_FROM: f64 = 0.4;
+const GLANCE_BY: f64 = 0.95;
 /// For so long after a look that found something moving everything goes on being decoded.
 const HOLD: Duration = Duration::from_millis(1200);
 /// A camera that shows its past is preferred the more, the longer ago it is; up to this.
@@ -140,7 +146,9 @@ impl Schedule {
         let due = turn.beat.map(|beat| beat + interval);
         // On the beat, so that the rate does not sink by what each look is late; after a pause from now on.
         turn.beat = match due {
-            Some(due) if at < due + interval / 2 => Some(due.max(at.saturating_sub(interval / 2))),
+            Some(due) if at < due + interval / 2 => {
+                Some(due.max(at.saturating_sub(interval / 2)).min(at))
+            }
             _ => Some(at),
         };
         turn.looked_at = Some(now);
@@ -159,10 +167,12 @@ impl Schedule {
     /// What camera `index` is to show, as far as the schedule decides it.
     pub fn attention(&self, index: usize, now: Duration) -> Attention {
         let turn = &self.turns[index];
+        let glance = |share: f64| self.pace.glance_every.mul_f64(share);
         let rest = match turn.interest {
-            Interest::Nothing => self.pace.glance_every.mul_f64(0.8),
-            _ => STANDING_EVERY.min(self.pace.glance_every),
+            Interest::Nothing => glance(GLANCE_AT),
+            _ => STANDING_EVERY.min(glance(GLANCE_AT)),
         };
+        let after_beat = |time: Duration| turn.beat.map(|beat| beat + time);
         Attention {
             hold_until: if turn.interest.moves() {
                 now + HOLD
@@ -171,7 +181,10 @@ impl Schedule {
             },
             // A little more often than looked at, for the beat to choose from.
             every: self.interval(turn, true).mul_f64(0.75),
-            glance_at: turn.beat.map_or(Duration::ZERO, |beat| beat + rest),
+            glance_at: after_beat(rest).unwrap_or_default(),
+            glance_from: after_beat(rest.min(glance(GLANCE_FROM)).max(self.pace.every))
+                .unwrap_or_default(),
+            glance_by: after_beat(glance(GLANCE_BY)),
             at_once: false,
         }
     }
@@ -201,7 +214,7 @@ impl Schedule {
             _ if moving && turn.fruitless >= FRUITLESS_LOOKS => every * 2,
             _ if moving => every,
             Interest::Standing => STANDING_EVERY.max(every).min(self.pace.glance_every),
-            Interest::Nothing => self.pace.glance_every.mul_f64(0.8).max(every),
+            Interest::Nothing => self.pace.glance_every.mul_f64(GLANCE_AT).max(every),
         }
     }
 
@@ -210,8 +223,12 @@ impl Schedule {
         let Some(beat) = turn.beat else {
             return Duration::ZERO;
         };
-        let due = beat + self.interval(turn, shown.share > 0.0);
-        due.saturating_sub(shown.at)
+        let interval = if shown.wanted {
+            self.pace.every
+        } else {
+            self.interval(turn, shown.share > 0.0)
+        };
+        (beat + interval).saturating_sub(shown.at)
     }
 
     /// In intervals.
@@ -229,6 +246,10 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::eyes::Eyes;
+    use crate::frame::Frame;
+    use crate::luma::scenes;
+    use wire::CameraId;
 
     const MS: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(250);
@@ -241,6 +262,7 @@ mod tests {
         Some(Waiting {
             at,
             share,
+            wanted: false,
             catching_up: false,
         })
     }
@@ -323,6 +345,92 @@ mod tests {
         let looks = share_out(20, 25 * MS, |index| index > 0);
         // At the floor it would be looked at twice in this time; everybody is about two and a half times late.
         assert!((1..=2).contains(&looks[0]), "{looks:?}");
+    }
+
+    /// Ten minutes of a still camera with a key frame every so often, give or take a twentieth of a second: looks, the longest
+    /// time between two of them, and how often pictures were decoded for the sake of a glance.
+    fn glances(glance_seconds: u32, keys_every: Duration) -> (usize, Duration, usize) {
+        let mut schedule = Schedule::new(Pace::new(5.0, glance_seconds), 1);
+        let (eyes, mut attention) = (Eyes::new(&[]), Attention::default());
+        let (mut looks, mut openings) = (Vec::new(), 0);
+        let (mut now, mut key_at, mut key) = (Duration::ZERO, Duration::ZERO, 0);
+        while now < Duration::from_secs(600) {
+            now += Duration::from_secs(1) / 15;
+            let is_key = now >= key_at;
+            let (_, shown) = eyes.wanted_and_shown();
+            let is_overdue = attention.is_overdue(now, shown);
+            if is_key {
+                key += 1;
+                key_at = keys_every * key + 50 * MS * (key * 7 % 3);
+                eyes.expect_key(now);
+            } else if is_overdue {
+                openings += 1;
+                eyes.want(now);
+            } else {
+                continue;
+            }
+            let mut time = scenes::time();
+            time.boottime_ns = now.as_nanos() as u64;
+            let frame = Frame::from_rgb(CameraId(uuid::Uuid::nil()), time, 8, 8, vec![90; 192]);
+            let Some(glimpse) = eyes.look(frame, &attention).show else {
+                continue;
+            };
+            let shown = Waiting {
+                at: now,
+                share: 0.0,
+                wanted: glimpse.wanted,
+                catching_up: false,
+            };
+            if schedule.choose(now, LONGEST, |_| Some(shown)) == Choice::Look(0) {
+                looks.push(now);
+                schedule.done(0, now, now, false, Interest::Nothing);
+                schedule.give_back(0);
+                attention = schedule.attention(0, now);
+            }
+        }
+        let gaps = looks.windows(2).map(|pair| pair[1] - pair[0]);
+        (looks.len(), gaps.max().unwrap_or(Duration::MAX), openings)
+    }
+
+    #[test]
+    fn the_floor_is_kept_whenever_key_frames_come_and_costs_nothing_where_they_are_usual() {
+        for (glance, keys_ms, most_looks, opens) in [
+            (10, 1000, 76, false),
+            (10, 2000, 76, false),
+            (10, 3000, 80, false),
+            (10, 4000, 76, false),
+            (10, 4700, 130, false),
+            (10, 5000, 130, false),
+            (10, 11_000, 120, true),
+            // Key frames just as far apart are sometimes a little late.
+            (2, 2000, 410, true),
+            (1, 2000, 800, true),
+            (2, 500, 410, false),
+            (60, 2000, 13, false),
+        ] {
+            let (looks, gap, openings) = glances(glance, keys_ms * MS);
+            let what = format!("{glance} s, keys every {keys_ms} ms: {looks} {gap:?} {openings}");
+            assert!(gap <= Duration::from_secs(glance.into()), "{what}");
+            assert!(looks <= most_looks, "{what}");
+            assert_eq!(openings > 0, opens, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_was_asked_for_does_not_wait_for_the_next_glance() {
+        let mut schedule = schedule(1);
+        let (before, at) = (Duration::from_secs(8), Duration::from_secs(9));
+        schedule.done(0, before, before, false, Interest::Nothing);
+        let still = shown(at, 0.0);
+        let asked = still.map(|still| Waiting {
+            wanted: true,
+            ..still
+        });
+        assert_eq!(
+            schedule.choose(at, LONGEST, |_| still),
+            Choice::Wait(LONGEST)
+        );
+        assert_eq!(schedule.choose(at, LONGEST, |_| asked), Choice::Look(0));
     }
 
     #[test]

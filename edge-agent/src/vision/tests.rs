@@ -187,14 +187,20 @@ impl Rig {
     }
 
     fn show(&self, camera: CameraId) {
+        self.show_one(camera, true);
+    }
+
+    /// One in which something moves, or one that somebody asked for.
+    fn show_one(&self, camera: CameraId, moving: bool) {
         let frame = Frame::from_rgb(camera, self.time.now(), 64, 48, vec![90; 64 * 48 * 3]);
         self.lookouts[&camera].show(Glimpse {
             frame,
             motion: Motion {
-                moving: true,
-                share: 0.1,
+                moving,
+                share: if moving { 0.1 } else { 0.0 },
                 regions: Vec::new(),
             },
+            wanted: !moving,
         });
     }
 
@@ -416,6 +422,20 @@ fn a_requested_picture_is_answered_with_its_hash() {
         (media[0].class, media[0].command),
         (MediaClass::Requested, Some(command))
     );
+}
+
+#[test]
+fn a_picture_of_a_still_camera_is_looked_at_when_it_was_asked_for() {
+    let rig = Rig::new(1, 0);
+    rig.show_one(camera(0), false);
+    rig.work(&mut well());
+    rig.clocks.advance(Duration::from_secs(1));
+    let command = CommandId(uuid::Uuid::from_u128(5));
+    let mut answer = rig.vision.request_picture(camera(0), command);
+    rig.show_one(camera(0), false);
+    rig.work(&mut well());
+    rig.make_pictures();
+    assert!(answer.try_recv().unwrap().is_ok());
 }
 
 #[test]
