@@ -6,7 +6,6 @@ use crate::capture::replay::Replay;
 use crate::config::{self, CameraConfig, Config};
 use crate::detect::{Detector, OnnxDetector};
 use crate::event::ids;
-use crate::motion::MotionModel;
 use crate::vision::pace;
 use crate::vision::replay::{Seen, replay};
 use crate::vision::watch::{Watch, WatchConfig};
@@ -15,7 +14,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use wire::record::{EventRecord, EventState, Reason};
+use wire::record::{CAMERA_CLASS, EventRecord, EventState, Reason};
 use wire::{Body, BootId, ClockStamp, Record, RecordTime, UtcMicros};
 
 /// Noon in Tokyo on an ordinary Wednesday.
@@ -63,7 +62,7 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
         pace(&config.analysis),
         &mut detector,
         &mut watch,
-        &mut MotionModel::new(&camera.motion_masks),
+        &camera.motion_masks,
         tell,
     )?;
     if !args.json {
@@ -145,13 +144,18 @@ fn event_words(event: &EventRecord) -> String {
     };
     let id = event.id.to_string();
     let mut text = format!(
-        "{state:<8} {} {} score {:.2} at {:.2},{:.2}",
+        "{state:<8} {} {}",
         event.class,
-        &id[id.len().saturating_sub(6)..],
-        event.score,
-        event.rect.x + event.rect.w / 2.0,
-        event.rect.y + event.rect.h
+        &id[id.len().saturating_sub(6)..]
     );
+    // A camera that does not see is nowhere in its picture.
+    if event.class != CAMERA_CLASS {
+        let (x, y) = (
+            event.rect.x + event.rect.w / 2.0,
+            event.rect.y + event.rect.h,
+        );
+        let _ = write!(text, " score {:.2} at {x:.2},{y:.2}", event.score);
+    }
     if !event.zones.is_empty() {
         let _ = write!(text, "  zones {}", event.zones.join(", "));
     }
@@ -177,8 +181,8 @@ fn reason_words(reason: &Reason) -> String {
 
 fn summary(seen: Seen, events: u64) -> String {
     format!(
-        "{} frames, something moved in {}, {} were looked at: {events} events\n",
-        seen.frames, seen.frames_moving, seen.frames_looked_at
+        "{} frames, something moved in {} of {} that were compared, {} were looked at: {events} events\n",
+        seen.frames, seen.frames_moving, seen.frames_compared, seen.frames_looked_at
     )
 }
 
