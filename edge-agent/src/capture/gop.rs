@@ -25,6 +25,29 @@ impl Codec {
             Self::H265 => "h265",
         }
     }
+
+    /// Whether decoding can begin at this picture (byte-stream), if it is coded without another: the parser puts parameter sets
+    /// before every picture that clears the decoder (IDR; H.265: any IRAP), and cameras do it themselves where they mean a
+    /// beginning. A picture that is merely coded without another, as encoders put one at a change of scene, has none: what
+    /// follows it may refer to what came before, and a decoder that begins there waits in vain.
+    pub(super) fn begins(self, unit: &[u8]) -> bool {
+        let mut rest = unit;
+        while let Some(at) = rest.windows(3).position(|window| window == [0, 0, 1]) {
+            rest = &rest[at + 3..];
+            let Some(header) = rest.first() else {
+                return false;
+            };
+            // NAL unit types of the sequence parameter set and of slices: ITU-T H.264 table 7-1, H.265 table 7-1.
+            let (is_set, is_slice) = match self {
+                Self::H264 => (header & 0x1f == 7, matches!(header & 0x1f, 1..=5)),
+                Self::H265 => (header >> 1 & 0x3f == 33, header >> 1 & 0x3f < 32),
+            };
+            if is_set || is_slice {
+                return is_set;
+            }
+        }
+        false
+    }
 }
 
 /// What the encoded stream says of itself. Parameter sets are repeated in front of every key frame.
@@ -211,6 +234,39 @@ mod tests {
                 height: 0,
             },
             bytes: Arc::new(vec![0_u8; bytes]),
+        }
+    }
+
+    /// NAL units of these headers, each with a start code and something in it.
+    fn nals(headers: &[u8]) -> Vec<u8> {
+        let nal = |header: &u8| [0, 0, 1, *header, 0x88, 0x80];
+        headers.iter().flat_map(nal).collect()
+    }
+
+    #[test]
+    fn decoding_begins_at_parameter_sets_and_not_at_any_picture_coded_by_itself() {
+        let (h264, h265) = (Codec::H264, Codec::H265);
+        for (codec, headers, expected) in [
+            // Delimiter, sets, SEI, slice that clears the decoder.
+            (h264, &[0x09, 0x67, 0x68, 0x06, 0x65][..], true),
+            // An open group: sets, SEI of a recovery point, slice.
+            (h264, &[0x67, 0x68, 0x06, 0x41], true),
+            // A change of scene, and an ordinary picture.
+            (h264, &[0x09, 0x41], false),
+            (h264, &[0x09, 0x06, 0x01], false),
+            // Sets for the next picture come too late for this one.
+            (h264, &[0x41, 0x67], false),
+            (h264, &[], false),
+            // VPS, SPS, PPS, IDR or CRA; TRAIL_R alone.
+            (h265, &[0x40, 0x42, 0x44, 0x26], true),
+            (h265, &[0x42, 0x44, 0x2a], true),
+            (h265, &[0x46, 0x02], false),
+        ] {
+            assert_eq!(
+                codec.begins(&nals(headers)),
+                expected,
+                "{codec:?} {headers:x?}"
+            );
         }
     }
 

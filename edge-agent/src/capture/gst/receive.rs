@@ -253,8 +253,9 @@ fn access_unit(
 ) -> Option<AccessUnit> {
     let buffer = sample.buffer_owned()?;
     let pts = buffer.pts().map(Duration::from);
-    let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    let alone = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
     let bytes = buffer.into_mapped_buffer_readable().ok()?;
+    let key = alone && format.codec.begins(&bytes);
     Some(AccessUnit {
         time,
         pts,
