@@ -88,12 +88,12 @@ pub enum Wish {
     From(u64),
 }
 
-/// Deviation of the last moment, in its own spreads, that is a signal. Measured: chance gives it less than once an hour,
-/// and it tells of every walker under a variable bit rate, of three in four under a constant one (five: of one in two).
+/// Deviation of the last moment, in its own spreads, that is a signal: at five, walkers under a constant bit rate are told
+/// of half as often.
 const SIGNAL: f32 = 4.0;
 /// It stays open so long after the last movement or signal.
 const HOLD: Duration = Duration::from_millis(2500);
-/// A signal with which nothing was seen to move is looked into for so long.
+/// A signal with which nothing was seen to move, or a single picture in which something did, is looked into for so long.
 const DOUBT: Duration = Duration::from_secs(1);
 /// Key frames further apart are no second look.
 const RARE_KEYS: Duration = Duration::from_secs(5);
@@ -179,10 +179,10 @@ impl Gate {
         if self.groups.arrived(&unit) {
             self.relearn();
         }
-        let Some(sample) = self.sample(&unit) else {
+        let Some(mut sample) = self.sample(&unit) else {
             return;
         };
-        let score = self.baseline.score(sample);
+        let score = self.baseline.score(&mut sample);
         if self.unjudged.len() == MOST_UNJUDGED {
             self.unjudged.pop_front();
         }
@@ -299,6 +299,7 @@ impl Gate {
             position: self.groups.position()?,
             is_b: kind == Some(SliceType::B),
             value: complexity(unit.bytes, unit.slice),
+            mean: None,
         })
     }
 
@@ -353,10 +354,12 @@ impl Gate {
         let Some(open) = self.open else {
             return;
         };
-        let hold = open.movement.map_or(DOUBT, |_| HOLD);
+        // What one picture alone showed was noise, as likely as not.
+        let is_sure = open.movement.is_some_and(|(first, last)| first < last);
+        let hold = if is_sure { HOLD } else { DOUBT };
         let is_recent = |signal: Duration| at < signal + hold;
         let signalled = self.trust.is_telling() && self.last_signal.is_some_and(is_recent);
-        let moved = open.movement.is_some_and(|(_, last)| at < last + HOLD);
+        let moved = open.movement.is_some_and(|(_, last)| is_recent(last));
         // Whoever opened it gets to see what there was, even if nothing moved.
         let fresh = at < open.began;
         if fresh || signalled || moved || at < self.hold_until {

@@ -302,7 +302,7 @@ mod tests {
         let clocks = Arc::new(SimClocks::new(UtcMicros(1)));
         let time = TimeSource::new(clocks.clone());
         let mut ring = GopRing::new(1 << 20);
-        let mut push = |ring: &mut GopRing, units: &str| {
+        let push = |ring: &mut GopRing, units: &str| {
             for c in units.chars() {
                 clocks.advance(Duration::from_secs(5));
                 ring.push(AccessUnit {

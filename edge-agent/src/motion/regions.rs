@@ -9,6 +9,9 @@ pub(super) const WEAK: f32 = 0.7;
 /// A thing has at least so many cells, and so much excess in all; no cell counts for more than `STRONGEST`.
 const LEAST_CELLS: usize = 3;
 const LEAST_EXCESS: f32 = 4.5;
+/// The same where no picture a moment ago can confirm it: encoders turn noise into blocks of several cells, in one key frame
+/// of seven at 4.5. A walker of 2 x 4 cells has 15 and more.
+const LEAST_EXCESS_ONCE: f32 = 10.0;
 const STRONGEST: f32 = 3.0;
 /// Cells across and down over which parts of a thing are joined: legs and trunk of a person come apart more often than
 /// two people who walk side by side.
@@ -105,7 +108,12 @@ impl Change<'_> {
             .iter()
             .map(|index| self.excess[*index].min(STRONGEST))
             .sum();
-        thing.len() >= LEAST_CELLS && excess >= LEAST_EXCESS
+        let least = if self.is_film {
+            LEAST_EXCESS
+        } else {
+            LEAST_EXCESS_ONCE
+        };
+        thing.len() >= LEAST_CELLS && excess >= least
     }
 
     /// A flash, a drop or a flake is gone in the next picture of a film. What is larger than those may be fast: it may have

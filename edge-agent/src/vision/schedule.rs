@@ -52,9 +52,12 @@ impl Interest {
     }
 }
 
-/// An object that stands is looked at this often: less than the usual two seconds between key frames, so that none of them
-/// is missed by a hair.
+/// An object that has just come to stand is looked at this often: less than the usual two seconds between key frames, so
+/// that none of them is missed by a hair.
 const STANDING_EVERY: Duration = Duration::from_millis(1500);
+/// One that stands on is looked at ever more rarely, each time after such a part of the time it has stood: a parked car need
+/// not be seen thirty times a minute. The floor holds, and whatever moves is looked at anyway.
+const STANDING_PART: f64 = 1.0 / 8.0;
 /// After so many looks at movement in which nothing was found, such as a tree's, every second one will do.
 const FRUITLESS_LOOKS: u32 = 25;
 /// When an empty camera is glanced at, as shares of the longest time between two glances: when it is wanted; from when on a key
@@ -73,6 +76,8 @@ const MOST_LAG: Duration = Duration::from_secs(2);
 struct Turn {
     busy: bool,
     interest: Interest,
+    /// When the picture was taken since which every look found nothing but what stands.
+    standing_since: Option<Duration>,
     fruitless: u32,
     /// The beat of the looks, by when pictures were taken; `None` before the first.
     beat: Option<Duration>,
@@ -157,6 +162,10 @@ impl Schedule {
             _ => 0,
         };
         turn.interest = found;
+        turn.standing_since = match found {
+            Interest::Standing if !moving => turn.standing_since.or(Some(at)),
+            _ => None,
+        };
     }
 
     /// The camera may be taken again, however its turn ended.
@@ -170,7 +179,7 @@ impl Schedule {
         let glance = |share: f64| self.pace.glance_every.mul_f64(share);
         let rest = match turn.interest {
             Interest::Nothing => glance(GLANCE_AT),
-            _ => STANDING_EVERY.min(glance(GLANCE_AT)),
+            _ => self.standing_every(turn).min(glance(GLANCE_AT)),
         };
         let after_beat = |time: Duration| turn.beat.map(|beat| beat + time);
         Attention {
@@ -213,9 +222,17 @@ impl Schedule {
             Interest::Steady => every * 2,
             _ if moving && turn.fruitless >= FRUITLESS_LOOKS => every * 2,
             _ if moving => every,
-            Interest::Standing => STANDING_EVERY.max(every).min(self.pace.glance_every),
+            Interest::Standing => self.standing_every(turn).max(every),
             Interest::Nothing => self.pace.glance_every.mul_f64(GLANCE_AT).max(every),
         }
+    }
+
+    /// How often what stands is looked at.
+    fn standing_every(&self, turn: &Turn) -> Duration {
+        let stood = turn.standing_since.zip(turn.beat);
+        let stood = stood.map_or(Duration::ZERO, |(since, beat)| beat.saturating_sub(since));
+        let most = self.pace.glance_every.mul_f64(GLANCE_AT);
+        stood.mul_f64(STANDING_PART).max(STANDING_EVERY).min(most)
     }
 
     /// Zero where the picture that is shown may be looked at.
@@ -302,6 +319,33 @@ mod tests {
                 "{fps} fps, {share}, {found:?}: {looks}, not {expected:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_parked_car_is_looked_at_ever_more_rarely_until_something_moves() {
+        let mut schedule = schedule(1);
+        let mut looks = Vec::new();
+        for frame in 0..15 * 400 {
+            let at = Duration::from_secs(1) * frame / 15;
+            let share = if at < Duration::from_secs(360) {
+                0.0
+            } else {
+                0.1
+            };
+            if let Choice::Look(0) = schedule.choose(at, LONGEST, |_| shown(at, share)) {
+                looks.push(at);
+                schedule.done(0, at, at, share > 0.0, Interest::Standing);
+                schedule.give_back(0);
+            }
+        }
+        let between = |from: u64, until: u64| {
+            let from_until = Duration::from_secs(from)..Duration::from_secs(until);
+            looks.iter().filter(|at| from_until.contains(*at)).count()
+        };
+        let counts = [(0, 10), (60, 120), (300, 360), (370, 380)].map(|(a, b)| between(a, b));
+        assert_eq!(counts, [7, 8, 8, 50], "{looks:?}");
+        let gaps = looks.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.max() < Some(Duration::from_secs(10)), "{looks:?}");
     }
 
     /// Cameras that all move, and a detector that takes so long a look: looks of each in ten seconds.

@@ -25,6 +25,11 @@ const MAD_TO_SIGMA: f32 = 1.4826;
 /// and 1 %), or the least change of light would be a signal.
 const LEAST_SPREAD: f32 = 0.004;
 const LEAST_SINGLE_SPREAD: f32 = 0.01;
+/// A few seconds hold about ten moments that have nothing to do with each other: the spread of their means is known to a
+/// quarter. Taken for so much larger until more of them were seen.
+const SPREAD_AT_FIRST: f32 = 1.3;
+/// Share by which the spread of means follows one of them. Neighbours share most of their moment.
+const MEAN_SPREAD_SHARE: f32 = 1.0 / 800.0;
 
 /// One picture between key frames.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +41,8 @@ pub(super) struct Sample {
     pub(super) is_b: bool,
     /// Natural logarithm of its size or complexity.
     pub(super) value: f32,
+    /// Mean deviation of the moment up to it, once there is a baseline.
+    pub(super) mean: Option<f32>,
 }
 
 /// How fast a sample without movement changes the baseline.
@@ -91,11 +98,11 @@ impl Baseline {
 
     /// Takes the next picture as it arrives: by how many spreads the last moment is above what it usually is. `None`
     /// before that is known.
-    pub(super) fn score(&mut self, sample: Sample) -> Option<f32> {
-        let deviation = self.learned.as_ref()?.deviation(sample)?;
-        let mean = self.window.mean_with(sample.at, deviation)?;
+    pub(super) fn score(&mut self, sample: &mut Sample) -> Option<f32> {
         let learned = self.learned.as_ref()?;
-        Some(mean / learned.mean_spread)
+        let deviation = learned.deviation(*sample)?;
+        sample.mean = self.window.mean_with(sample.at, deviation);
+        sample.mean.map(|mean| mean / learned.mean_spread)
     }
 
     /// A picture during which nothing moved.
@@ -166,7 +173,8 @@ impl Learned {
             .iter()
             .map(|mean| (mean - learned.level).abs())
             .collect();
-        learned.mean_spread = (median(&mut away)? * MAD_TO_SIGMA).max(LEAST_SPREAD);
+        learned.mean_spread =
+            (median(&mut away)? * MAD_TO_SIGMA * SPREAD_AT_FIRST).max(LEAST_SPREAD);
         Some(learned)
     }
 
@@ -196,16 +204,23 @@ impl Learned {
         if let Some(median) = &mut self.medians[slot] {
             *median += median_share * (step - level_share * step);
         }
-        // A median absolute deviation that is followed: up and down by the same share.
-        let up = if step.abs() * MAD_TO_SIGMA > self.spread {
-            1.0
-        } else {
-            -1.0
-        };
         let before = self.spread;
-        self.spread = (self.spread * (1.0 + up * level_share)).max(LEAST_SINGLE_SPREAD);
+        self.spread = followed(self.spread, step, level_share).max(LEAST_SINGLE_SPREAD);
         // Noisier pictures make noisier means.
-        self.mean_spread = (self.mean_spread * self.spread / before).max(LEAST_SPREAD);
+        self.mean_spread *= self.spread / before;
+        if let Some(mean) = sample.mean {
+            self.mean_spread = followed(self.mean_spread, mean, MEAN_SPREAD_SHARE);
+        }
+        self.mean_spread = self.mean_spread.max(LEAST_SPREAD);
+    }
+}
+
+/// A median absolute deviation that follows what is seen: up and down by the same share.
+fn followed(spread: f32, deviation: f32, share: f32) -> f32 {
+    if deviation.abs() * MAD_TO_SIGMA > spread {
+        spread * (1.0 + share)
+    } else {
+        spread * (1.0 - share)
     }
 }
 
