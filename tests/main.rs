@@ -5,5 +5,6 @@ mod delivery; // commands, masks, and records where MQTT is blocked
 mod enrollment; // an installer enrolls a box, rightly and wrongly
 mod killed; // kill -9 in the middle of the work
 mod main_job; // camera to browser
-mod quiet; // cameras that mostly show nothing, and the rules of what is told
+mod quiet; // cameras that mostly show nothing
+mod rules; // zones, lines, counts and a covered camera, on a customer's phone
 mod tidy; // rules over the source itself

@@ -1,5 +1,4 @@
-//! Cameras that mostly show nothing: little is decoded while nothing moves, nothing is missed when something does, and what
-//! happened is told by the rules of whoever put the camera up.
+//! Cameras that mostly show nothing: little is decoded while nothing moves, and nothing is missed when something does.
 
 use anyhow::{Context, Result, ensure};
 use e2e::camera::CameraOptions;
@@ -16,14 +15,14 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A scene as a camera plays it.
-fn scene(folder: &Path, name: &str, takes: &[(Shows, usize)]) -> Result<FilmOptions> {
+pub fn scene(folder: &Path, name: &str, takes: &[(Shows, usize)]) -> Result<FilmOptions> {
     let path = folder.join(format!("{name}.mkv"));
     scene::write(&path, takes).with_context(|| format!("making the scene {name}"))?;
     Ok(FilmOptions::new(path))
 }
 
 /// A world with one camera that shows an empty street; `extra` is more of its configuration.
-fn empty_street(folder: &Path, extra: &str) -> Result<World> {
+pub fn empty_street(folder: &Path, extra: &str) -> Result<World> {
     let film = scene(folder, "empty", &[(Shows::Empty, 20)])?;
     let mut world = World::set_up(folder, CameraOptions::new(film), |entry| {
         entry.extra = extra.to_owned();
@@ -32,16 +31,16 @@ fn empty_street(folder: &Path, extra: &str) -> Result<World> {
     Ok(world)
 }
 
-fn camera(world: &World) -> Option<Value> {
+pub fn camera(world: &World) -> Option<Value> {
     world.agent.status()?.get("cameras")?.get(0).cloned()
 }
 
-fn number(camera: &Value, key: &str) -> Option<f64> {
+pub fn number(camera: &Value, key: &str) -> Option<f64> {
     camera.get(key)?.as_f64()
 }
 
 /// Waits until the camera decodes less than one picture in five of what it receives.
-fn await_stillness(world: &World) -> Result<()> {
+pub fn await_stillness(world: &World) -> Result<()> {
     wait::until("a still camera that decodes little", PATIENCE, || {
         let camera = camera(world)?;
         let (received, decoded) = (number(&camera, "fps_in")?, number(&camera, "fps_decoded")?);

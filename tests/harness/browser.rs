@@ -123,6 +123,17 @@ impl Browser {
         std::fs::write(path, png).with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Leaves a picture of what is on the screen in the folder that `E2E_SCREENSHOTS` names, for somebody to look at.
+    pub async fn keep(&self, name: &str) -> Result<()> {
+        match std::env::var_os("E2E_SCREENSHOTS") {
+            Some(folder) => {
+                let file = Path::new(&folder).join(format!("{name}.png"));
+                self.screenshot(&file).await
+            }
+            None => Ok(()),
+        }
+    }
+
     pub async fn close(self) -> Result<()> {
         Ok(self.client.close().await?)
     }
