@@ -14,6 +14,7 @@ use edge_agent::clock::{RealClocks, TimeSource};
 use edge_agent::config::{CameraConfig, Secret, Transport};
 use edge_agent::frame::Frame;
 use edge_agent::health::Health;
+use edge_agent::vision::schedule::{Choice, Interest, Pace, Schedule};
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -94,6 +95,18 @@ impl Watched {
         gate: GateConfig,
         change: impl FnOnce(&mut CameraConfig),
     ) -> Result<Self> {
+        let (wakeup, decoders) = (Arc::default(), Arc::new(Decoders::new()));
+        Self::start_beside(url, gate, wakeup, decoders, change)
+    }
+
+    /// One of several that share decoders and whoever looks.
+    fn start_beside(
+        url: &str,
+        gate: GateConfig,
+        wakeup: Arc<Wakeup>,
+        decoders: Arc<Decoders>,
+        change: impl FnOnce(&mut CameraConfig),
+    ) -> Result<Self> {
         let mut config: CameraConfig = toml::from_str(&format!(
             "id = \"{}\"\nname = \"gate\"\nurl = \"\"",
             uuid::Uuid::new_v4()
@@ -101,10 +114,9 @@ impl Watched {
         config.url = url.into();
         change(&mut config);
         let time = TimeSource::new(Arc::new(RealClocks::new()));
-        let decoders = Arc::new(Decoders::new());
         let (sender, changes) = mpsc::channel(64);
         let deps = CaptureDeps {
-            wakeup: Arc::new(Wakeup::default()),
+            wakeup,
             time: time.clone(),
             health: Health::default(),
             decoders: Arc::clone(&decoders),
@@ -697,6 +709,100 @@ fn nobody_looking_holds_no_camera_up() -> Result<()> {
     .with_context(|| format!("{:?}", watched.status()))?;
     assert_eq!((status.state, status.reconnects), (CameraState::Running, 0));
     watched.await_frames(2)
+}
+
+/// What one who looks at several cameras saw of one of them.
+#[derive(Debug, Default)]
+struct Looks {
+    last: Option<Instant>,
+    longest_pause: Duration,
+    /// Where the walker stood, look by look.
+    walk: Vec<usize>,
+    /// Looks after the walker had gone.
+    after: usize,
+}
+
+/// Somebody walks past all of them at once; there are fewer decoders than cameras, and one pair of eyes.
+#[test]
+fn of_six_cameras_that_share_decoders_and_eyes_none_starves_and_none_misses_the_beginning()
+-> Result<()> {
+    const CAMERAS: usize = 6;
+    const GLANCE_SECONDS: u32 = 4;
+    let cameras: Vec<Camera> = (0..CAMERAS)
+        .map(|_| hallway_camera())
+        .collect::<Result<_>>()?;
+    let (wakeup, decoders) = (
+        Arc::new(Wakeup::default()),
+        Arc::new(Decoders::for_cores(1)),
+    );
+    ensure!(decoders.at_once() < CAMERAS, "they have to take turns");
+    let start = |camera: &Camera| {
+        let (wakeup, decoders) = (Arc::clone(&wakeup), Arc::clone(&decoders));
+        Watched::start_beside(
+            &camera.url(),
+            GateConfig::default(),
+            wakeup,
+            decoders,
+            |_| (),
+        )
+    };
+    let watched: Vec<Watched> = cameras.iter().map(start).collect::<Result<_>>()?;
+    let mut schedule = Schedule::new(Pace::new(5.0, GLANCE_SECONDS), CAMERAS);
+    let mut looks: Vec<Looks> = (0..CAMERAS).map(|_| Looks::default()).collect();
+    until("everybody to have come and gone", SOON * 4, || {
+        wakeup.wait(Duration::from_millis(20));
+        while look(&watched, &mut schedule, &mut looks) {}
+        looks.iter().all(|looks| looks.after > 1).then_some(())
+    })
+    .with_context(|| format!("{looks:?}"))?;
+    for (looks, watched) in looks.iter().zip(&watched) {
+        let status = watched.status();
+        let of_it = || format!("{looks:?}, {status:?}");
+        ensure!(
+            looks.longest_pause < Duration::from_secs(GLANCE_SECONDS.into()) * 2,
+            of_it()
+        );
+        ensure!(
+            looks.walk.first().is_some_and(|first| *first <= COMES + 8),
+            of_it()
+        );
+        ensure!(looks.walk.is_sorted() && looks.walk.len() > 10, of_it());
+        ensure!(status.frames_caught_up > 0, of_it());
+        ensure!(
+            status.reconnects == 0 && status.state == CameraState::Running,
+            of_it()
+        );
+        // While nothing moved it showed its key frames, through decoders that belonged to nobody.
+        ensure!(status.frames_decoded < status.frames_in, of_it());
+    }
+    Ok(())
+}
+
+/// Looks at the camera whose turn it is, as a vision worker does; `false` when nobody's is.
+fn look(watched: &[Watched], schedule: &mut Schedule, looks: &mut [Looks]) -> bool {
+    let now = || Duration::from_nanos(watched[0].time.now().boottime_ns);
+    let waiting = |index: usize| watched[index].handle.lookout.waiting();
+    let Choice::Look(index) = schedule.choose(now(), Duration::ZERO, waiting) else {
+        return false;
+    };
+    let lookout = &watched[index].handle.lookout;
+    let Some(glimpse) = lookout.take() else {
+        schedule.give_back(index);
+        return false;
+    };
+    let looks = &mut looks[index];
+    if let Some(last) = looks.last.replace(Instant::now()) {
+        looks.longest_pause = looks.longest_pause.max(last.elapsed());
+    }
+    let walker = walker_frame(&glimpse.frame);
+    looks.walk.extend(walker);
+    looks.after += usize::from(walker.is_none() && !looks.walk.is_empty());
+    let found = walker.map_or(Interest::Nothing, |_| Interest::Following);
+    let at = Duration::from_nanos(glimpse.frame.time.boottime_ns);
+    schedule.done(index, now(), at, glimpse.motion.moving, found);
+    lookout.attend(schedule.attention(index, now()));
+    schedule.give_back(index);
+    true
 }
 
 /// A CA of its own and a certificate for 127.0.0.1 signed by it.

@@ -43,17 +43,21 @@ pub(super) struct Lent {
 
 impl Default for Decoders {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            pool: Mutex::default(),
-            turns: Mutex::new(Turns::new(cores)),
-        }
+        Self::for_cores(std::thread::available_parallelism().map_or(1, usize::from))
     }
 }
 
 impl Decoders {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For a machine, or a share of one, with so many cores.
+    pub fn for_cores(cores: usize) -> Self {
+        Self {
+            pool: Mutex::default(),
+            turns: Mutex::new(Turns::new(cores)),
+        }
     }
 
     /// Decoders that wait for a borrower.
