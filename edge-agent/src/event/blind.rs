@@ -3,9 +3,10 @@
 //! Only the all-clear closes it. An agent that stops does not know how it goes on: it tells that the camera did not see to
 //! the last, and the next start ends the event for want of anybody who watches it.
 
-use super::clock::ToldIn;
+use super::clock::{ToldIn, monotonic};
 use super::story::{Story, Subject, reason};
 use crate::sight::{Blindness, SightChange};
+use std::time::Duration;
 use wire::record::{CAMERA_CLASS, EventRecord, EventState, NormBox};
 use wire::{CameraId, EventId, RecordTime};
 
@@ -19,6 +20,7 @@ const WHOLE_PICTURE: NormBox = NormBox {
 #[derive(Debug, Default)]
 pub(super) struct Blind {
     open: Option<(Story, ToldIn)>,
+    since: Duration,
 }
 
 impl Blind {
@@ -37,6 +39,9 @@ impl Blind {
                     Some(_) => EventState::Updated,
                     None => EventState::Opened,
                 };
+                if self.open.is_none() {
+                    self.since = monotonic(time);
+                }
                 let opened = || (Story::new(new_id(), time), ToldIn::new(time));
                 let (story, told_in) = self.open.get_or_insert_with(opened);
                 story.shift_us(told_in.set_by_us(time));
@@ -57,6 +62,11 @@ impl Blind {
         let (mut story, mut told_in) = self.open.take()?;
         story.shift_us(told_in.set_by_us(time));
         Some(tell(&mut story, EventState::Updated, time, camera))
+    }
+
+    /// Since when it does not see, on the boot clock.
+    pub(super) fn since(&self) -> Option<Duration> {
+        self.open.as_ref().map(|_| self.since)
     }
 
     pub(super) fn event(&self) -> Option<EventId> {

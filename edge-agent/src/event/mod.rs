@@ -133,7 +133,8 @@ pub struct Rules {
     occupancies: Vec<Occupancy>,
     blind: Blind,
     counts: Counts,
-    /// When somebody last looked who could see.
+    /// When somebody last looked, and when somebody did who could see.
+    looked_at: Option<Duration>,
     watched_at: Option<Duration>,
     opened_total: u64,
 }
@@ -158,6 +159,7 @@ impl Rules {
             newborn: BTreeMap::new(),
             blind: Blind::default(),
             counts: Counts::new(),
+            looked_at: None,
             watched_at: None,
             opened_total: 0,
         }
@@ -185,11 +187,11 @@ impl Rules {
             self.objects[index].seen(track, time, &self.config);
             news.events.extend(self.tell_deeds(index, time, aspect));
         }
-        if self.blind.event().is_none() {
-            self.watched(time, &is_seen);
-        }
-        let config = self.config;
-        let gone = self.close_where(time, |object| object.is_gone(&config));
+        self.watched(time, &is_seen);
+        let (config, unwatched) = (self.config, self.unwatched(time));
+        let gone = self.close_where(time, |object| {
+            object.is_gone(&config) || object.is_given_up(unwatched(object), &config)
+        });
         news.events.extend(gone);
         news.events.extend(self.look_at_zones(time));
         news
@@ -197,13 +199,12 @@ impl Rules {
 
     /// Lets time pass without a frame: what nobody looks at for long comes to an end, and so do minutes.
     pub fn without_frame(&mut self, time: &RecordTime) -> News {
-        let (now, config) = (monotonic(time), self.config);
-        let watched_at = self.watched_at.unwrap_or_default();
-        let unwatched = move |object: &Object| now.saturating_sub(watched_at.max(object.last_seen));
+        let (config, unwatched) = (self.config, self.unwatched(time));
         let mut events = self.close_where(time, |object| {
             object.is_given_up(unwatched(object), &config)
         });
-        if now.saturating_sub(watched_at) > config.dark_after {
+        let watched_at = self.watched_at.unwrap_or_default();
+        if monotonic(time).saturating_sub(watched_at) > config.dark_after {
             self.newborn.clear();
             events.extend(self.close_zones(time));
         }
@@ -213,7 +214,7 @@ impl Rules {
         }
     }
 
-    /// The camera stopped or began again to see. While it does not, objects are not missed.
+    /// The camera stopped or began again to see. While it does not, objects from before are not missed.
     pub fn sight(&mut self, time: &RecordTime, change: SightChange) -> Option<EventRecord> {
         let record = self
             .blind
@@ -245,8 +246,9 @@ impl Rules {
     }
 
     pub fn followed(&self) -> Followed {
-        let is_standing = |object: &Object| object.is_standing(&self.config);
-        if !self.newborn.is_empty() || !self.objects.iter().all(is_standing) {
+        let is_at_rest =
+            |object: &Object| self.is_out_of_sight(object) || object.is_standing(&self.config);
+        if !self.newborn.is_empty() || !self.objects.iter().all(is_at_rest) {
             Followed::Moving
         } else if self.objects.is_empty() {
             Followed::Nothing
@@ -325,11 +327,11 @@ impl Rules {
                 match deed.rule {
                     Rule::Entry(zone) | Rule::Loitering(zone) => {
                         let timing = &self.scene.zones[zone].timing;
-                        self.zone_cool_downs[zone].begin(now, timing);
+                        self.zone_cool_downs[zone].begin_if_over(now, timing);
                     }
                     Rule::Crossing(line) => {
                         let timing = &self.scene.lines[line].timing;
-                        self.line_cool_downs[line].begin(now, timing);
+                        self.line_cool_downs[line].begin_if_over(now, timing);
                     }
                 }
             }
@@ -344,17 +346,36 @@ impl Rules {
         object.tell(state, time, self.camera, &self.scene)
     }
 
-    /// Somebody looked who could see: those it did not find are missed.
+    /// Somebody looked: those it did not find are missed. A camera that does not see what it ought to may still see
+    /// something; only what is of that view can be missed in it.
     fn watched(&mut self, time: &RecordTime, is_seen: &[bool]) {
         let now = monotonic(time);
-        let since = now.saturating_sub(self.watched_at.unwrap_or(now));
+        let since = now.saturating_sub(self.looked_at.unwrap_or(now));
         let step = since.min(self.config.longest_look);
-        self.watched_at = Some(now);
+        self.looked_at = Some(now);
+        let blind_since = self.blind.since();
+        if blind_since.is_none() {
+            self.watched_at = Some(now);
+        }
         for (object, is_seen) in self.objects.iter_mut().zip(is_seen) {
-            if !is_seen {
+            if !is_seen && !blind_since.is_some_and(|lost| object.last_seen < lost) {
                 object.missed(step);
             }
         }
+    }
+
+    /// It was there before the camera stopped to see.
+    fn is_out_of_sight(&self, object: &Object) -> bool {
+        self.blind
+            .since()
+            .is_some_and(|lost| object.last_seen < lost)
+    }
+
+    /// For how long nobody could have seen an object.
+    fn unwatched(&self, time: &RecordTime) -> impl Fn(&Object) -> Duration + use<> {
+        let now = monotonic(time);
+        let watched_at = self.watched_at.unwrap_or_default();
+        move |object| now.saturating_sub(watched_at.max(object.last_seen))
     }
 
     /// How full the zones are now.

@@ -61,7 +61,7 @@ impl Occupancy {
             if self.looks < zone.inertia_looks || !self.cool_down.is_over(now) {
                 return None;
             }
-            self.cool_down.begin(now, &zone.timing);
+            self.cool_down.begin_if_over(now, &zone.timing);
             let open = Open::new(zone, inside, time, new_id());
             let open = self.open.insert(open);
             return Some(open.tell(EventState::Opened, zone, time, camera));

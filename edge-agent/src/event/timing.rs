@@ -30,7 +30,10 @@ impl CoolDown {
         now >= self.until
     }
 
-    pub(super) fn begin(&mut self, now: Duration, timing: &Timing) {
-        self.until = now + timing.cool_down;
+    /// An event is opened. One that another zone opened meanwhile does not prolong it.
+    pub(super) fn begin_if_over(&mut self, now: Duration, timing: &Timing) {
+        if self.is_over(now) {
+            self.until = now + timing.cool_down;
+        }
     }
 }

@@ -124,6 +124,22 @@ fn while_a_zone_cools_down_nobody_opens_an_event() {
 }
 
 #[test]
+fn a_zone_cools_down_whatever_others_open_meanwhile() {
+    let left_quarter =
+        "[[camera.zone]]\nname = \"Door\"\npoints = [[0, 0], [0.25, 0], [0.25, 1], [0, 1]]\n";
+    let zones = format!("object_events = false\n{LEFT_HALF}cool_down_seconds = 30\n{left_quarter}");
+    let mut rules = rules_with(&zones);
+    let records = watch(&mut rules, (0.0, 45.0), |now| match now {
+        ..2.0 => vec![at(1, 0.2)],
+        20.0..22.0 => vec![at(2, 0.2)],
+        35.0..40.0 => vec![at(3, 0.4)],
+        _ => vec![],
+    });
+    let opened: Vec<_> = records.iter().filter(|r| r.state == Opened).collect();
+    assert_eq!(opened.len(), 3, "{:?}", told(&records));
+}
+
+#[test]
 fn a_zone_that_is_too_full_is_an_event_of_its_own() {
     let zone = format!("object_events = false\n{LEFT_HALF}event = false\noccupancy = 3\n");
     let mut rules = rules_with(&zone);
@@ -247,6 +263,31 @@ fn a_camera_that_sees_nothing_tells_it_and_misses_nobody() {
     );
     watch(&mut rules, (100.0, 101.0), |_| vec![at(7, 0.3)]);
     assert_eq!((rules.opened_total(), rules.open_count()), (2, 1));
+}
+
+/// It was knocked round, and people pass where it looks now.
+#[test]
+fn who_passes_before_a_camera_that_was_turned_is_gone_when_he_is_gone() {
+    let mut rules = rules_with(&format!("{LEFT_HALF}occupancy = 3\n"));
+    watch(&mut rules, (0.0, 10.0), |_| vec![at(1, 0.9)]);
+    rules.sight(&time(10.0), SightChange::Lost(Blindness::Turned));
+    let records = watch(&mut rules, (10.2, 100.0), |now| match now % 10.0 {
+        ..2.0 => vec![at(10 + (now / 10.0) as u64, 0.3)],
+        _ => vec![],
+    });
+    let words = told(&records);
+    assert!(
+        !words.iter().any(|word| word.contains("occupancy")),
+        "{words:?}"
+    );
+    let closed = records.iter().filter(|r| r.state == Closed).count();
+    assert_eq!(closed, 9, "{words:?}");
+    // The camera, and who stood there before.
+    // Who stood there before, outside of the zone, is still waited for; but not for ever.
+    assert_eq!(rules.followed(), Followed::Standing);
+    watch(&mut rules, (100.0, 230.0), |_| vec![]);
+    assert_eq!(rules.followed(), Followed::Nothing);
+    assert_eq!(rules.open_count(), 1, "the camera's own");
 }
 
 #[test]
