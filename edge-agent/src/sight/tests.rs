@@ -218,6 +218,41 @@ fn a_frozen_picture_is_told_where_noise_was_before() {
 }
 
 #[test]
+fn a_frozen_picture_that_is_encoded_again_and_again_is_told() {
+    let street = Picture::street(5);
+    let mut model = SightModel::new();
+    let mut news = Vec::new();
+    for second in 0..260_u64 {
+        let picture = match second {
+            0..120 => street.clone().with_noise(4.0, second),
+            // Each key frame is rounded another way.
+            _ => street
+                .clone()
+                .with_noise(4.0, 120)
+                .lit(1.0, 0.4 * (second % 2) as f32),
+        };
+        if let Some(change) = model.update(Duration::from_secs(second), &picture.small()) {
+            news.push((second, change));
+        }
+    }
+    assert!(matches!(news[..], [(180..=183, Lost(Frozen))]), "{news:?}");
+}
+
+#[test]
+fn lights_that_go_off_and_take_the_noise_with_them_freeze_nothing() {
+    let street = Picture::street(5);
+    let mut model = SightModel::new();
+    for second in 0..600_u64 {
+        let picture = match second {
+            0..150 => street.clone().with_noise(3.0, second),
+            _ => street.clone().lit(0.4, 5.0),
+        };
+        let told = model.update(Duration::from_secs(second), &picture.small());
+        assert_eq!(told, None, "{second}");
+    }
+}
+
+#[test]
 fn a_test_picture_without_noise_is_not_frozen() {
     let street = Picture::street(6);
     let mut model = SightModel::new();
