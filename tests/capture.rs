@@ -631,8 +631,9 @@ fn what_led_up_to_a_movement_is_shown_in_order_and_once() -> Result<()> {
         "{seen:?}"
     );
     assert!(
-        seen[0].1 <= COMES + 8,
-        "first seen half a second late: {seen:?}"
+        // His first key frame is the seventh: what led up to it was seen, and before it.
+        seen[0].1 <= COMES + 5,
+        "first seen late: {seen:?}"
     );
     let gaps = seen.windows(2).map(|pair| pair[1].1 - pair[0].1);
     assert!(gaps.max() <= Some(8), "{seen:?}");
@@ -724,8 +725,7 @@ struct Looks {
 
 /// Somebody walks past all of them at once; there are fewer decoders than cameras, and one pair of eyes.
 #[test]
-fn of_six_cameras_that_share_decoders_and_eyes_none_starves_and_none_misses_the_beginning()
--> Result<()> {
+fn of_six_cameras_that_share_decoders_and_eyes_none_starves() -> Result<()> {
     const CAMERAS: usize = 6;
     const GLANCE_SECONDS: u32 = 4;
     let cameras: Vec<Camera> = (0..CAMERAS)

@@ -9,13 +9,14 @@
 use super::CaptureDeps;
 use super::decoders::Lent;
 use super::error::{CaptureError, Failure, Reason};
-use super::eyes::{Eyes, Seen};
+use super::eyes::{Eyes, Look, Seen};
 use super::gate::Wish;
 use super::gop::AccessUnit;
 use super::gst::decode::Deliver;
 use super::intake::Intake;
-use super::lookout::Lookout;
+use super::lookout::{Attention, Glimpse, Lookout};
 use super::status::StatusBoard;
+use crate::frame::Frame;
 use pace::Pace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,9 @@ mod stills;
 
 /// A camera that had to wait for its turn does not go back further than this: later key frames were shown meanwhile.
 const OLDEST_PAST: Duration = Duration::from_secs(6);
+
+/// How a picture that came out of a decoder is looked at.
+type LookAt = fn(&Eyes, Frame, &Attention) -> Look;
 
 pub(super) struct Decoding {
     camera: CameraId,
@@ -46,6 +50,8 @@ pub(super) struct Decoding {
     /// The last encoded key frame in which the camera saw what it ought to.
     good: Option<AccessUnit>,
     untold: Option<Untold>,
+    /// A key frame in which something moves, until it is known whether what led up to it is shown.
+    held_back: Option<Glimpse>,
     /// Decodes the picture from before that a change of sight is told with.
     before: Option<Still>,
     /// Newest unit that has arrived, and when.
@@ -106,6 +112,7 @@ impl Decoding {
             still: None,
             good: None,
             untold: None,
+            held_back: None,
             before: None,
             newest: None,
             silence: DecoderSilence::default(),
@@ -138,6 +145,7 @@ impl Decoding {
         if let Some((change, after)) = seen.sight {
             self.tell_sight(change, after);
         }
+        self.held_back = seen.held_back.or(self.held_back.take());
         if seen.is_good {
             self.good = self.intake.key_taken_by(seen.verdict.at);
         }
@@ -160,6 +168,7 @@ impl Decoding {
             Wish::Openings(_) | Wish::Everything => self.begin_if_granted(None)?,
             Wish::From(from) => self.begin_if_granted(Some(from))?,
         }
+        self.show_held_back();
         let reading = self.stream.as_ref().map(|stream| stream.cursor);
         self.intake.hold(reading);
         self.decode_still()?;
@@ -265,6 +274,17 @@ impl Decoding {
         Ok(())
     }
 
+    /// Where everything is decoded now, the picture comes again in its place.
+    fn show_held_back(&mut self) {
+        if let Some(glimpse) = self.held_back.take()
+            && self.stream.is_none()
+        {
+            let at = Duration::from_nanos(glimpse.frame.time.boottime_ns);
+            self.eyes.is_shown(at);
+            self.lookout.show(glimpse);
+        }
+    }
+
     /// Decodes from key frame `number` on; `false` if it is gone.
     fn begin(&mut self, number: u64) -> Result<bool, Failure> {
         let Some(key) = self.intake.unit(number).filter(|unit| unit.key) else {
@@ -279,7 +299,11 @@ impl Decoding {
         let lent = self
             .deps
             .decoders
-            .lend_stream(key.format.codec, self.camera, self.deliver(Arc::default()))
+            .lend_stream(
+                key.format.codec,
+                self.camera,
+                self.deliver(Arc::default(), Eyes::look),
+            )
             .map_err(cannot_decode)?;
         self.stream = Some(Stream {
             lent,
@@ -317,7 +341,7 @@ impl Decoding {
             self.board.caught_up();
         }
         if stream.pace.reached(behind, self.lookout.is_taken()) {
-            self.eyes.is_live();
+            self.eyes.is_live_after(unit.taken_at());
         }
     }
 
@@ -379,7 +403,7 @@ impl Decoding {
     }
 
     /// What a decoder does with a picture of this camera, on the decoder's thread.
-    fn deliver(&self, out: Arc<AtomicBool>) -> Deliver {
+    fn deliver(&self, out: Arc<AtomicBool>, look: LookAt) -> Deliver {
         let (lookout, board) = (Arc::clone(&self.lookout), Arc::clone(&self.board));
         let (intake, time) = (Arc::clone(&self.intake), self.deps.time.clone());
         let eyes = Arc::clone(&self.eyes);
@@ -388,7 +412,7 @@ impl Decoding {
             match result {
                 Ok(frame) => {
                     board.decoded(time.clocks().boottime());
-                    let look = eyes.look(frame, &lookout.attention());
+                    let look = look(&eyes, frame, &lookout.attention());
                     match look.show {
                         Some(glimpse) if look.catching_up => lookout.show_next(glimpse),
                         Some(glimpse) => lookout.show(glimpse),

@@ -51,8 +51,12 @@ struct Inner {
     shown_at: Option<Duration>,
     /// Somebody waits for a picture taken not before this.
     wanted_from: Option<Duration>,
-    catching_up: bool,
+    /// Pictures up to this one belong to the past that is being caught up with.
+    past_until: Duration,
 }
+
+/// Nobody knows yet where the past ends.
+const UNTIL_TOLD: Duration = Duration::MAX;
 
 /// What was seen in one picture, for the camera's own thread.
 #[derive(Debug)]
@@ -61,6 +65,9 @@ pub(crate) struct Seen {
     /// It shows what the camera ought to see; asked about once a second.
     pub(crate) is_good: bool,
     pub(crate) sight: Option<(SightChange, Frame)>,
+    /// Something moves in a key frame by itself: what led up to it comes first, and it with that, unless its camera is
+    /// not given its turn. Then it is to be shown after all.
+    pub(crate) held_back: Option<Glimpse>,
 }
 
 /// What is to be done with a picture.
@@ -87,7 +94,7 @@ impl Eyes {
                 sight_at: None,
                 shown_at: None,
                 wanted_from: None,
-                catching_up: false,
+                past_until: Duration::ZERO,
             }),
         }
     }
@@ -100,15 +107,28 @@ impl Eyes {
     /// Decoding begins at the key frame taken `at`, which may be a past one. Nothing is inside of the decoder.
     pub(crate) fn begin_at(&self, at: Duration, catching_up: bool) {
         let mut inner = self.lock();
-        inner.catching_up = catching_up;
+        inner.past_until = if catching_up {
+            UNTIL_TOLD
+        } else {
+            Duration::ZERO
+        };
         inner.keys.clear();
         if inner.looked_at.is_some_and(|looked_at| looked_at >= at) {
             inner.go_back(at);
         }
     }
 
+    /// The past is left, whoever has not seen it.
     pub(crate) fn is_live(&self) {
-        self.lock().catching_up = false;
+        self.lock().past_until = Duration::ZERO;
+    }
+
+    /// The picture taken `at`, which may still be inside of the decoder, is the last of the past.
+    pub(crate) fn is_live_after(&self, at: Duration) {
+        let mut inner = self.lock();
+        if inner.past_until == UNTIL_TOLD {
+            inner.past_until = at;
+        }
     }
 
     /// Somebody waits for a picture taken not before `at`.
@@ -127,8 +147,24 @@ impl Eyes {
         !self.lock().keys.is_empty()
     }
 
-    /// Looks at the next picture.
+    /// Looks at the next picture of a stream.
     pub(crate) fn look(&self, frame: Frame, attention: &Attention) -> Look {
+        self.look_at(frame, attention, false)
+    }
+
+    /// Looks at a key frame by itself.
+    pub(crate) fn look_at_still(&self, frame: Frame, attention: &Attention) -> Look {
+        self.look_at(frame, attention, true)
+    }
+
+    /// The picture held back is shown now.
+    pub(crate) fn is_shown(&self, at: Duration) {
+        let mut inner = self.lock();
+        inner.shown_at = Some(at);
+        inner.wanted_from.take_if(|from| at >= *from);
+    }
+
+    fn look_at(&self, frame: Frame, attention: &Attention, is_still: bool) -> Look {
         let mut inner = self.lock();
         let at = Duration::from_nanos(frame.time.boottime_ns);
         let key = inner.passed_key(at);
@@ -159,23 +195,28 @@ impl Eyes {
         let wanted = attention.is_glance(at, next_key.map(|next| at + next + KEY_SHOWN_WITHIN))
             || inner.wanted_from.is_some_and(|from| at >= from);
         let is_shown = wanted || motion.moving || at <= attention.hold_until;
-        let show = (is_shown && can_be_shown).then(|| {
+        let glimpse = (is_shown && can_be_shown).then_some(Glimpse {
+            frame,
+            motion,
+            wanted,
+        });
+        let (show, held_back) = match is_still && verdict.moving {
+            true => (None, glimpse),
+            false => (glimpse, None),
+        };
+        if show.is_some() {
             inner.shown_at = Some(at);
             inner.wanted_from.take_if(|from| at >= *from);
-            Glimpse {
-                frame,
-                motion,
-                wanted,
-            }
-        });
+        }
         Look {
             seen: Some(Seen {
                 verdict,
                 is_good,
                 sight,
+                held_back,
             }),
             show,
-            catching_up: inner.catching_up,
+            catching_up: at <= inner.past_until,
         }
     }
 
@@ -250,6 +291,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::clock::{SimClocks, TimeSource};
     use crate::luma::scenes::{HIGH, Picture, WIDE, luma_frame};
@@ -307,8 +349,40 @@ mod tests {
         let look = eyes.look(frame(ms(1000)), &every(0));
         assert!(look.catching_up && look.seen.is_some() && look.show.is_none());
         assert_eq!(shown(&eyes, &every(0), [1066, 1133, 1100]), [1066, 1133]);
-        eyes.is_live();
-        assert!(!eyes.look(frame(ms(1200)), &every(0)).catching_up);
+        // What is still inside of the decoder belongs to the past too.
+        eyes.is_live_after(ms(1200));
+        let catching_up = |at| eyes.look(frame(ms(at)), &every(0)).catching_up;
+        assert!(catching_up(1200) && !catching_up(1266));
+    }
+
+    #[test]
+    fn a_key_frame_in_which_something_moves_comes_after_what_led_up_to_it() {
+        let eyes = Eyes::new(&[]);
+        let still = |at, x| {
+            eyes.expect_key(ms(at));
+            eyes.look_at_still(street(ms(at), x), &every(0))
+        };
+        for at in (1000..30_000).step_by(2000) {
+            let look = still(at, None);
+            assert!(look.show.is_some() && look.seen.unwrap().held_back.is_none());
+        }
+        let look = still(31_000, Some(0.5));
+        assert!(look.show.is_none(), "not before what led up to it");
+        let glimpse = look.seen.unwrap().held_back.unwrap();
+        assert!(glimpse.motion.moving);
+
+        // Its camera has its turn: everything since the key frame before is shown, it too, in order.
+        eyes.begin_at(ms(29_000), true);
+        eyes.expect_key(ms(29_000));
+        let walks = (0..31).filter_map(|n| {
+            let at = 29_000 + n * 66;
+            let look = eyes.look(street(ms(at), (n > 20).then_some(0.5)), &every(0));
+            look.show.map(|glimpse| (at, glimpse.motion.moving))
+        });
+        let walks: Vec<(u64, bool)> = walks.collect();
+        let first = walks.iter().find(|(_, moving)| *moving);
+        assert!(first.is_some_and(|(at, _)| *at < 30_700), "{walks:?}");
+        assert_eq!(walks.len(), 30, "the first one was shown before");
     }
 
     #[test]

@@ -99,9 +99,16 @@ type Hear = Box<dyn Fn() + Send>;
 
 #[derive(Default)]
 struct Shown {
-    /// Oldest first; one at most unless the camera catches up.
-    glimpses: VecDeque<Glimpse>,
-    catching_up: bool,
+    /// What led up to a movement, oldest first.
+    past: VecDeque<Glimpse>,
+    /// Taken after the past.
+    live: Option<Glimpse>,
+}
+
+impl Shown {
+    fn take(&mut self) -> Option<Glimpse> {
+        self.past.pop_front().or_else(|| self.live.take())
+    }
 }
 
 impl Lookout {
@@ -117,48 +124,45 @@ impl Lookout {
         }
     }
 
-    /// Newest wins; what nobody took is counted.
+    /// Newest wins; what nobody took is counted. What led up to it is not overwritten.
     pub fn show(&self, glimpse: Glimpse) {
-        let mut shown = lock(&self.shown);
-        self.lost(shown.glimpses.len());
-        shown.glimpses.clear();
-        shown.glimpses.push_back(glimpse);
-        shown.catching_up = false;
-        drop(shown);
+        let before = lock(&self.shown).live.replace(glimpse);
+        self.lost(usize::from(before.is_some()));
         self.wakeup.ring();
     }
 
     /// Shows it after those that wait. When too many do, the oldest goes, and is counted.
     pub fn show_next(&self, glimpse: Glimpse) {
         let mut shown = lock(&self.shown);
-        if shown.glimpses.len() == MOST_WAITING {
-            shown.glimpses.pop_front();
-            self.lost(1);
-        }
-        shown.glimpses.push_back(glimpse);
-        shown.catching_up = true;
+        let earlier = shown.live.take();
+        shown.past.extend(earlier.into_iter().chain([glimpse]));
+        let too_many = shown.past.len().saturating_sub(MOST_WAITING);
+        shown.past.drain(..too_many);
         drop(shown);
+        self.lost(too_many);
         self.wakeup.ring();
     }
 
     /// Whether nothing waits.
     pub fn is_taken(&self) -> bool {
-        lock(&self.shown).glimpses.is_empty()
+        let shown = lock(&self.shown);
+        shown.past.is_empty() && shown.live.is_none()
     }
 
     /// What [`Lookout::take`] would give.
     pub fn waiting(&self) -> Option<Waiting> {
         let shown = lock(&self.shown);
-        shown.glimpses.front().map(|next| Waiting {
+        let next = shown.past.front().or(shown.live.as_ref())?;
+        Some(Waiting {
             at: Duration::from_nanos(next.frame.time.boottime_ns),
             share: next.motion.share,
             wanted: next.wanted,
-            catching_up: shown.catching_up,
+            catching_up: !shown.past.is_empty(),
         })
     }
 
     pub fn take(&self) -> Option<Glimpse> {
-        let taken = lock(&self.shown).glimpses.pop_front();
+        let taken = lock(&self.shown).take();
         if taken.is_some() {
             self.tell_camera();
         }
@@ -270,6 +274,12 @@ mod tests {
         assert!(!lookout.is_taken());
         assert_eq!((taken(&lookout), lookout.overwritten()), (vec![1, 2, 3], 0));
         assert_eq!(lookout.waiting(), None);
+        // Nor does the present overwrite it, or come before it.
+        lookout.show(glimpse(4));
+        lookout.show_next(glimpse(5));
+        (6..=8).for_each(|second| lookout.show(glimpse(second)));
+        assert_eq!((taken(&lookout), lookout.overwritten()), (vec![4, 5, 8], 2));
+        assert!(lookout.is_taken());
     }
 
     #[test]

@@ -358,7 +358,7 @@ impl Rules {
             self.watched_at = Some(now);
         }
         for (object, is_seen) in self.objects.iter_mut().zip(is_seen) {
-            if !is_seen && !blind_since.is_some_and(|lost| object.last_seen < lost) {
+            if !is_seen && blind_since.is_none_or(|lost| object.last_seen >= lost) {
                 object.missed(step);
             }
         }

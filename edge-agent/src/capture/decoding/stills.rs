@@ -4,6 +4,7 @@
 use super::{Decoding, cannot_decode};
 use crate::capture::decoders::Lent;
 use crate::capture::error::Failure;
+use crate::capture::eyes::Eyes;
 use crate::capture::gop::AccessUnit;
 use crate::capture::gst::decode::Deliver;
 use crate::capture::lookout::SightNews;
@@ -35,7 +36,7 @@ impl Decoding {
             return Ok(());
         };
         let out = Arc::new(AtomicBool::new(false));
-        let deliver = self.deliver(Arc::clone(&out));
+        let deliver = self.deliver(Arc::clone(&out), Eyes::look_at_still);
         let Some(lent) = self.lend_still(&key, deliver)? else {
             self.next_still = Some(key);
             return Ok(());
