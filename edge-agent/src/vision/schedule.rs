@@ -237,7 +237,8 @@ impl Schedule {
 
     /// Zero where the picture that is shown may be looked at.
     fn due_in(&self, turn: &Turn, shown: Waiting) -> Duration {
-        let Some(beat) = turn.beat else {
+        // The past waits as it was shown, a little closer than the beat: nothing newer comes in its place.
+        let Some(beat) = turn.beat.filter(|_| !shown.catching_up) else {
             return Duration::ZERO;
         };
         let interval = if shown.wanted {
@@ -262,6 +263,7 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::capture::eyes::Eyes;
     use crate::frame::Frame;
@@ -517,6 +519,32 @@ mod tests {
             }
         }
         assert!((9..=11).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn what_waits_of_the_past_never_stands_in_the_way() {
+        let mut schedule = schedule(1);
+        let start = Duration::from_secs(100);
+        for (number, found) in [
+            Interest::Following,
+            Interest::Steady,
+            Interest::Standing,
+            Interest::Nothing,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            // As close as `Attention::every` has them, and nothing moves in it any more.
+            let at = start + 150 * MS * number as u32;
+            let waiting = Waiting {
+                catching_up: true,
+                ..shown(at, 0.0).unwrap()
+            };
+            let choice = schedule.choose(start, LONGEST, |_| Some(waiting));
+            assert_eq!(choice, Choice::Look(0), "after {number}");
+            schedule.done(0, start, at, false, found);
+            schedule.give_back(0);
+        }
     }
 
     #[test]
