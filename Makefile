@@ -9,7 +9,7 @@ DURATION ?= 1h
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test faults soak lint pets latency drain bench-ingest reconnects screenshots bench-cameras
+.PHONY: help demo test faults soak lint pets latency drain bench-ingest reconnects screenshots bench bench-cameras
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,8 @@ reconnects: ## Force RECONNECTS=1000 reconnects of a camera; memory and descript
 bench-ingest: ## Records/s and blobs/s the receiver takes in, against the limits, mosquitto and nginx
 	@scripts/setup.sh bench
 	cargo run --release -p cloud-receiver --example ingest_rate
+
+bench: bench-cameras pets ## Everything that is measured of cameras: costs, memory, how many fit, what the gate loses, what is seen
 
 bench-cameras: ## What cameras cost, how many fit, and what the gate loses; BENCH='--only cost' for a part, BENCH=--smoke
 	@scripts/setup.sh test

@@ -235,6 +235,7 @@ pub(crate) mod tests {
                 frames_in: 900,
                 frames_decoded: 900,
                 frames_analysed: 300,
+                detections: 900,
                 frames_overwritten: 600,
                 reconnects: 0,
                 ring_bytes: 5_000_000,

@@ -150,6 +150,7 @@ impl Cameras {
             frames_in: 0,
             frames_decoded: 0,
             frames_analysed: 0,
+            detections: 0,
             frames_overwritten: 0,
             reconnects: 0,
             ring_bytes: 0,

@@ -149,6 +149,7 @@ impl View {
             line.fps_analysed = stats.fps_analysed as f32;
             line.fps_asked = stats.fps_asked as f32;
             line.frames_analysed = stats.frames_analysed;
+            line.detections = stats.detections;
             if stats.frames_analysed > 0 {
                 line.inference_ms_mean = Some(stats.inference_ms as f32);
                 line.inference_ms_p95 = Some(stats.inference_ms_p95 as f32);

@@ -83,6 +83,9 @@ pub struct CameraLine {
     pub frames_in: u64,
     pub frames_decoded: u64,
     pub frames_analysed: u64,
+    /// Objects found, in all looks together.
+    #[serde(default)]
+    pub detections: u64,
     /// Frames that a newer one replaced before anybody looked: loss door 1.
     pub frames_overwritten: u64,
     pub reconnects: u64,

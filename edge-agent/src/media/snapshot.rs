@@ -2,12 +2,13 @@
 //!
 //! Masks are filled in the full-size picture, opaque, before anything is encoded: what a mask covers leaves this
 //! module as one colour. A pixel that a mask touches at all is filled whole.
+//!
+//! Colour is kept at half the resolution, as cameras send it (4:2:0): more would be made up.
 
 use crate::color::YuvToRgb;
 use crate::error::{ErrorKind, Kind};
 use crate::frame::{Frame, PixelFormat};
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageEncoder};
+use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 
 pub const CONTENT_TYPE: &str = "image/jpeg";
 /// Of 100. Above 85 files grow faster than what one sees.
@@ -24,7 +25,7 @@ pub struct Mask(pub Vec<[f32; 2]>);
 pub struct SnapshotError {
     width: u32,
     height: u32,
-    source: image::ImageError,
+    source: EncodingError,
 }
 
 impl Kind for SnapshotError {
@@ -35,20 +36,24 @@ impl Kind for SnapshotError {
 
 /// The frame as JPEG, masks filled.
 pub fn jpeg(frame: &Frame, masks: &[Mask]) -> Result<Vec<u8>, SnapshotError> {
-    let (width, height) = (frame.width, frame.height);
     let mut rgb = rgb(frame);
     for mask in masks {
-        fill(&mut rgb, width as usize, height as usize, mask);
+        fill(&mut rgb, frame.width as usize, frame.height as usize, mask);
     }
-    // A tenth of the raw picture is a generous guess.
-    let mut bytes = Vec::with_capacity(rgb.len() / 10);
-    JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
-        .write_image(&rgb, width, height, ExtendedColorType::Rgb8)
-        .map_err(|source| SnapshotError {
-            width,
-            height,
-            source,
-        })?;
+    let refused = |source| SnapshotError {
+        width: frame.width,
+        height: frame.height,
+        source,
+    };
+    // The format holds sides of 16 bits (ITU-T T.81, B.2.2); zero is refused by the encoder.
+    let side = |side: u32| u16::try_from(side).unwrap_or(0);
+    // A twentieth of the raw picture is a generous guess.
+    let mut bytes = Vec::with_capacity(rgb.len() / 20);
+    let mut encoder = Encoder::new(&mut bytes, JPEG_QUALITY);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder
+        .encode(&rgb, side(frame.width), side(frame.height), ColorType::Rgb)
+        .map_err(refused)?;
     Ok(bytes)
 }
 
@@ -57,7 +62,7 @@ fn rgb(frame: &Frame) -> Vec<u8> {
     let (width, height) = (frame.width as usize, frame.height as usize);
     let mut rgb = vec![0; width * height * 3];
     let convert = YuvToRgb::new(frame.color);
-    for (y, out) in rgb.chunks_exact_mut(width * 3).enumerate() {
+    for (y, out) in rgb.chunks_exact_mut((width * 3).max(1)).enumerate() {
         match frame.format {
             PixelFormat::Rgb => out.copy_from_slice(frame.row(0, y, width * 3)),
             PixelFormat::I420 => {
@@ -231,7 +236,7 @@ mod tests {
         let bytes = jpeg(&white(), &[mask]).unwrap();
         let back = image::load_from_memory(&bytes).unwrap().to_rgb8();
         assert!(back.get_pixel(10, 10)[0] > 240);
-        for (x, y) in [(33, 1), (40, 40), (63, 63)] {
+        for (x, y) in [(34, 1), (40, 40), (63, 63)] {
             assert!(back.get_pixel(x, y)[0].abs_diff(MASK_LEVEL) < 8, "{x} {y}");
         }
     }
@@ -256,5 +261,15 @@ mod tests {
             assert!(pixel[0] > 250 && pixel[1] < 5 && pixel[2] < 5, "{pixel:?}");
         }
         assert!(jpeg(&frame, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_picture_without_a_size_or_too_large_for_the_format_is_an_error() {
+        for (width, height) in [(0, 0), (65_536, 1)] {
+            let rgb = vec![0; width as usize * height as usize * 3];
+            let frame = Frame::from_rgb(CameraId(uuid::Uuid::nil()), time(), width, height, rgb);
+            let error = jpeg(&frame, &[]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{width} x {height}")), "{error}");
+        }
     }
 }
