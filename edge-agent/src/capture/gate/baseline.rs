@@ -26,8 +26,8 @@ const MAD_TO_SIGMA: f32 = 1.4826;
 const LEAST_SPREAD: f32 = 0.004;
 const LEAST_SINGLE_SPREAD: f32 = 0.01;
 /// A few seconds hold about ten moments that have nothing to do with each other: the spread of their means is known to a
-/// quarter. Taken for so much larger until more of them were seen.
-const SPREAD_AT_FIRST: f32 = 1.3;
+/// quarter, and chance counts the tail. Taken for so much larger until more of them were seen.
+const SPREAD_AT_FIRST: f32 = 1.6;
 /// Share by which the spread of means follows one of them. Neighbours share most of their moment.
 const MEAN_SPREAD_SHARE: f32 = 1.0 / 800.0;
 
