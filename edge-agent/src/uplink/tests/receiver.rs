@@ -35,6 +35,7 @@ pub(super) struct Taken {
     partial: HashMap<Sha256, Vec<u8>>,
     pub(super) heartbeats: Vec<Heartbeat>,
     pub(super) wills: u32,
+    pub(super) goodbyes: u32,
     pub(super) connects: u32,
     /// Names that were asked for by SNI (RFC 6066, section 3).
     pub(super) names_asked_for: Vec<String>,
@@ -386,7 +387,10 @@ impl Receiver {
                         answer.extend([0xd0, 0]);
                         answer
                     }
-                    DISCONNECT => return,
+                    DISCONNECT => {
+                        self.lock().goodbyes += 1;
+                        return;
+                    }
                     _ => Vec::new(),
                 };
                 if stream.write_all(&answer).await.is_err() {
