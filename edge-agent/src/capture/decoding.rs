@@ -9,7 +9,7 @@
 use super::CaptureDeps;
 use super::decoders::Lent;
 use super::error::{CaptureError, Failure, Reason};
-use super::eyes::{Eyes, Look, Seen};
+use super::eyes::{Eyes, Look, OLDEST_PAST, Seen};
 use super::gate::Wish;
 use super::gop::AccessUnit;
 use super::gst::decode::Deliver;
@@ -26,9 +26,6 @@ use wire::CameraId;
 
 mod pace;
 mod stills;
-
-/// A camera that had to wait for its turn does not go back further than this: later key frames were shown meanwhile.
-const OLDEST_PAST: Duration = Duration::from_secs(6);
 
 /// How a picture that came out of a decoder is looked at.
 type LookAt = fn(&Eyes, Frame, &Attention) -> Look;
@@ -274,13 +271,13 @@ impl Decoding {
         Ok(())
     }
 
-    /// Where everything is decoded now, the picture comes again in its place.
+    /// Unless it comes again, behind what led up to it.
     fn show_held_back(&mut self) {
-        if let Some(glimpse) = self.held_back.take()
-            && self.stream.is_none()
-        {
+        let gives_up_past = |glimpse: &Glimpse| {
             let at = Duration::from_nanos(glimpse.frame.time.boottime_ns);
-            self.eyes.is_shown(at);
+            self.eyes.gives_up_past(at)
+        };
+        if let Some(glimpse) = self.held_back.take().filter(gives_up_past) {
             self.lookout.show(glimpse);
         }
     }

@@ -24,8 +24,8 @@ const SIGHT_EVERY: Duration = Duration::from_millis(950);
 const KEY_SHOWN_WITHIN: Duration = Duration::from_millis(300);
 /// Pictures come with some jitter: so much earlier is still in time.
 const JITTER: Duration = Duration::from_millis(10);
-/// How far one may go back: decoding begins no further in the past (`decoding.rs`, `OLDEST_PAST`).
-const RETURN_SPAN: Duration = Duration::from_secs(6);
+/// A camera that had to wait for its turn does not go back further than this: later key frames were shown meanwhile.
+pub(super) const OLDEST_PAST: Duration = Duration::from_secs(6);
 /// What is kept to go back to is so far apart at least. It need not be the key frame's very own: the model learns slowly, and
 /// what it knew somewhat earlier is free of what came later.
 const RETURN_EVERY: Duration = Duration::from_millis(1900);
@@ -38,7 +38,7 @@ pub(crate) struct Eyes {
 #[derive(Debug)]
 struct Inner {
     motion: MotionModel,
-    /// The model as it was before the key frame of that time; newest last. One of them is older than [`RETURN_SPAN`].
+    /// The model as it was before the key frame of that time; newest last. One of them is older than [`OLDEST_PAST`].
     before: VecDeque<(Duration, MotionModel)>,
     /// Times of key frames that are inside of the decoder.
     keys: VecDeque<Duration>,
@@ -157,11 +157,16 @@ impl Eyes {
         self.look_at(frame, attention, true)
     }
 
-    /// The picture held back is shown now.
-    pub(crate) fn is_shown(&self, at: Duration) {
+    /// Whether the picture held back that was taken `at` is to be shown now: it does not come again in its place, and nothing
+    /// later was shown.
+    pub(crate) fn gives_up_past(&self, at: Duration) -> bool {
         let mut inner = self.lock();
-        inner.shown_at = Some(at);
-        inner.wanted_from.take_if(|from| at >= *from);
+        let comes_again = inner.looked_at.is_none_or(|looked_at| looked_at < at);
+        if comes_again || inner.shown_at.is_some_and(|shown| shown >= at) {
+            return false;
+        }
+        inner.shown(at);
+        true
     }
 
     fn look_at(&self, frame: Frame, attention: &Attention, is_still: bool) -> Look {
@@ -205,8 +210,7 @@ impl Eyes {
             false => (glimpse, None),
         };
         if show.is_some() {
-            inner.shown_at = Some(at);
-            inner.wanted_from.take_if(|from| at >= *from);
+            inner.shown(at);
         }
         Look {
             seen: Some(Seen {
@@ -228,6 +232,11 @@ impl Eyes {
 }
 
 impl Inner {
+    fn shown(&mut self, at: Duration) {
+        self.shown_at = Some(at);
+        self.wanted_from.take_if(|from| at >= *from);
+    }
+
     /// The key frame that the picture which came out is, or follows as the first.
     fn passed_key(&mut self, at: Duration) -> Option<Duration> {
         let mut passed = None;
@@ -254,7 +263,7 @@ impl Inner {
             return;
         }
         self.before.push_back((key_at, self.motion.clone()));
-        let is_spare = |(at, _): &(Duration, MotionModel)| *at + RETURN_SPAN <= key_at;
+        let is_spare = |(at, _): &(Duration, MotionModel)| *at + OLDEST_PAST <= key_at;
         while self.before.get(1).is_some_and(is_spare) {
             self.before.pop_front();
         }
@@ -373,6 +382,7 @@ mod tests {
 
         // Its camera has its turn: everything since the key frame before is shown, it too, in order.
         eyes.begin_at(ms(29_000), true);
+        assert!(!eyes.gives_up_past(ms(31_000)), "it comes again");
         eyes.expect_key(ms(29_000));
         let walks = (0..31).filter_map(|n| {
             let at = 29_000 + n * 66;
@@ -383,6 +393,29 @@ mod tests {
         let first = walks.iter().find(|(_, moving)| *moving);
         assert!(first.is_some_and(|(at, _)| *at < 30_700), "{walks:?}");
         assert_eq!(walks.len(), 30, "the first one was shown before");
+        assert!(!eyes.gives_up_past(ms(31_000)), "its moment is over");
+    }
+
+    #[test]
+    fn a_key_frame_whose_past_is_not_decoded_is_shown_once_by_itself() {
+        let held = || {
+            let eyes = Eyes::new(&[]);
+            (0..16).for_each(|n| {
+                eyes.expect_key(ms(1000 + n * 2000));
+                let x = (n == 15).then_some(0.5);
+                let look = eyes.look_at_still(street(ms(1000 + n * 2000), x), &every(0));
+                assert_eq!(look.seen.unwrap().held_back.is_some(), n == 15);
+            });
+            eyes
+        };
+        // Its camera does not get its turn.
+        let eyes = held();
+        assert!(eyes.gives_up_past(ms(31_000)));
+        assert!(!eyes.gives_up_past(ms(31_000)), "once");
+        // It gets it too late, and begins further on.
+        let eyes = held();
+        eyes.begin_at(ms(33_000), true);
+        assert!(eyes.gives_up_past(ms(31_000)));
     }
 
     #[test]
@@ -481,7 +514,7 @@ mod tests {
                 let inner = eyes.lock();
                 assert!(inner.before.len() <= 5, "{}", inner.before.len());
                 let oldest = inner.before.front().map(|(at, _)| *at);
-                let wanted = ms(at).saturating_sub(RETURN_SPAN);
+                let wanted = ms(at).saturating_sub(OLDEST_PAST);
                 assert!(oldest.is_some_and(|oldest| oldest <= wanted), "{at}");
             }
         }
