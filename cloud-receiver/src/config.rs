@@ -204,6 +204,21 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The usual settings.
+    pub fn new(data_dir: PathBuf, key_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            key_dir,
+            hosts: default_hosts(),
+            listen: Listen::default(),
+            limits: Limits::default(),
+            certificates: Certificates::default(),
+            contact: Contact::default(),
+            heads: Heads::default(),
+            mail: Mail::default(),
+        }
+    }
+
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
@@ -398,18 +413,15 @@ mod tests {
 
     fn sample() -> Config {
         Config {
-            data_dir: "/var/lib/cloud-receiver".into(),
-            key_dir: "/etc/cloud-receiver/keys".into(),
             hosts: vec!["receiver.example".into(), "192.0.2.7".into()],
-            listen: Listen::default(),
-            limits: Limits::default(),
-            certificates: Certificates::default(),
             contact: Contact {
                 name: "Ops \"24/7\"".into(),
                 ..Contact::default()
             },
-            heads: Heads::default(),
-            mail: Mail::default(),
+            ..Config::new(
+                "/var/lib/cloud-receiver".into(),
+                "/etc/cloud-receiver/keys".into(),
+            )
         }
     }
 

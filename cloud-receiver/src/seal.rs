@@ -34,6 +34,8 @@ pub enum Purpose {
     Command,
     CommandAnswer,
     Blob,
+    Audit,
+    Terms,
 }
 
 impl Purpose {
@@ -46,6 +48,8 @@ impl Purpose {
             Purpose::Command => b"command",
             Purpose::CommandAnswer => b"command-answer",
             Purpose::Blob => b"blob",
+            Purpose::Audit => b"audit",
+            Purpose::Terms => b"terms",
         }
     }
 }

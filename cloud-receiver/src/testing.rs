@@ -4,7 +4,7 @@
 
 use crate::app::{App, database};
 use crate::clock::now;
-use crate::config::{Certificates, Config, Contact, Limits, Listen, default_hosts};
+use crate::config::{Config, Limits, Listen};
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::seal::random;
@@ -55,9 +55,6 @@ impl Receiver {
         let dir = tempfile::tempdir().unwrap();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config {
-            data_dir: dir.path().join("data"),
-            key_dir: dir.path().join("keys"),
-            hosts: default_hosts(),
             listen: Listen {
                 portal: anywhere,
                 device: anywhere,
@@ -67,10 +64,7 @@ impl Receiver {
                 blob_bytes: 8 * 1024 * 1024,
                 ..Limits::default()
             },
-            certificates: Certificates::default(),
-            contact: Contact::default(),
-            heads: crate::config::Heads::default(),
-            mail: crate::config::Mail::default(),
+            ..Config::new(dir.path().join("data"), dir.path().join("keys"))
         };
         change(&mut config);
         std::fs::create_dir_all(&config.data_dir).unwrap();

@@ -4,7 +4,7 @@ use crate::client::Load;
 use cloud_receiver::app::database;
 use cloud_receiver::ca::Ca;
 use cloud_receiver::clock::now;
-use cloud_receiver::config::{Config, Contact, Heads, Limits, Listen, Mail, default_hosts};
+use cloud_receiver::config::{Config, Listen};
 use cloud_receiver::keys::Keys;
 use cloud_receiver::live::Live;
 use cloud_receiver::seal::random;
@@ -64,19 +64,12 @@ impl World {
     pub async fn new(site: &Site) -> Self {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = Config {
-            data_dir: site.dir().join("data"),
-            key_dir: site.dir().join("keys"),
-            hosts: default_hosts(),
             listen: Listen {
                 portal: anywhere,
                 device: anywhere,
                 mqtt: anywhere,
             },
-            limits: Limits::default(),
-            certificates: Default::default(),
-            contact: Contact::default(),
-            heads: Heads::default(),
-            mail: Mail::default(),
+            ..Config::new(site.dir().join("data"), site.dir().join("keys"))
         };
         std::fs::create_dir_all(&config.data_dir).unwrap();
         std::fs::write(site.dir().join("receiver.toml"), config.to_text()).unwrap();

@@ -4,7 +4,7 @@ use super::{Common, report};
 use crate::app::{TLS_DIR, database};
 use crate::auth::password;
 use crate::clock::now;
-use crate::config::{Certificates, Config, Contact, Limits, Listen, default_hosts};
+use crate::config::{Config, Listen};
 use crate::keys::{Keys, create_private_dir, write_new};
 use crate::live::Live;
 use crate::store::Administration;
@@ -96,11 +96,13 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
 
 fn config_of(args: Args) -> anyhow::Result<Config> {
     let listen = Listen::default();
+    let usual = Config::new(
+        std::path::absolute(args.data_dir)?,
+        std::path::absolute(args.key_dir)?,
+    );
     let config = Config {
-        data_dir: std::path::absolute(args.data_dir)?,
-        key_dir: std::path::absolute(args.key_dir)?,
         hosts: if args.hosts.is_empty() {
-            default_hosts()
+            usual.hosts
         } else {
             args.hosts
         },
@@ -109,11 +111,7 @@ fn config_of(args: Args) -> anyhow::Result<Config> {
             device: args.device_listen.unwrap_or(listen.device),
             mqtt: args.mqtt_listen.unwrap_or(listen.mqtt),
         },
-        limits: Limits::default(),
-        certificates: Certificates::default(),
-        contact: Contact::default(),
-        heads: crate::config::Heads::default(),
-        mail: crate::config::Mail::default(),
+        ..usual
     };
     if config.key_dir.starts_with(&config.data_dir) {
         bail!(

@@ -23,6 +23,7 @@ use crate::app::open_store;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::keys::Keys;
 use crate::live::Live;
+use crate::store::Actor;
 use crate::store::sqlite::SqliteStore;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -138,12 +139,19 @@ struct Setup {
 fn setup(common: &Common) -> anyhow::Result<Setup> {
     let config = Config::load(&common.config)?;
     let keys = Keys::load(&config.keys_at())?;
-    let store = open_store(&config, &keys, Live::default())?;
+    let store = open_store(&config, &keys, Live::default())?.by(console());
     Ok(Setup {
         config,
         keys,
         store,
     })
+}
+
+/// Whoever typed the command, by the account of the machine; behind `sudo` by the account it was called from.
+fn console() -> Actor {
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    let name = name.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    Actor::Console(name)
 }
 
 /// Prints the words, or the value as JSON.

@@ -6,6 +6,8 @@
 
 mod accounts;
 mod admin;
+mod audit;
+mod contracts;
 mod counts;
 mod evidence;
 mod keys;
@@ -19,6 +21,8 @@ pub use admin::{
     OverdueMedia, Place, ReportedCamera, SiteRow,
 };
 
+pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditRow, Note};
+pub use contracts::{ContractBook, ContractDetail, Retention, Terms};
 pub use counts::{CountSeries, Counted};
 pub use evidence::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,

@@ -8,9 +8,11 @@
 mod accept;
 mod accounts;
 mod admin;
+mod audit;
 mod blobs;
 mod changes;
 mod checkpoint;
+mod contracts;
 mod count;
 mod customer;
 mod desk;
@@ -28,7 +30,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use super::{Result, StoreError};
+use super::{Actor, Result, StoreError};
 use crate::ca::{Certificate, Serial};
 use crate::live::Live;
 use crate::seal::{MasterKeys, Name, Purpose, SecretKey};
@@ -54,6 +56,7 @@ pub struct SqliteStore {
     keyring: Arc<Keyring>,
     live: Live,
     changes: watch::Receiver<i64>,
+    actor: Arc<Actor>,
 }
 
 impl SqliteStore {
@@ -81,7 +84,17 @@ impl SqliteStore {
             readers,
             live,
             changes,
+            actor: Arc::default(),
         })
+    }
+
+    /// The same store, for somebody whose name stands beside everything done through it.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self {
+            actor: Arc::new(actor),
+            ..self.clone()
+        }
     }
 
     /// Fires when the writer has ended by a panic: the process must not go on as if it could store.

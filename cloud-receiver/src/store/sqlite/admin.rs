@@ -6,7 +6,7 @@ use super::{
 };
 use crate::store::{
     Administration, ClaimRefusal, ContractRow, DeviceListing, Enrollments, EpochDeliveries,
-    NewDevice, Place, Result, SiteRow, StoreError,
+    NewDevice, Note, Place, Result, SiteRow, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension};
@@ -126,7 +126,8 @@ impl Administration for SqliteStore {
         let name = name.to_owned();
         let id = ContractId(Uuid::new_v4());
         let keyring = Arc::clone(&self.keyring);
-        self.write(move |connection| {
+        let note = Note::new("contract.add").of(id).on(&name);
+        self.write_noted(note, at, move |connection| {
             let added = connection.execute(
                 "insert or ignore into contract (id, name, created_us) values (?1, ?2, ?3)",
                 (id16(id.0), name, at.0),
@@ -158,7 +159,11 @@ impl Administration for SqliteStore {
     async fn add_site(&self, contract: ContractId, name: &str, at: UtcMicros) -> Result<SiteId> {
         let name = name.to_owned();
         let id = SiteId(Uuid::new_v4());
-        self.write(move |connection| {
+        let note = Note::new("site.add")
+            .of(contract)
+            .on(id)
+            .with("name", &*name);
+        self.write_noted(note, at, move |connection| {
             let added = connection.execute(
                 "insert or ignore into site (id, contract, name, created_us) values (?1, ?2, ?3, ?4)",
                 (id16(id.0), id16(contract.0), name, at.0),
@@ -197,7 +202,8 @@ impl Administration for SqliteStore {
         at: UtcMicros,
         expires: UtcMicros,
     ) -> Result<()> {
-        self.write(move |connection| {
+        let note = Note::new("device.claim").on(site);
+        self.write_noted(note, at, move |connection| {
             connection.execute(
                 "insert into claim (secret_hash, site, created_us, expires_us) values (?1, ?2, ?3, ?4)",
                 (secret_hash.0, id16(site.0), at.0, expires.0),
@@ -217,7 +223,9 @@ impl Administration for SqliteStore {
     }
 
     async fn revoke(&self, device: DeviceId, at: UtcMicros) -> Result<bool> {
-        self.write(move |connection| {
+        let contract = self.contract_of(device).await?;
+        let note = Note::new("device.revoke").of(contract).on(device);
+        self.write_noted(note, at, move |connection| {
             let revoked = connection.execute(
                 "update device set revoked_us = ?2 where id = ?1 and revoked_us is null",
                 (id16(device.0), at.0),
@@ -237,7 +245,10 @@ impl Administration for SqliteStore {
         at: UtcMicros,
     ) -> Result<()> {
         let (login_id, password_hash) = (login_id.to_owned(), password_hash.to_owned());
-        self.write(move |connection| {
+        let note = Note::new("user.add")
+            .of(contract)
+            .with_personal("login_id", &*login_id);
+        self.write_noted(note, at, move |connection| {
             refuse_taken(connection, &login_id)?;
             connection.execute(
                 "insert into user (login_id, contract, password_hash, must_change_password, created_us)
@@ -251,7 +262,8 @@ impl Administration for SqliteStore {
 
     async fn add_operator(&self, login_id: &str, password_hash: &str, at: UtcMicros) -> Result<()> {
         let (login_id, password_hash) = (login_id.to_owned(), password_hash.to_owned());
-        self.write(move |connection| {
+        let note = Note::new("operator.add").on(&login_id);
+        self.write_noted(note, at, move |connection| {
             refuse_taken(connection, &login_id)?;
             connection.execute(
                 "insert into operator (login_id, password_hash, must_change_password, created_us)

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::seal::Purpose;
 use crate::store::{
-    CommandState, DeviceReport, DeviceWrites, MissingBlobs, OperatorDesk, OverdueMedia,
+    CommandState, DeviceReport, DeviceWrites, MissingBlobs, Note, OperatorDesk, OverdueMedia,
     ReportedCamera, Result, StoreError,
 };
 use async_trait::async_trait;
@@ -41,7 +41,12 @@ impl OperatorDesk for SqliteStore {
             serde_json::to_vec(command).map_err(|error| StoreError::Database(error.to_string()))?;
         let sealed = self.key(contract).await?.seal(&name, &json);
         let command = command.clone();
-        self.write(move |connection| {
+        let note = Note::new("command.give")
+            .of(contract)
+            .on(command.id)
+            .with("device", command.device.to_string())
+            .with("request", command.request.name());
+        self.write_noted(note, command.issued_at_us, move |connection| {
             connection.execute(
                 "insert into command (id, device, request, issued_us, deadline_us, sealed)
                  values (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Numbered steps, forward only, one transaction each. Never edit one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_first.sql"),
+    include_str!("../migrations/sqlite/0002_service.sql"),
+];
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
