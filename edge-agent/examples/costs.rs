@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::record::NormBox;
-use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
+use wire::{CameraId, RecordTime};
 
 #[derive(Parser)]
 struct Args {
@@ -117,9 +117,7 @@ fn enlarged(frame: &Frame, width: u32, height: u32) -> Frame {
 
 fn start() -> RecordTime {
     RecordTime {
-        captured_at_us: UtcMicros(0),
-        boot_id: BootId(uuid::Uuid::nil()),
         boottime_ns: 1,
-        clock: ClockStamp::UNSYNCED,
+        ..RecordTime::BEGINNING
     }
 }

@@ -79,6 +79,14 @@ pub struct RecordTime {
 }
 
 impl RecordTime {
+    /// The first moment there is: of something that nobody will date, such as a picture that came from no camera.
+    pub const BEGINNING: RecordTime = RecordTime {
+        captured_at_us: UtcMicros(0),
+        boot_id: BootId(Uuid::nil()),
+        boottime_ns: 0,
+        clock: ClockStamp::UNSYNCED,
+    };
+
     /// The best guess of the true time: the device's time plus its measured offset.
     pub fn corrected_us(&self) -> UtcMicros {
         self.captured_at_us.plus_us(self.clock.offset_us)

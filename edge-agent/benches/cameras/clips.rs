@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use std::path::{Path, PathBuf};
-use wire::{BootId, CameraId, ClockStamp, RecordTime, Sha256, UtcMicros};
+use wire::{CameraId, RecordTime, Sha256};
 
 /// Raised when clips are made in another way than before.
 const RECIPE: u32 = 2;
@@ -114,7 +114,7 @@ impl Library {
 
 fn read_film(path: &Path) -> Result<Vec<Yuv>> {
     let mut film = Vec::new();
-    for frame in Replay::open(path, CameraId(uuid::Uuid::nil()), beginning())? {
+    for frame in Replay::open(path, CameraId(uuid::Uuid::nil()), RecordTime::BEGINNING)? {
         film.push(without_padding(&frame?)?);
     }
     if film.is_empty() {
@@ -125,18 +125,9 @@ fn read_film(path: &Path) -> Result<Vec<Yuv>> {
 
 /// A first frame of `file`, to look at again and again.
 pub fn first_frame(file: &Path) -> Result<Frame> {
-    Replay::open(file, CameraId(uuid::Uuid::nil()), beginning())?
+    Replay::open(file, CameraId(uuid::Uuid::nil()), RecordTime::BEGINNING)?
         .next_frame()?
         .with_context(|| format!("{} has no pictures", file.display()))
-}
-
-fn beginning() -> RecordTime {
-    RecordTime {
-        captured_at_us: UtcMicros(0),
-        boot_id: BootId(uuid::Uuid::nil()),
-        boottime_ns: 0,
-        clock: ClockStamp::UNSYNCED,
-    }
 }
 
 fn without_padding(frame: &Frame) -> Result<Yuv> {

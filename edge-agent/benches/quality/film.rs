@@ -9,7 +9,7 @@ use edge_agent::geometry;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use wire::record::NormBox;
-use wire::{BootId, CameraId, ClockStamp, RecordTime, Sha256, UtcMicros};
+use wire::{CameraId, RecordTime, Sha256};
 
 /// Pictures the film has in a second.
 pub const FRAMES_PER_SECOND: usize = 10;
@@ -231,9 +231,7 @@ fn fetched_runtime(places: &Places) -> Option<PathBuf> {
 
 fn start() -> RecordTime {
     RecordTime {
-        captured_at_us: UtcMicros(0),
-        boot_id: BootId(uuid::Uuid::nil()),
         boottime_ns: 1_000_000_000,
-        clock: ClockStamp::UNSYNCED,
+        ..RecordTime::BEGINNING
     }
 }

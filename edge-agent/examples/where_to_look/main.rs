@@ -25,7 +25,7 @@ use scene::Scene;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::record::NormBox;
-use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
+use wire::{CameraId, RecordTime};
 
 #[derive(Parser)]
 struct Args {
@@ -208,9 +208,7 @@ fn camera() -> CameraId {
 
 fn start() -> RecordTime {
     RecordTime {
-        captured_at_us: UtcMicros(0),
-        boot_id: BootId(uuid::Uuid::nil()),
         boottime_ns: 1,
-        clock: ClockStamp::UNSYNCED,
+        ..RecordTime::BEGINNING
     }
 }

@@ -68,12 +68,7 @@ impl Cameras {
     pub(super) fn retry_failed(&self, deps: &CaptureDeps) {
         for camera in self.lock().iter_mut() {
             if let Started::Failed(before) = &camera.started {
-                match capture::start_into(
-                    &camera.config,
-                    &camera.config.motion_masks,
-                    deps.clone(),
-                    camera.lookout.clone(),
-                ) {
+                match capture::start_into(&camera.config, deps.clone(), camera.lookout.clone()) {
                     Ok(handle) => {
                         tracing::info!(camera.id = %camera.config.id, "camera \"{}\" can be watched now", camera.config.name);
                         camera.started = Started::Watched(handle);
@@ -208,7 +203,7 @@ fn start_one(config: &CameraConfig, deps: &CaptureDeps, lookout: &Arc<Lookout>) 
     if !config.enabled {
         return Started::Disabled;
     }
-    match capture::start_into(config, &config.motion_masks, deps.clone(), lookout.clone()) {
+    match capture::start_into(config, deps.clone(), lookout.clone()) {
         Ok(handle) => Started::Watched(handle),
         Err(error) => failed(config, &error),
     }

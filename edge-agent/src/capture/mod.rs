@@ -79,14 +79,12 @@ pub fn check() -> Result<(), CaptureError> {
 /// Starts a camera. An error here needs a person; whatever goes wrong later is in `status` and is tried again.
 pub fn start(config: &CameraConfig, deps: CaptureDeps) -> Result<CaptureHandle, CaptureError> {
     let lookout = Arc::new(Lookout::new(Arc::clone(&deps.wakeup)));
-    start_into(config, &config.motion_masks, deps, lookout)
+    start_into(config, deps, lookout)
 }
 
-/// The same, with glimpses shown in `lookout`, which rings `deps.wakeup`, and polygons (fractions of the picture) in which
-/// nothing counts as movement.
+/// The same, with glimpses shown in `lookout`, which rings `deps.wakeup`.
 pub fn start_into(
     config: &CameraConfig,
-    motion_masks: &[Vec<[f32; 2]>],
     deps: CaptureDeps,
     lookout: Arc<Lookout>,
 ) -> Result<CaptureHandle, CaptureError> {
@@ -105,7 +103,7 @@ pub fn start_into(
             }
         }
     });
-    let eyes = Arc::new(Eyes::new(motion_masks));
+    let eyes = Arc::new(Eyes::new(&config.motion_masks));
     let gate = Gate::new(deps.gate);
     let reporter = deps.health.unit(format!("cap-{}", config.name));
     let camera = CameraThread {

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
-use wire::{BootId, CameraId, ClockStamp, RecordTime};
+use wire::{CameraId, RecordTime};
 
 /// What the configured model costs here.
 #[derive(Debug, clap::Args)]
@@ -334,9 +334,7 @@ fn made_up_frame() -> Frame {
         camera: CameraId(uuid::Uuid::nil()),
         time: RecordTime {
             captured_at_us: clocks.utc(),
-            boot_id: BootId(uuid::Uuid::nil()),
-            boottime_ns: 0,
-            clock: ClockStamp::UNSYNCED,
+            ..RecordTime::BEGINNING
         },
         width: PICTURE.0,
         height: PICTURE.1,

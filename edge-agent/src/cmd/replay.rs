@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use wire::record::{CAMERA_CLASS, EventRecord, EventState, Reason};
-use wire::{Body, BootId, ClockStamp, Record, RecordTime, UtcMicros};
+use wire::{Body, Record, RecordTime, UtcMicros};
 
 /// Noon in Tokyo on an ordinary Wednesday.
 const USUAL_START: &str = "2000-01-05T03:00:00Z";
@@ -96,9 +96,8 @@ fn chosen<'a>(config: &'a Config, name: Option<&str>) -> anyhow::Result<&'a Came
 fn beginning(start: jiff::Timestamp) -> RecordTime {
     RecordTime {
         captured_at_us: UtcMicros(start.as_microsecond()),
-        boot_id: BootId(uuid::Uuid::nil()),
         boottime_ns: 1_000_000_000,
-        clock: ClockStamp::UNSYNCED,
+        ..RecordTime::BEGINNING
     }
 }
 

@@ -3,7 +3,7 @@
 use super::SmallLuma;
 use crate::frame::{ColorSpace, Frame, PixelFormat, Plane};
 use std::sync::{Arc, LazyLock};
-use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
+use wire::{CameraId, RecordTime};
 
 pub(crate) const WIDE: usize = 640;
 pub(crate) const HIGH: usize = 360;
@@ -165,10 +165,8 @@ pub(crate) fn luma_frame(width: usize, height: usize, stride: usize, luma: Vec<u
 
 pub(crate) fn time() -> RecordTime {
     RecordTime {
-        captured_at_us: UtcMicros(0),
-        boot_id: BootId(uuid::Uuid::nil()),
         boottime_ns: 1,
-        clock: ClockStamp::UNSYNCED,
+        ..RecordTime::BEGINNING
     }
 }
 

@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
+use wire::{CameraId, RecordTime};
 
 /// How a decoder is going to be fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,13 +216,7 @@ impl Decoder {
 
     /// A picture that came from no camera.
     pub(super) fn push_bytes(&self, bytes: &'static [u8], key: bool, pts: Duration) {
-        const NEVER: RecordTime = RecordTime {
-            captured_at_us: UtcMicros(0),
-            boot_id: BootId(uuid::Uuid::nil()),
-            boottime_ns: 0,
-            clock: ClockStamp::UNSYNCED,
-        };
-        if let Some(pts) = self.shared.remember(Some(pts), NEVER) {
+        if let Some(pts) = self.shared.remember(Some(pts), RecordTime::BEGINNING) {
             self.push_buffer(bytes, key, pts);
         }
     }

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
-use wire::{BootId, CameraId, ClockStamp, RecordTime, UtcMicros};
+use wire::{CameraId, RecordTime};
 
 const STREET: &[u8] = include_bytes!("street.h264");
 pub(super) const PICTURES: usize = 15;
@@ -76,7 +76,7 @@ fn play(film: &[u8], copies: usize) -> anyhow::Result<Duration> {
     let film_units = unit_starts(film).count();
     let before = processor_time();
     let nobody = CameraId(uuid::Uuid::nil());
-    let replay = Replay::open(Path::new(&path), nobody, beginning())?;
+    let replay = Replay::open(Path::new(&path), nobody, RecordTime::BEGINNING)?;
     let mut motion = MotionModel::new(&[]);
     let mut pictures = 0;
     for frame in replay {
@@ -104,15 +104,6 @@ pub(super) fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-fn beginning() -> RecordTime {
-    RecordTime {
-        captured_at_us: UtcMicros(0),
-        boot_id: BootId(uuid::Uuid::nil()),
-        boottime_ns: 0,
-        clock: ClockStamp::UNSYNCED,
-    }
 }
 
 #[cfg(test)]
