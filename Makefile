@@ -9,7 +9,7 @@ DURATION ?= 1h
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test faults soak lint pets latency drain bench-ingest reconnects screenshots bench bench-cameras
+.PHONY: help demo test faults soak lint sbom fuzz pets latency drain bench-ingest reconnects screenshots bench bench-cameras
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,10 +35,14 @@ soak: ## A seeded mix of all faults for DURATION=1h (also 90m, 600s); FAULT_SEED
 	cargo build --workspace --bins
 	SOAK_SECONDS=$$(scripts/seconds.sh $(DURATION)) cargo test -p e2e --test faults fault_41 -- --nocapture
 
-lint: ## Formatting, clippy, and the rules on dependencies
+lint: ## Formatting, clippy, the rules on dependencies, and known vulnerabilities
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/deny.sh
+	scripts/advisories.sh
+
+sbom: ## Write what each program is made of (CycloneDX) into target/sbom
+	scripts/sbom.sh
 
 pets: ## How well people are found and followed on the whole PETS film, against its ground truth in TEST_DATA
 	@scripts/setup.sh test
