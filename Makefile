@@ -44,6 +44,10 @@ lint: ## Formatting, clippy, the rules on dependencies, and known vulnerabilitie
 sbom: ## Write what each program is made of (CycloneDX) into target/sbom
 	scripts/sbom.sh
 
+fuzz: ## Fuzz everything that reads a stranger's bytes; FUZZ_SECONDS=600 for longer than 20 each
+	@scripts/setup.sh demo
+	scripts/fuzz.sh
+
 pets: ## How well people are found and followed on the whole PETS film, against its ground truth in TEST_DATA
 	@scripts/setup.sh test
 	cargo bench -p edge-agent --bench quality

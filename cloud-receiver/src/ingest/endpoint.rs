@@ -18,6 +18,8 @@ mod codec;
 mod commands;
 mod commit;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub mod feed;
 mod outbox;
 mod registry;
 mod session;

@@ -22,6 +22,20 @@ pub struct LabelBox {
     pub label: u16,
 }
 
+impl LabelBox {
+    fn is_number(&self) -> bool {
+        let Self {
+            x1,
+            y1,
+            x2,
+            y2,
+            score,
+            ..
+        } = *self;
+        [x1, y1, x2, y2, score].into_iter().all(f32::is_finite)
+    }
+}
+
 /// Most boxes that enter the suppression and most that leave it: what a crowd may cost.
 const MOST_CANDIDATES: usize = 1000;
 const MOST_BOXES: usize = 300;
@@ -64,7 +78,7 @@ pub(super) fn candidates(
     min_score: f32,
 ) -> Vec<LabelBox> {
     let labels = description.labels.len();
-    match &description.output {
+    let mut found = match &description.output {
         Output::Gfl { strides, bins, .. } => gfl::decode(
             &description.input,
             strides,
@@ -84,7 +98,10 @@ pub(super) fn candidates(
             tensors[1],
             min_score,
         ),
-    }
+    };
+    // A network that is damaged may give anything, and what is no number compares with nothing.
+    found.retain(LabelBox::is_number);
+    found
 }
 
 /// Greedy non-maximum suppression, label by label: of two that overlap by more than `most_iou` the worse goes.
@@ -111,4 +128,29 @@ fn iou(a: &LabelBox, b: &LabelBox) -> f32 {
     let shared =
         (a.x2.min(b.x2) - a.x1.max(b.x1)).max(0.0) * (a.y2.min(b.y2) - a.y1.max(b.y1)).max(0.0);
     shared / (area(a) + area(b) - shared + 1e-9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_no_box() {
+        for text in [
+            include_str!("../../../models/nanodet-g-416-int8/model.toml"),
+            include_str!("../../../models/yolox-nano-416/model.toml"),
+        ] {
+            let network = Description::parse(text).expect("a shipped description");
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let tensors: Vec<Vec<f32>> = network
+                    .outputs()
+                    .iter()
+                    .map(|(_, shape)| vec![value; shape.iter().product::<i64>() as usize])
+                    .collect();
+                let tensors: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
+                let found = candidates(&network, &tensors, 0.3);
+                assert_eq!(found, [], "{} of {value}", network.name);
+            }
+        }
+    }
 }
