@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::live::Live;
 use crate::portal::{self, Contact, Pictures, PortalState};
 use crate::renew::Renewals;
+use crate::residency;
 use crate::store::KeyBook;
 use crate::store::sqlite::{FILE_NAME, SqliteStore};
 use crate::tls::{self, ServerCertificate};
@@ -53,6 +54,7 @@ pub struct App {
 
 /// The database of a configuration, opened with its master key. Also for commands of other processes.
 pub fn open_store(config: &Config, keys: &Keys, live: Live) -> anyhow::Result<SqliteStore> {
+    residency::check(config)?;
     let path = database(config);
     SqliteStore::open(&path, keys.master.clone(), live, false)
         .with_context(|| format!("opening {}", path.display()))

@@ -30,6 +30,16 @@ pub struct Config {
     pub heads: Heads,
     #[serde(default)]
     pub mail: Mail,
+    #[serde(default)]
+    pub residency: Residency,
+}
+
+/// Where data may be kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Residency {
+    /// Regions, as the store's own file `region` names them; empty: any.
+    pub allowed_regions: Vec<String>,
 }
 
 /// The signed heads: how often they are made, and where they go so that they can be compared later.
@@ -216,6 +226,7 @@ impl Config {
             contact: Contact::default(),
             heads: Heads::default(),
             mail: Mail::default(),
+            residency: Residency::default(),
         }
     }
 
@@ -236,12 +247,10 @@ impl Config {
     pub fn to_text(&self) -> String {
         let text = |text: &str| toml::Value::from(text).to_string();
         let quoted = |path: &Path| toml::Value::from(path.display().to_string()).to_string();
-        let hosts: Vec<String> = self
-            .hosts
-            .iter()
-            .map(|host| toml::Value::from(host.as_str()).to_string())
-            .collect();
-        let mail_to: Vec<String> = self.heads.mail_to.iter().map(|to| text(to)).collect();
+        let list = |texts: &[String]| {
+            let texts: Vec<_> = texts.iter().map(|one| text(one)).collect();
+            texts.join(", ")
+        };
         format!(
             "# Configuration of the cloud receiver. Unknown keys are errors.\n\n\
              # Database and blobs.\n\
@@ -288,10 +297,14 @@ impl Config {
              from = {}\n\
              user = {}\n\
              password_file = {}\n\
-             ca_file = {}\n",
+             ca_file = {}\n\n\
+             # Where data may be kept: with a store in another region nothing starts. The store says in which it is by a\n\
+             # file \"region\" in data_dir. Empty: anywhere.\n\
+             [residency]\n\
+             allowed_regions = [{}]\n",
             quoted(&self.data_dir),
             quoted(&self.key_dir),
-            hosts.join(", "),
+            list(&self.hosts),
             self.listen.portal,
             self.listen.device,
             self.listen.mqtt,
@@ -303,7 +316,7 @@ impl Config {
             text(&self.contact.phone),
             self.heads.every_hours,
             quoted(&self.heads.path),
-            mail_to.join(", "),
+            list(&self.heads.mail_to),
             text(&self.heads.time_stamps_from),
             quoted(&self.heads.time_stamps_ca_file),
             text(&self.mail.server),
@@ -317,6 +330,7 @@ impl Config {
             text(&self.mail.user),
             quoted(&self.mail.password_file),
             quoted(&self.mail.ca_file),
+            list(&self.residency.allowed_regions),
         )
     }
 

@@ -51,6 +51,7 @@ pub mod live;
 pub mod order;
 pub mod portal;
 pub mod renew;
+pub mod residency;
 pub mod seal;
 pub mod store;
 pub mod telemetry;

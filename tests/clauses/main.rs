@@ -1,4 +1,5 @@
 //! The nineteen clauses of the published white paper, each tried on the real programs as its user would try it. A test is
 //! named after its clause; `docs/clauses.md` has the table.
 
+mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept

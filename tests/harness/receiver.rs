@@ -26,33 +26,39 @@ pub struct Receiver {
 impl Receiver {
     /// Makes a receiver below `folder` on free ports of the loopback. It does not run yet.
     pub fn init(folder: &Path) -> Result<Self> {
+        Self::init_in(folder, None)
+    }
+
+    /// The same, whose data must stay in a region.
+    pub fn init_in(folder: &Path, region: Option<&str>) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let config = folder.join("cloud-receiver.toml");
         let [portal_port, device_port, mqtt_port] = [free_port()?, free_port()?, free_port()?];
         let listen = |port: u16| format!("127.0.0.1:{port}");
-        let printed = run_ok(
-            "cloud-receiver",
-            [
-                "init",
-                "--json",
-                "--config",
-                path(&config),
-                "--data-dir",
-                path(&folder.join("data")),
-                "--key-dir",
-                path(&folder.join("keys")),
-                "--host",
-                "localhost",
-                "--host",
-                "127.0.0.1",
-                "--portal-listen",
-                &listen(portal_port),
-                "--device-listen",
-                &listen(device_port),
-                "--mqtt-listen",
-                &listen(mqtt_port),
-            ],
-        )?;
+        let listens = [portal_port, device_port, mqtt_port].map(listen);
+        let (data, keys) = (folder.join("data"), folder.join("keys"));
+        let mut init = vec![
+            "init",
+            "--json",
+            "--config",
+            path(&config),
+            "--data-dir",
+            path(&data),
+            "--key-dir",
+            path(&keys),
+            "--host",
+            "localhost",
+            "--host",
+            "127.0.0.1",
+            "--portal-listen",
+            &listens[0],
+            "--device-listen",
+            &listens[1],
+            "--mqtt-listen",
+            &listens[2],
+        ];
+        init.extend(region.into_iter().flat_map(|region| ["--region", region]));
+        let printed = run_ok("cloud-receiver", init)?;
         Ok(Self {
             folder: folder.to_owned(),
             config,

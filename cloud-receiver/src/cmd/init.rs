@@ -4,9 +4,10 @@ use super::{Common, report};
 use crate::app::{TLS_DIR, database};
 use crate::auth::password;
 use crate::clock::now;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Residency};
 use crate::keys::{Keys, create_private_dir, write_new};
 use crate::live::Live;
+use crate::residency;
 use crate::store::Administration;
 use crate::store::sqlite::SqliteStore;
 use crate::tls::ServerCertificate;
@@ -38,6 +39,9 @@ pub(super) struct Args {
     /// Where enrolled devices connect over MQTT. [default: 0.0.0.0:8883]
     #[arg(long, value_name = "ADDRESS")]
     mqtt_listen: Option<SocketAddr>,
+    /// In which region the data folder is, like ap-northeast-1; the only one that is allowed from then on.
+    #[arg(long)]
+    region: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -49,9 +53,14 @@ struct Done {
 }
 
 pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
+    let region = args.region.clone();
     let config = config_of(args)?;
     refuse_existing(&common.config, &config)?;
     create_private_dir(&config.data_dir)?;
+    if let Some(region) = region {
+        let file = config.data_dir.join(residency::FILE_NAME);
+        write_new(&file, format!("{region}\n").as_bytes())?;
+    }
     let keys = Keys::create(&config.key_dir)?;
     ServerCertificate::open(
         &config.data_dir.join(TLS_DIR),
@@ -96,6 +105,10 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
 
 fn config_of(args: Args) -> anyhow::Result<Config> {
     let listen = Listen::default();
+    let regions = args.region.into_iter().collect::<Vec<_>>();
+    if let Some(region) = regions.iter().find(|region| !residency::is_region(region)) {
+        bail!("--region: \"{region}\" is no name of a region, like ap-northeast-1");
+    }
     let usual = Config::new(
         std::path::absolute(args.data_dir)?,
         std::path::absolute(args.key_dir)?,
@@ -110,6 +123,9 @@ fn config_of(args: Args) -> anyhow::Result<Config> {
             portal: args.portal_listen.unwrap_or(listen.portal),
             device: args.device_listen.unwrap_or(listen.device),
             mqtt: args.mqtt_listen.unwrap_or(listen.mqtt),
+        },
+        residency: Residency {
+            allowed_regions: regions,
         },
         ..usual
     };
