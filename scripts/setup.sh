@@ -22,8 +22,8 @@ test_packages=(
     e2fsprogs mount iproute2 nftables strace
     # A real time-stamp authority.
     openssl
-    # A real mail server.
-    python3-aiosmtpd
+    # Real mail servers.
+    opensmtpd python3-aiosmtpd
 )
 # What the receiver is compared with.
 bench_packages=(mosquitto nginx-light)

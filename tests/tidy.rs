@@ -124,7 +124,7 @@ fn each_foreign_crate_is_named_in_its_one_place() {
         (
             "lettre",
             "cloud-receiver/src",
-            &["cloud-receiver/src/evidence/mail.rs"],
+            &["cloud-receiver/src/mail/server.rs"],
         ),
         (
             "reqwest",

@@ -165,6 +165,11 @@ impl App {
             config.mail.clone(),
             app.stop.clone(),
         ));
+        app.tasks.spawn(jobs::mail::run(
+            store.clone(),
+            config.mail.clone(),
+            app.stop.clone(),
+        ));
         app.tasks
             .spawn(jobs::watchdog::run(store, app.stop.clone()));
         tracing::info!(

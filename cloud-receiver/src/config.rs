@@ -31,6 +31,10 @@ pub struct Config {
     #[serde(default)]
     pub mail: Mail,
     #[serde(default)]
+    pub notices: Notices,
+    #[serde(default)]
+    pub alerts: Alerts,
+    #[serde(default)]
     pub residency: Residency,
 }
 
@@ -111,6 +115,24 @@ impl Default for Mail {
             ca_file: PathBuf::new(),
         }
     }
+}
+
+/// Mail to customers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notices {
+    /// A folder with the operator's own texts; empty: the built-in ones.
+    pub templates: PathBuf,
+    /// Address of the portal as customers reach it; empty: the first host and the port that the portal listens on.
+    pub portal_url: String,
+}
+
+/// What the operator is told of by mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// Empty: nobody is.
+    pub mail_to: Vec<String>,
 }
 
 /// Certificates that this receiver gives to devices.
@@ -226,6 +248,8 @@ impl Config {
             contact: Contact::default(),
             heads: Heads::default(),
             mail: Mail::default(),
+            notices: Notices::default(),
+            alerts: Alerts::default(),
             residency: Residency::default(),
         }
     }
@@ -298,6 +322,14 @@ impl Config {
              user = {}\n\
              password_file = {}\n\
              ca_file = {}\n\n\
+             # Mail to customers: a folder with texts of your own (\"notice templates --write DIR\" fills it; empty: the\n\
+             # built-in ones), and the portal's address as customers reach it (empty: the first host and its port).\n\
+             [notices]\n\
+             templates = {}\n\
+             portal_url = {}\n\n\
+             # Who is told by mail when devices or cameras are silent, or clocks are off; empty: nobody.\n\
+             [alerts]\n\
+             mail_to = [{}]\n\n\
              # Where data may be kept: with a store in another region nothing starts. The store says in which it is by a\n\
              # file \"region\" in data_dir. Empty: anywhere.\n\
              [residency]\n\
@@ -330,6 +362,9 @@ impl Config {
             text(&self.mail.user),
             quoted(&self.mail.password_file),
             quoted(&self.mail.ca_file),
+            quoted(&self.notices.templates),
+            text(&self.notices.portal_url),
+            list(&self.alerts.mail_to),
             list(&self.residency.allowed_regions),
         )
     }
@@ -352,6 +387,16 @@ impl Config {
         match self.host() {
             host if host.contains(':') => format!("[{host}]"),
             host => host.to_owned(),
+        }
+    }
+
+    /// The portal's address as customers reach it, without a slash at its end.
+    pub fn portal_url(&self) -> String {
+        let given = self.notices.portal_url.trim_end_matches('/');
+        match (given, self.listen.portal.port()) {
+            ("", 443) => format!("https://{}", self.host_in_url()),
+            ("", port) => format!("https://{}:{port}", self.host_in_url()),
+            (given, _) => given.to_owned(),
         }
     }
 
@@ -414,6 +459,20 @@ impl Config {
             return wrong(
                 "heads.mail_to",
                 "asks for mail, but section [mail] names no server or no sender (from)",
+            );
+        }
+        let alerts = !self.alerts.mail_to.is_empty();
+        if alerts && (self.mail.server.is_empty() || self.mail.from.is_empty()) {
+            return wrong(
+                "alerts.mail_to",
+                "asks for mail, but section [mail] names no server or no sender (from)",
+            );
+        }
+        let url = self.notices.portal_url.as_str();
+        if !url.is_empty() && url.strip_prefix("https://").is_none_or(str::is_empty) {
+            return wrong(
+                "notices.portal_url",
+                "is no address of a portal: it begins with https://",
             );
         }
         Ok(())

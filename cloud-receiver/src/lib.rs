@@ -17,6 +17,8 @@
 //! | [`disk`] | how full a disk is; what is kept free of blobs |
 //! | [`seal`] | encryption at rest: names, keys, AES-256-GCM |
 //! | [`live`] | news of what was committed, for open pages |
+//! | [`notice`] | what customers are told of, and the letters that say it |
+//! | [`mail`] | messages, and the mail server that takes them |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
 //! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, signing heads, feeding the watchdog, sweeping blobs |
@@ -48,6 +50,8 @@ pub mod ingest;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod mail;
+pub mod notice;
 pub mod order;
 pub mod portal;
 pub mod renew;

@@ -36,6 +36,8 @@ pub enum Purpose {
     Blob,
     Audit,
     Terms,
+    Mail,
+    Subscription,
 }
 
 impl Purpose {
@@ -50,6 +52,8 @@ impl Purpose {
             Purpose::Blob => b"blob",
             Purpose::Audit => b"audit",
             Purpose::Terms => b"terms",
+            Purpose::Mail => b"mail",
+            Purpose::Subscription => b"subscription",
         }
     }
 }

@@ -13,6 +13,7 @@ mod heads;
 mod init;
 mod key;
 mod lookup;
+mod mail;
 mod serve;
 mod site;
 mod status;
@@ -89,6 +90,9 @@ enum Command {
     /// The receiver's certificate authority: a new one in its place, and how far devices have followed.
     #[command(subcommand)]
     Ca(ca::Verb),
+    /// Mail that the receiver sends: what waits, what became of it.
+    #[command(subcommand)]
+    Mail(mail::Verb),
     /// The master key: a new one in its place.
     #[command(subcommand)]
     Key(key::Verb),
@@ -125,6 +129,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Heads(verb) => return heads::run(common, verb).await,
         Command::Ca(verb) => ca::run(common, verb).await?,
         Command::Key(verb) => key::run(common, verb).await?,
+        Command::Mail(verb) => mail::run(common, verb).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

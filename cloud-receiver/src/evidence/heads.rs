@@ -228,7 +228,7 @@ async fn post(
     let (settings, to) = (mail.clone(), heads.mail_to.clone());
     let (content, public) = (letter.clone(), key.verifying_key());
     let outcome = tokio::task::spawn_blocking(move || {
-        let message = mail::heads_letter(&settings, &to, &content, &public)?;
+        let message = mail::heads_letter(&to, &content, &public)?;
         mail::send(&settings, &message)
     });
     let outcome = outcome.await?.map_err(|error| format!("{error:#}"));

@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod heads;
+pub mod mail;
 pub mod succession;
 pub mod sweep;
 pub mod watchdog;

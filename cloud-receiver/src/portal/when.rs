@@ -34,6 +34,20 @@ impl When {
         }
     }
 
+    /// 2026年11月22日(日) 14:05 | Sunday 22 November 2026, 14:05
+    pub fn to_minute(&self, at: UtcMicros) -> String {
+        let at = self.zoned(at);
+        let separator = match self.lang {
+            Lang::Ja => " ",
+            Lang::En => ", ",
+        };
+        format!(
+            "{}{separator}{}",
+            self.date(at.date()),
+            at.strftime("%H:%M")
+        )
+    }
+
     /// 2026年11月22日(日) | Sunday 22 November 2026
     pub fn date(&self, date: Date) -> String {
         match self.lang {

@@ -11,7 +11,9 @@ mod contracts;
 mod counts;
 mod evidence;
 mod keys;
+mod mail;
 mod missing;
+mod notices;
 pub mod sqlite;
 
 pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
@@ -29,7 +31,9 @@ pub use evidence::{
     HeadsRow, HeadsStamp, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
 };
 pub use keys::{KeyBook, OpenClaims};
+pub use mail::{Letter, MailBook, MailChoice, MailKind, MailRow, NewMail, Outcome};
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
+pub use notices::{NoticeBook, NoticeEnd, NoticeKind, NoticeReads, NoticeRow};
 
 use crate::ca::Certificate;
 use crate::seal::MasterId;

@@ -21,6 +21,8 @@ mod evidence;
 mod heads;
 mod keyring;
 mod links;
+mod mail;
+mod notices;
 mod ranges;
 mod readers;
 mod schema;
