@@ -1,7 +1,7 @@
 //! The operator's commands, one verb per file. Each prints a few words for people, or JSON with `--json`.
 //!
 //! Exit codes: 0 done; 1 failed, and standard error says why and what to do; 2 the command line was wrong; 3 the
-//! device refused or failed; 4 the device has not answered in time.
+//! device refused or failed; 4 the device has not answered in time; 5 done, but somebody could not be told of it.
 
 mod audit;
 mod ca;
@@ -14,6 +14,7 @@ mod init;
 mod key;
 mod lookup;
 mod mail;
+mod notice;
 mod serve;
 mod site;
 mod status;
@@ -90,6 +91,9 @@ enum Command {
     /// The receiver's certificate authority: a new one in its place, and how far devices have followed.
     #[command(subcommand)]
     Ca(ca::Verb),
+    /// Tell customers of maintenance and incidents.
+    #[command(subcommand)]
+    Notice(notice::Verb),
     /// Mail that the receiver sends: what waits, what became of it.
     #[command(subcommand)]
     Mail(mail::Verb),
@@ -129,6 +133,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Heads(verb) => return heads::run(common, verb).await,
         Command::Ca(verb) => ca::run(common, verb).await?,
         Command::Key(verb) => key::run(common, verb).await?,
+        Command::Notice(verb) => return notice::run(common, verb).await,
         Command::Mail(verb) => mail::run(common, verb).await?,
     }
     Ok(ExitCode::SUCCESS)

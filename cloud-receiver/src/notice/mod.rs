@@ -5,7 +5,7 @@
 
 mod templates;
 
-pub use templates::{Template, Templates};
+pub use templates::{Template, Templates, write_to as write_templates};
 
 use crate::portal::when::When;
 use crate::portal::words::Lang;
@@ -45,9 +45,7 @@ impl Sender {
         let contact = &config.contact;
         let ways = [contact.mail.as_str(), contact.phone.as_str()];
         let ways: Vec<_> = ways.into_iter().filter(|way| !way.is_empty()).collect();
-        let or = |text: &str, other: &str| {
-            if text.is_empty() { other } else { text }.to_owned()
-        };
+        let or = |text: &str, other: &str| if text.is_empty() { other } else { text }.to_owned();
         Self {
             name: or(&contact.name, "CaaS"),
             contact: or(&ways.join(" / "), &config.mail.from),

@@ -249,7 +249,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let written = write_to(folder.path()).unwrap();
         assert_eq!(written.len(), 10);
-        assert!(write_to(folder.path()).unwrap().is_empty(), "edited ones stay");
+        assert!(
+            write_to(folder.path()).unwrap().is_empty(),
+            "edited ones stay"
+        );
         Templates::load(folder.path()).unwrap();
     }
 
@@ -285,7 +288,9 @@ mod tests {
             ("what", "止まった\nBcc: x"),
         ];
         let values = values.map(|(name, value)| (name, value.to_owned())).into();
-        let (subject, text) = templates.fill(Template::Incident, Lang::Ja, &values).unwrap();
+        let (subject, text) = templates
+            .fill(Template::Incident, Lang::Ja, &values)
+            .unwrap();
         assert_eq!(subject, "障害 止まった Bcc: x");
         assert_eq!(text, "{{what}} 今: 止まった\nBcc: x\n");
     }

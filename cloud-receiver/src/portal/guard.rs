@@ -11,7 +11,7 @@ use super::visit::{self, Visit, Who};
 use super::words::Lang;
 use super::{Access, PortalState, cookies};
 use crate::auth::session::{self, OperatorSession, Session, Token, Use};
-use crate::store::{AccountKind, StoreError};
+use crate::store::{AccountKind, NoticeRow, StoreError};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -19,6 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// From a request's head to the head of its answer. A form is small and a page is quick: whoever sends a form byte
@@ -168,6 +169,10 @@ pub async fn admit(
         Guest::Customer(session) => Who::from(session),
         Guest::Operator(session) => Who::from(session),
     };
+    let notices = match notices(&state, access, &guest).await {
+        Ok(notices) => notices,
+        Err(error) => return Problem::from(error).into_response(),
+    };
     let mut response =
         if who.must_change_password && !door.is_open_before_first_change(request.uri().path()) {
             match access {
@@ -178,6 +183,7 @@ pub async fn admit(
             let extensions = request.extensions_mut();
             if let Some(visit) = extensions.get_mut::<Visit>() {
                 visit.who = Some(who.clone());
+                visit.notices = notices;
             }
             extensions.insert(who.clone());
             match guest {
@@ -188,6 +194,21 @@ pub async fn admit(
         };
     response.extensions_mut().insert(who);
     response
+}
+
+/// What stands above every page of a customer; parts of pages have nothing above them.
+async fn notices(
+    state: &PortalState,
+    access: Access,
+    guest: &Guest,
+) -> Result<Arc<[NoticeRow]>, StoreError> {
+    match guest {
+        Guest::Customer(session) if access == Access::Page => {
+            let current = state.store.current_notices(session.scope, state.now());
+            Ok(current.await?.into())
+        }
+        _ => Ok(Arc::default()),
+    }
 }
 
 /// Whoever has come in.

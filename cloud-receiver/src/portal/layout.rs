@@ -1,7 +1,7 @@
 //! The frame around every page: head, navigation, footer; and the small marks that pages share.
 
-use super::assets;
 use super::visit::Visit;
+use super::{assets, notices};
 use crate::store::AccountKind;
 use maud::{DOCTYPE, Markup, html};
 use wire::UtcMicros;
@@ -12,6 +12,7 @@ pub enum Tab {
     None,
     Overview,
     Events,
+    Notices,
     Account,
     /// The operator's page.
     Devices,
@@ -53,7 +54,7 @@ pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
                 }
                 @if navigated { (navigation(visit, tab)) }
                 p.connection role="status" hidden { (icon_offline()) " " (words.reconnecting) }
-                main #main tabindex="-1" { (body) }
+                main #main tabindex="-1" { (notices::banner(visit)) (body) }
                 (footer(visit))
             }
         }
@@ -65,6 +66,7 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
     let customers = [
         (Tab::Overview, "/", words.overview, icon_overview()),
         (Tab::Events, "/events", words.events, icon_events()),
+        (Tab::Notices, "/notices", words.notices, icon_notices()),
         (Tab::Account, "/account", words.account, icon_account()),
     ];
     let operators = [
@@ -167,6 +169,11 @@ fn icon_overview() -> Markup {
 
 fn icon_events() -> Markup {
     icon("M9 6h11M9 12h11M9 18h11M4 6h.01M4 12h.01M4 18h.01")
+}
+
+/// A bell.
+fn icon_notices() -> Markup {
+    icon("M6 17V11a6 6 0 0 1 12 0v6l2 2H4zM10 21.500h4")
 }
 
 fn icon_account() -> Markup {

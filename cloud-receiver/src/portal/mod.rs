@@ -20,6 +20,7 @@ mod guard;
 mod layout;
 mod live;
 mod media;
+mod notices;
 mod operator;
 mod overview;
 mod password;
@@ -37,7 +38,7 @@ use crate::auth::login::Login;
 use crate::auth::password::Hashing;
 use crate::live::Live;
 use crate::store::{
-    AccountBooks, AccountKind, Accounts, CustomerReads, EvidenceReads, OperatorDesk,
+    AccountBooks, AccountKind, Accounts, CustomerReads, EvidenceReads, NoticeReads, OperatorDesk,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -56,8 +57,14 @@ use wire::UtcMicros;
 const FORM_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What the portal asks of the store.
-pub trait PortalStore: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads {}
-impl<T: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads> PortalStore for T {}
+pub trait PortalStore:
+    CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads
+{
+}
+impl<T: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads> PortalStore
+    for T
+{
+}
 
 /// Where customers turn to; shown in every page's footer.
 #[derive(Clone, Debug, Default)]
@@ -179,6 +186,7 @@ pub fn routes() -> Vec<Route> {
         route("/events/{id}", &["GET"], Page, get(event::show)),
         route("/events/{id}/export", &["GET"], Page, get(export::of_event)),
         route("/export", &["GET"], Page, get(export::of_time)),
+        route("/notices", &["GET"], Page, get(notices::show)),
         route("/account", &["GET"], Page, get(account::show)),
         route(
             "/account/end-other-sessions",

@@ -6,6 +6,7 @@ use super::when::When;
 use super::words::{Lang, Words};
 use super::{Contact, PortalState, cookies};
 use crate::auth::session::{OperatorSession, Session};
+use crate::store::NoticeRow;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use std::convert::Infallible;
@@ -27,6 +28,8 @@ pub struct Visit {
     pub door: &'static Door,
     /// Whose page it is; nobody's on the sign-in page.
     pub who: Option<Who>,
+    /// What the contract is to be told of on every page.
+    pub notices: Arc<[NoticeRow]>,
 }
 
 /// What the frame of a page says of the signed-in user.
@@ -80,6 +83,7 @@ impl Visit {
             contact: Arc::clone(&state.contact),
             door: Door::of_path(parts.uri.path()),
             who: None,
+            notices: Arc::default(),
         }
     }
 

@@ -312,6 +312,23 @@ catalogue! {
     reason_eos: "配信が終わりました" | "The stream ended";
     reason_decode: "映像を読み取れません" | "Cannot decode";
 
+    notices: "お知らせ" | "Notices";
+    notices_current: "現在のお知らせ" | "Current notices";
+    notices_past: "過去のお知らせ" | "Past notices";
+    no_notices_current: "現在、お知らせはありません。" | "There are no notices at the moment.";
+    no_notices_past: "過去のお知らせはありません。" | "There are no past notices.";
+    notice_more: "くわしく見る" | "More";
+    maintenance: "メンテナンス" | "Maintenance";
+    maintenance_urgent: "緊急メンテナンス" | "Urgent maintenance";
+    incident: "障害" | "Incident";
+    notice_cancelled: "中止" | "Cancelled";
+    notice_closed: "復旧済み" | "Resolved";
+    notice_when: "日時" | "Time";
+    notice_impact: "影響" | "What it means for you";
+    notice_what: "内容" | "What happened";
+    notice_why: "緊急に実施する理由" | "Why it cannot wait";
+    notice_told: "掲載日時" | "Told on";
+
     not_found: "ページが見つかりません" | "Page not found";
     not_found_text: "アドレスが違うか、すでに削除されたか、このアカウントでは表示できないものです。" | "The address is wrong, the item has been deleted, or this account may not see it.";
     forbidden: "この操作は受け付けられません" | "This request was refused";

@@ -10,7 +10,8 @@ use rusqlite::{Connection, Row};
 use uuid::Uuid;
 use wire::{ContractId, UtcMicros};
 
-const COLUMNS: &str = "n.id, n.kind, n.from_us, n.to_us, n.what, n.what_en, n.urgent_why, n.created_us,
+const COLUMNS: &str =
+    "n.id, n.kind, n.from_us, n.to_us, n.what, n.what_en, n.urgent_why, n.created_us,
      n.cancelled_us, n.closed_us";
 
 fn row_at(row: &Row<'_>) -> rusqlite::Result<NoticeRow> {
@@ -115,9 +116,7 @@ impl NoticeBook for SqliteStore {
             NoticeEnd::Cancelled => ("notice.cancel", "cancelled_us"),
             NoticeEnd::Closed => ("notice.close", "closed_us"),
         };
-        let note = Note::new(action)
-            .on(notice)
-            .with("recipients", mail.len());
+        let note = Note::new(action).on(notice).with("recipients", mail.len());
         let sealed = self.sealed_mail(mail).await?;
         self.write_noted(note, at, move |connection| {
             let changed = connection.execute(

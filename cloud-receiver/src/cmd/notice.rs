@@ -1,0 +1,458 @@
+//! `notice`: tells customers of maintenance and incidents, and keeps the proof that they were told.
+//!
+//! A notice and all its mail are written in one commit; the running receiver sends. Contracts that nobody can be written
+//! to are named, and the exit code says so.
+
+mod shown;
+
+use super::lookup::{Candidate, find};
+use super::{Common, Setup, contract, print, report, setup};
+use crate::clock::now;
+use crate::evidence::local;
+use crate::notice::{self, DAY_US, Letters, NOTICE_DAYS, Occasion, Sender, Templates};
+use crate::store::{Administration, ContractDetail, NoticeBook, NoticeEnd, NoticeKind, NoticeRow};
+use anyhow::{bail, ensure};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use uuid::Uuid;
+use wire::{ContractId, UtcMicros};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Tell of maintenance, at least 14 days before it.
+    Maintenance {
+        #[command(flatten)]
+        draft: Maintenance,
+        /// Send without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell of an incident, at once.
+    Incident {
+        #[command(flatten)]
+        draft: Incident,
+        /// Send without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print the letters as they would go out; nothing is sent.
+    #[command(subcommand)]
+    Preview(Draft),
+    /// List notices.
+    List,
+    /// One notice: whom it concerns, and for each recipient when which server took the mail and what it answered.
+    Show {
+        /// Its id, or the beginning of it.
+        notice: String,
+    },
+    /// Maintenance does not take place: tells those it was announced to.
+    Cancel {
+        /// Its id, or the beginning of it.
+        notice: String,
+        /// Send without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// An incident is over: tells those it was reported to.
+    Close {
+        /// Its id, or the beginning of it.
+        notice: String,
+        /// When it was over; without it, now.
+        #[arg(long, value_name = "TIME", value_parser = local::parse)]
+        at: Option<UtcMicros>,
+        /// Send without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Check the texts of letters, or write the built-in ones into a folder to be edited.
+    Templates {
+        /// The folder; files that are there stay as they are.
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Draft {
+    /// Of maintenance.
+    Maintenance(Maintenance),
+    /// Of an incident.
+    Incident(Incident),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Maintenance {
+    /// When it begins: 2026-12-10T22:00 in Japan, or with an offset of its own.
+    #[arg(long, value_name = "TIME", value_parser = local::parse)]
+    from: UtcMicros,
+    /// When it ends.
+    #[arg(long, value_name = "TIME", value_parser = local::parse)]
+    to: UtcMicros,
+    /// What it means for customers, in Japanese.
+    #[arg(long, value_name = "TEXT")]
+    impact: String,
+    /// The same for contracts in English; without it they read the other.
+    #[arg(long, value_name = "TEXT")]
+    impact_en: Option<String>,
+    /// It cannot wait 14 days.
+    #[arg(long, requires = "why")]
+    urgent: bool,
+    /// Why it cannot wait; customers read it.
+    #[arg(long, value_name = "TEXT", requires = "urgent")]
+    why: Option<String>,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Incident {
+    /// What has happened, and what it means for customers, in Japanese.
+    #[arg(long, value_name = "TEXT")]
+    what: String,
+    /// The same for contracts in English; without it they read the other.
+    #[arg(long, value_name = "TEXT")]
+    what_en: Option<String>,
+    /// Since when: 2026-12-10T22:00 in Japan, or with an offset of its own.
+    #[arg(long, value_name = "TIME", value_parser = local::parse)]
+    since: UtcMicros,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Debug, clap::Args)]
+struct Whom {
+    /// A contract that it concerns, by name or id; may be given several times. Without it: all.
+    #[arg(long = "contract", value_name = "CONTRACT")]
+    contracts: Vec<String>,
+}
+
+/// Done, but somebody could not be told.
+const UNREACHED: u8 = 5;
+
+pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode> {
+    if let Verb::Templates { write } = verb {
+        return templates(common, write);
+    }
+    let setup = setup(common)?;
+    match verb {
+        Verb::Maintenance { draft, yes } => {
+            let (row, contracts) = maintenance(&setup, draft).await?;
+            give(common, &setup, row, contracts, yes).await
+        }
+        Verb::Incident { draft, yes } => {
+            let (row, contracts) = incident(&setup, draft).await?;
+            give(common, &setup, row, contracts, yes).await
+        }
+        Verb::Preview(draft) => {
+            let (row, contracts) = match draft {
+                Draft::Maintenance(draft) => maintenance(&setup, draft).await?,
+                Draft::Incident(draft) => incident(&setup, draft).await?,
+            };
+            let letters = letters(&setup, &row, Occasion::Given, &contracts)?;
+            shown::preview(common, &letters)?;
+            Ok(code(&letters.unreached))
+        }
+        Verb::List => shown::list(common, &setup).await,
+        Verb::Show { notice } => {
+            let row = by_id(&setup, &notice).await?;
+            shown::show(common, &setup, &row).await
+        }
+        Verb::Cancel { notice, yes } => {
+            let row = by_id(&setup, &notice).await?;
+            ensure!(
+                row.kind == NoticeKind::Maintenance,
+                "this is an incident: \"notice close {}\" says that it is over",
+                row.id
+            );
+            end(common, &setup, row, NoticeEnd::Cancelled, now(), yes).await
+        }
+        Verb::Close { notice, at, yes } => {
+            let row = by_id(&setup, &notice).await?;
+            ensure!(
+                row.kind == NoticeKind::Incident,
+                "this is maintenance: it ends by itself; \"notice cancel {}\" calls it off",
+                row.id
+            );
+            let at = at.unwrap_or_else(now);
+            ensure!(
+                at >= row.from_us && at <= now(),
+                "--at: the incident cannot have ended before it began, nor in the future"
+            );
+            end(common, &setup, row, NoticeEnd::Closed, at, yes).await
+        }
+        Verb::Templates { .. } => unreachable!("answered above"),
+    }
+}
+
+async fn maintenance(
+    setup: &Setup,
+    draft: Maintenance,
+) -> anyhow::Result<(NoticeRow, Vec<ContractDetail>)> {
+    let at = now();
+    ensure!(draft.from < draft.to, "--to: it ends before it begins");
+    ensure!(
+        draft.from > at,
+        "--from: {} is past; an incident is told by \"notice incident\"",
+        local::minute(draft.from)
+    );
+    let days = draft.from.since_us(at) / DAY_US;
+    ensure!(
+        draft.urgent || draft.from.since_us(at) >= NOTICE_DAYS * DAY_US,
+        "--from: {} is {days} days ahead, and customers are promised {NOTICE_DAYS}; choose {} or later, or say \
+         --urgent --why \"REASON\", which they read",
+        local::minute(draft.from),
+        local::minute(at.plus_us(NOTICE_DAYS * DAY_US + 60_000_000)),
+    );
+    let row = NoticeRow {
+        id: Uuid::new_v4(),
+        kind: NoticeKind::Maintenance,
+        from_us: draft.from,
+        to_us: Some(draft.to),
+        what: worded("--impact", draft.impact)?,
+        what_en: draft
+            .impact_en
+            .map(|text| worded("--impact-en", text))
+            .transpose()?,
+        urgent_why: draft.why.map(|text| worded("--why", text)).transpose()?,
+        created_us: at,
+        cancelled_us: None,
+        closed_us: None,
+    };
+    Ok((row, concerned(setup, draft.whom, at).await?))
+}
+
+async fn incident(
+    setup: &Setup,
+    draft: Incident,
+) -> anyhow::Result<(NoticeRow, Vec<ContractDetail>)> {
+    let at = now();
+    ensure!(
+        draft.since <= at,
+        "--since: {} is in the future; what is planned is told by \"notice maintenance\"",
+        local::minute(draft.since)
+    );
+    let row = NoticeRow {
+        id: Uuid::new_v4(),
+        kind: NoticeKind::Incident,
+        from_us: draft.since,
+        to_us: None,
+        what: worded("--what", draft.what)?,
+        what_en: draft
+            .what_en
+            .map(|text| worded("--what-en", text))
+            .transpose()?,
+        urgent_why: None,
+        created_us: at,
+        cancelled_us: None,
+        closed_us: None,
+    };
+    Ok((row, concerned(setup, draft.whom, at).await?))
+}
+
+fn worded(option: &str, text: String) -> anyhow::Result<String> {
+    ensure!(!text.trim().is_empty(), "{option}: say it in words");
+    Ok(text.trim().to_owned())
+}
+
+/// The contracts that are named, or all whose period is not over.
+async fn concerned(
+    setup: &Setup,
+    whom: Whom,
+    at: UtcMicros,
+) -> anyhow::Result<Vec<ContractDetail>> {
+    let named = !whom.contracts.is_empty();
+    let mut ids: Vec<ContractId> = Vec::new();
+    for wanted in &whom.contracts {
+        let id = contract::by_name(&setup.store, wanted).await?.id;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    if !named {
+        let all = setup.store.contracts().await?;
+        ids = all.into_iter().map(|row| row.id).collect();
+    }
+    let mut contracts = notice::in_full(&setup.store, &ids).await?;
+    contracts.retain(|contract| named || contract.until_us.is_none_or(|until| until > at));
+    ensure!(
+        !contracts.is_empty(),
+        "there is no contract that it could concern; \"contract list\" shows them"
+    );
+    Ok(contracts)
+}
+
+fn letters(
+    setup: &Setup,
+    row: &NoticeRow,
+    occasion: Occasion,
+    contracts: &[ContractDetail],
+) -> anyhow::Result<Letters> {
+    let templates = Templates::load(&setup.config.notices.templates)?;
+    let sender = Sender::of(&setup.config);
+    let letters = notice::letters(&templates, &sender, row, occasion, contracts, now())?;
+    for mail in &letters.mail {
+        crate::mail::check(&mail.letter.to)?;
+    }
+    Ok(letters)
+}
+
+#[derive(Serialize)]
+struct Given {
+    notice: NoticeRow,
+    contracts: usize,
+    recipients: usize,
+    /// Nobody could be written to: there is no address.
+    unreached: Vec<String>,
+}
+
+async fn give(
+    common: &Common,
+    setup: &Setup,
+    row: NoticeRow,
+    contracts: Vec<ContractDetail>,
+    yes: bool,
+) -> anyhow::Result<ExitCode> {
+    let letters = letters(setup, &row, Occasion::Given, &contracts)?;
+    let question = format!("Send this to {}?", shown::recipients(&letters));
+    if !sure(&letters, yes, &question)? {
+        bail!("nothing was sent");
+    }
+    let ids = contracts.iter().map(|contract| contract.id).collect();
+    setup
+        .store
+        .add_notice(&row, ids, letters.mail.clone())
+        .await?;
+    told(common, setup, row, contracts.len(), &letters)
+}
+
+async fn end(
+    common: &Common,
+    setup: &Setup,
+    mut row: NoticeRow,
+    end: NoticeEnd,
+    at: UtcMicros,
+    yes: bool,
+) -> anyhow::Result<ExitCode> {
+    ensure!(
+        row.is_current(now()),
+        "this notice is over already; \"notice show {}\" says since when",
+        row.id
+    );
+    let occasion = match end {
+        NoticeEnd::Cancelled => {
+            row.cancelled_us = Some(at);
+            Occasion::Cancelled
+        }
+        NoticeEnd::Closed => {
+            row.closed_us = Some(at);
+            Occasion::Closed
+        }
+    };
+    let ids = setup.store.notice_contracts(row.id).await?;
+    let contracts = notice::in_full(&setup.store, &ids).await?;
+    let letters = letters(setup, &row, occasion, &contracts)?;
+    let question = format!("Send this to {}?", shown::recipients(&letters));
+    if !sure(&letters, yes, &question)? {
+        bail!("nothing was sent, and the notice goes on");
+    }
+    setup
+        .store
+        .end_notice(row.id, end, letters.mail.clone(), at)
+        .await?;
+    told(common, setup, row, contracts.len(), &letters)
+}
+
+fn told(
+    common: &Common,
+    setup: &Setup,
+    row: NoticeRow,
+    contracts: usize,
+    letters: &Letters,
+) -> anyhow::Result<ExitCode> {
+    let mut words = format!(
+        "Notice {}: {} put into the outbox; the receiver sends while it runs.\n\
+         \"notice show {}\" tells what became of each.",
+        row.id,
+        shown::recipients(letters),
+        row.id
+    );
+    if setup.config.mail.server.is_empty() {
+        words += "\nSection [mail] of the configuration names no server: they wait until it does.";
+    }
+    words += &shown::unreached(&letters.unreached);
+    let given = Given {
+        notice: row,
+        contracts,
+        recipients: letters.mail.len(),
+        unreached: shown::names(&letters.unreached),
+    };
+    report(common, &given, &words)?;
+    Ok(code(&letters.unreached))
+}
+
+fn code(unreached: &[ContractDetail]) -> ExitCode {
+    if unreached.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(UNREACHED)
+    }
+}
+
+/// Shows what would go out, and asks.
+fn sure(letters: &Letters, yes: bool, question: &str) -> anyhow::Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    ensure!(
+        std::io::stdin().is_terminal(),
+        "nobody can be asked here: look at it with \"notice preview\", then say --yes"
+    );
+    // Standard output is for what was done.
+    let mut out = std::io::stderr();
+    writeln!(out, "{}", shown::letters(letters))?;
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+async fn by_id(setup: &Setup, wanted: &str) -> anyhow::Result<NoticeRow> {
+    let rows = setup.store.notices().await?;
+    let candidates = rows.into_iter().map(|row| Candidate {
+        id: row.id.to_string(),
+        names: Vec::new(),
+        thing: row,
+    });
+    let list = "\"notice list\" shows them";
+    find("notice", wanted, list, candidates.collect())
+}
+
+#[derive(Serialize)]
+struct Checked {
+    written: Vec<PathBuf>,
+}
+
+fn templates(common: &Common, write: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let (written, words) = match write {
+        Some(folder) => {
+            let written = notice::write_templates(&folder)?;
+            let words = format!(
+                "{} texts were written. Edit them, set \"templates\" in section [notices] to {}, and check with \
+                 \"notice templates\".",
+                written.len(),
+                folder.display()
+            );
+            (written, words)
+        }
+        None => {
+            let config = crate::config::Config::load(&common.config)?;
+            Templates::load(&config.notices.templates)?;
+            (Vec::new(), "The texts of letters are good.".to_owned())
+        }
+    };
+    report(common, &Checked { written }, &words)?;
+    Ok(ExitCode::SUCCESS)
+}
