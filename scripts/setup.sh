@@ -23,7 +23,7 @@ test_packages=(
     # A real time-stamp authority.
     openssl
     # Real mail servers.
-    opensmtpd python3-aiosmtpd
+    opensmtpd stunnel4 python3-aiosmtpd
 )
 # What the receiver is compared with.
 bench_packages=(mosquitto nginx-light)

@@ -165,6 +165,11 @@ impl App {
             config.mail.clone(),
             app.stop.clone(),
         ));
+        app.tasks.spawn(jobs::alerts::run(
+            store.clone(),
+            config.clone(),
+            app.stop.clone(),
+        ));
         app.tasks.spawn(jobs::mail::run(
             store.clone(),
             config.mail.clone(),

@@ -17,6 +17,7 @@
 //! | [`disk`] | how full a disk is; what is kept free of blobs |
 //! | [`seal`] | encryption at rest: names, keys, AES-256-GCM |
 //! | [`live`] | news of what was committed, for open pages |
+//! | [`watch`] | who is silent, whose clock is off: judged, pure |
 //! | [`notice`] | what customers are told of, and the letters that say it |
 //! | [`mail`] | messages, and the mail server that takes them |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
@@ -60,6 +61,7 @@ pub mod seal;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;
 
 #[cfg(test)]
 mod testing;

@@ -3,3 +3,4 @@
 
 mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept
+mod notices; // 12, 18: maintenance and incidents

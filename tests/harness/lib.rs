@@ -10,6 +10,7 @@ pub mod camera_process;
 pub mod customer;
 pub mod fault;
 pub mod film;
+pub mod mail;
 pub mod process;
 pub mod receiver;
 pub mod scene;

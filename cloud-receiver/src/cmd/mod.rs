@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 failed, and standard error says why and what to do; 2 the command line was wrong; 3 the
 //! device refused or failed; 4 the device has not answered in time; 5 done, but somebody could not be told of it.
 
+mod alert;
 mod audit;
 mod ca;
 mod contract;
@@ -91,6 +92,9 @@ enum Command {
     /// The receiver's certificate authority: a new one in its place, and how far devices have followed.
     #[command(subcommand)]
     Ca(ca::Verb),
+    /// What is wrong with devices and cameras.
+    #[command(subcommand)]
+    Alert(alert::Verb),
     /// Tell customers of maintenance and incidents.
     #[command(subcommand)]
     Notice(notice::Verb),
@@ -133,6 +137,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Heads(verb) => return heads::run(common, verb).await,
         Command::Ca(verb) => ca::run(common, verb).await?,
         Command::Key(verb) => key::run(common, verb).await?,
+        Command::Alert(verb) => alert::run(common, verb).await?,
         Command::Notice(verb) => return notice::run(common, verb).await,
         Command::Mail(verb) => mail::run(common, verb).await?,
     }

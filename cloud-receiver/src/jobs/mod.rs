@@ -1,5 +1,6 @@
 //! What the receiver does by itself while it serves.
 
+pub mod alerts;
 pub mod certificate;
 pub mod heads;
 pub mod mail;

@@ -38,7 +38,8 @@ use crate::auth::login::Login;
 use crate::auth::password::Hashing;
 use crate::live::Live;
 use crate::store::{
-    AccountBooks, AccountKind, Accounts, CustomerReads, EvidenceReads, NoticeReads, OperatorDesk,
+    AccountBooks, AccountKind, Accounts, AlertReads, CustomerReads, EvidenceReads, NoticeReads,
+    OperatorDesk,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -58,11 +59,11 @@ const FORM_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What the portal asks of the store.
 pub trait PortalStore:
-    CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads
+    CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads + AlertReads
 {
 }
-impl<T: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads> PortalStore
-    for T
+impl<T: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads + AlertReads>
+    PortalStore for T
 {
 }
 

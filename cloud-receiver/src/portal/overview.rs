@@ -7,7 +7,7 @@ use super::visit::Visit;
 use super::words::thousands;
 use super::{PortalState, timeline};
 use crate::auth::session::Session;
-use crate::store::{CameraOverview, EventFilter, EventRow, SiteOverview};
+use crate::store::{AlertKind, AlertRow, CameraOverview, EventFilter, EventRow, SiteOverview};
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 use wire::CameraId;
@@ -22,11 +22,12 @@ pub async fn show(
 ) -> Result<Markup, Problem> {
     let store = &state.store;
     let recent = EventFilter::default();
-    let (sites, events) = tokio::try_join!(
+    let (sites, events, alerts) = tokio::try_join!(
         store.overview(session.scope, visit.midnight_today()),
         store.events(session.scope, &recent, None, RECENT_EVENTS),
+        store.alerts_of(session.scope),
     )?;
-    Ok(page(&visit, &sites, &events))
+    Ok(page(&visit, &sites, &alerts, &events))
 }
 
 /// One camera's card, for a page that updates itself.
@@ -52,7 +53,12 @@ pub async fn card(
     })
 }
 
-pub(super) fn page(visit: &Visit, sites: &[SiteOverview], events: &[EventRow]) -> Markup {
+pub(super) fn page(
+    visit: &Visit,
+    sites: &[SiteOverview],
+    alerts: &[AlertRow],
+    events: &[EventRow],
+) -> Markup {
     let words = visit.words();
     let body = html! {
         h1 { (words.overview) }
@@ -60,6 +66,7 @@ pub(super) fn page(visit: &Visit, sites: &[SiteOverview], events: &[EventRow]) -
             div.empty { h2 { (words.no_sites) } p { (words.no_sites_hint) } }
         } @else {
             div data-part="summary" { (summary(visit, sites)) }
+            (clocks(visit, sites, alerts))
             @for site in sites { (site_section(visit, site)) }
             section.recent {
                 div.section-head {
@@ -71,6 +78,31 @@ pub(super) fn page(visit: &Visit, sites: &[SiteOverview], events: &[EventRow]) -
         }
     };
     layout::page(visit, Tab::Overview, words.overview, &body)
+}
+
+/// Clocks that are off. What is silent its card says by itself, and sooner.
+fn clocks(visit: &Visit, sites: &[SiteOverview], alerts: &[AlertRow]) -> Markup {
+    let off: Vec<String> = alerts
+        .iter()
+        .filter(|alert| alert.matter.kind == AlertKind::ClockOff)
+        .filter_map(|alert| {
+            let is_its = |camera: &&CameraOverview| camera.device == alert.matter.device;
+            let site = sites
+                .iter()
+                .find(|site| site.cameras.iter().any(|camera| is_its(&camera)))?;
+            let names: Vec<&str> = site
+                .cameras
+                .iter()
+                .filter(is_its)
+                .map(|camera| camera.name.as_str())
+                .collect();
+            let since = visit.short(alert.since_us);
+            Some(visit.lang.clock_off_since(&site.name, &names, &since))
+        })
+        .collect();
+    html! {
+        @for sentence in &off { (layout::notice(layout::Notice::Wait, sentence)) }
+    }
 }
 
 /// Today in one look: what was seen, and what is wrong in plain words.

@@ -3,6 +3,7 @@
 //! The catalogue is one struct filled twice by one macro, so a language cannot lack an entry. Sentences with
 //! something put into them are functions of [`Lang`]: word order differs too much for templates.
 
+mod alerts;
 mod missing;
 mod reasons;
 mod sentences;

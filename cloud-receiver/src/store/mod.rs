@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admin;
+mod alerts;
 mod audit;
 mod contracts;
 mod counts;
@@ -23,6 +24,9 @@ pub use admin::{
     OverdueMedia, Place, ReportedCamera, SiteRow,
 };
 
+pub use alerts::{
+    AlertBook, AlertKind, AlertReads, AlertRow, AlertStep, Matter, Watched, WatchedCamera,
+};
 pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditRow, Note};
 pub use contracts::{ContractBook, ContractDetail, Retention, Terms};
 pub use counts::{CountSeries, Counted};

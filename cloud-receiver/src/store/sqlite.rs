@@ -8,6 +8,7 @@
 mod accept;
 mod accounts;
 mod admin;
+mod alerts;
 mod audit;
 mod blobs;
 mod changes;
