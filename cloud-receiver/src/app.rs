@@ -13,6 +13,7 @@ use crate::ingest::listener::{self, Bounds};
 use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
+use crate::metrics;
 use crate::portal::{self, Contact, Pictures, PortalState};
 use crate::renew::Renewals;
 use crate::residency;
@@ -84,9 +85,9 @@ impl App {
             ServerCertificate::open(&config.data_dir.join(TLS_DIR), &config.hosts, &ca, now())?;
         let certificate = Arc::new(certificate);
 
-        let portal = bind("portal", config.listen.portal)?;
-        let device = bind("device", config.listen.device)?;
-        let mqtt = bind("mqtt", config.listen.mqtt)?;
+        let portal = bind("listen.portal", config.listen.portal)?;
+        let device = bind("listen.device", config.listen.device)?;
+        let mqtt = bind("listen.mqtt", config.listen.mqtt)?;
         let app = Self {
             portal: portal.local_addr()?,
             device: device.local_addr()?,
@@ -177,6 +178,17 @@ impl App {
         ));
         app.tasks
             .spawn(jobs::watchdog::run(store, app.stop.clone()));
+        app.tasks.spawn(jobs::capacity::run(
+            app.store.clone(),
+            config.clone(),
+            app.stop.clone(),
+        ));
+        if let Some(at) = config.metrics.listen {
+            let (config, store, stop) = (config.clone(), app.store.clone(), app.stop.clone());
+            let listener = bind("metrics.listen", at)?;
+            app.tasks
+                .spawn(async move { metrics::serve(listener, store, &config, stop).await });
+        }
         tracing::info!(
             listen.portal = %app.portal, listen.device = %app.device, listen.mqtt = %app.mqtt,
             "the receiver serves"
@@ -281,6 +293,8 @@ fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
         socket.listen(BACKLOG)
     };
     listen().with_context(|| {
-        format!("listening on {address}; is it in use? \"{name}\" in section [listen] sets another")
+        format!(
+            "listening on {address}; is it in use? \"{name}\" in the configuration sets another"
+        )
     })
 }

@@ -36,6 +36,16 @@ pub struct Config {
     pub alerts: Alerts,
     #[serde(default)]
     pub residency: Residency,
+    #[serde(default)]
+    pub metrics: Metrics,
+}
+
+/// For a monitor on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// A loopback address and port; absent: none are served.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Where data may be kept.
@@ -251,6 +261,7 @@ impl Config {
             notices: Notices::default(),
             alerts: Alerts::default(),
             residency: Residency::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -333,7 +344,10 @@ impl Config {
              # Where data may be kept: with a store in another region nothing starts. The store says in which it is by a\n\
              # file \"region\" in data_dir. Empty: anywhere.\n\
              [residency]\n\
-             allowed_regions = [{}]\n",
+             allowed_regions = [{}]\n\n\
+             # Prometheus metrics, on a loopback address only, like \"127.0.0.1:9464\".\n\
+             [metrics]\n\
+             {}\n",
             quoted(&self.data_dir),
             quoted(&self.key_dir),
             list(&self.hosts),
@@ -366,6 +380,10 @@ impl Config {
             text(&self.notices.portal_url),
             list(&self.alerts.mail_to),
             list(&self.residency.allowed_regions),
+            match self.metrics.listen {
+                Some(at) => format!("listen = \"{at}\""),
+                None => "# listen = \"127.0.0.1:9464\"".to_owned(),
+            },
         )
     }
 
@@ -428,6 +446,12 @@ impl Config {
         }
         if self.limits.blob_bytes == 0 || self.limits.connections == 0 {
             return wrong("limits", "must be greater than 0");
+        }
+        if self.metrics.listen.is_some_and(|at| !at.ip().is_loopback()) {
+            return wrong(
+                "metrics.listen",
+                "is no loopback address: whoever reaches it reads names of customers and how busy they are; use 127.0.0.1 or [::1]",
+            );
         }
         if self.heads.every_hours == 0 {
             return wrong("heads.every_hours", "must be at least 1");

@@ -13,10 +13,7 @@ static RECEIVER: LazyLock<Receiver> = LazyLock::new(Receiver::default);
 static EPOCH: AtomicU64 = AtomicU64::new(1);
 
 fuzz_target!(|bytes: &[u8]| {
-    let records: Vec<Vec<u8>> = bytes
-        .split(|byte| *byte == 0)
-        .map(<[u8]>::to_vec)
-        .collect();
+    let records: Vec<Vec<u8>> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
     let batch = Batch {
         device_id: DEVICE,
         epoch: Epoch(EPOCH.fetch_add(1, Ordering::Relaxed)),

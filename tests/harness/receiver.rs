@@ -154,6 +154,13 @@ impl Receiver {
         format!("https://localhost:{}", self.portal_port)
     }
 
+    /// Changes its configuration as an operator does, with an editor.
+    pub fn configure(&self, from: &str, to: &str) -> Result<()> {
+        let text = std::fs::read_to_string(&self.config)?;
+        anyhow::ensure!(text.contains(from), "{from:?} is not in the configuration");
+        Ok(std::fs::write(&self.config, text.replacen(from, to, 1))?)
+    }
+
     pub fn config(&self) -> &Path {
         &self.config
     }

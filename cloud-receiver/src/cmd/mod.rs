@@ -6,6 +6,7 @@
 mod alert;
 mod audit;
 mod ca;
+mod capacity;
 mod contract;
 mod deliveries;
 mod device;
@@ -76,6 +77,8 @@ enum Command {
     /// Devices: claim codes, list, revocation, commands.
     #[command(subcommand)]
     Device(device::Verb),
+    /// How much is held, of whom, how that grows, and until when there is room.
+    Capacity,
     /// What is stored, for whoever adds it up.
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -127,6 +130,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(common, args).await?,
         Command::Serve => serve::run(common).await?,
         Command::Status => return status::run(common).await,
+        Command::Capacity => capacity::run(common).await?,
         Command::Contract(verb) => contract::run(common, verb).await?,
         Command::Site(verb) => site::run(common, verb).await?,
         Command::Device(verb) => return device::run(common, verb).await,

@@ -1,6 +1,7 @@
 //! What the receiver does by itself while it serves.
 
 pub mod alerts;
+pub mod capacity;
 pub mod certificate;
 pub mod heads;
 pub mod mail;

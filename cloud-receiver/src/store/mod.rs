@@ -8,6 +8,7 @@ mod accounts;
 mod admin;
 mod alerts;
 mod audit;
+mod capacity;
 mod contracts;
 mod counts;
 mod evidence;
@@ -28,6 +29,7 @@ pub use alerts::{
     AlertBook, AlertKind, AlertReads, AlertRow, AlertStep, Matter, Watched, WatchedCamera,
 };
 pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditRow, Note};
+pub use capacity::{CapacityBook, ContractUsage, Usage};
 pub use contracts::{ContractBook, ContractDetail, Retention, Terms};
 pub use counts::{CountSeries, Counted};
 pub use evidence::{

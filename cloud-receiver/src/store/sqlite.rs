@@ -11,6 +11,7 @@ mod admin;
 mod alerts;
 mod audit;
 mod blobs;
+mod capacity;
 mod changes;
 mod checkpoint;
 mod contracts;
