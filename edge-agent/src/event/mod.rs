@@ -13,7 +13,6 @@ mod counts;
 mod deeds;
 pub mod filter;
 mod follow;
-pub mod holidays;
 pub mod ids;
 pub mod line;
 mod object;

@@ -3,8 +3,8 @@
 //! It is read on the clock on the wall: where a zone sets its clocks forward or back, a span from 1:00 to 3:00 is on
 //! while the wall says 1:00 to 3:00, be that one hour or three.
 
-use super::holidays::is_holiday;
 use crate::config::{Holidays, ScheduleConfig, SpanConfig, TimeOfDay, Weekday};
+use calendar::is_holiday;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
