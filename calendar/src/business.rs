@@ -14,7 +14,8 @@ pub struct BusinessDays {
 impl BusinessDays {
     pub fn is_open(self, day: Date) -> bool {
         let is_weekend = matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
-        !is_weekend && !is_holiday(day) && !(self.closed_at_year_end && is_year_end(day))
+        let is_closed = self.closed_at_year_end && is_year_end(day);
+        !(is_weekend || is_closed || is_holiday(day))
     }
 
     /// The `count`th business day after a day; with 0, the day itself, whatever it is. `None` beyond the calendar.

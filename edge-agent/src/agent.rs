@@ -95,6 +95,7 @@ impl Agent {
         choice::set_policy(config.capture.decoder);
 
         let spool = open_spool(&config, identity, &time, &health).await?;
+        spool.set_contract_ended(crate::ended::is_marked(&data_dir));
         let sink: Arc<dyn Sink> = Arc::new(spool.clone());
         record_device_state(&spool, &time, "started", &model, THREAD_PATIENCE).await;
         interrupted::end_interrupted(&spool).await?;

@@ -141,6 +141,10 @@ pub async fn enroll(data_dir: &Path, claim: &Claim<'_>) -> Result<Enrollment, En
     let receiver_time = response.receiver_time_us;
     let enrollment = accept(response, &key, identity.device_id)?;
     enrollment.save(data_dir)?;
+    if let Err(error) = crate::ended::clear(data_dir) {
+        let folder = data_dir.display();
+        tracing::error!(%error, "this box will keep nothing until contract-ended.json is removed from {folder}: {error}");
+    }
     if let Err(error) = saved_floor.save(receiver_time) {
         tracing::warn!(%error, "the time floor could not be saved: {error}");
     }

@@ -46,6 +46,7 @@ pub mod color;
 pub mod config;
 pub mod control;
 pub mod detect;
+pub mod ended;
 pub mod enroll;
 pub mod error;
 pub mod event;

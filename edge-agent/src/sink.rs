@@ -87,6 +87,11 @@ impl Keeping {
         Self(Some(committed))
     }
 
+    /// Nothing is to be waited for.
+    pub fn done() -> Self {
+        Self(None)
+    }
+
     /// `None` if it is not decided by then: ask again.
     pub fn wait(&self, at_most: Duration) -> Option<Result<(), SinkError>> {
         let Some(committed) = &self.0 else {

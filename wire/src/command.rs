@@ -4,7 +4,7 @@
 //! broker or a confused proxy cannot give orders. What is signed is the very text in `command`.
 
 use crate::digest::Sha256;
-use crate::ids::{CameraId, CommandId, DeviceId};
+use crate::ids::{CameraId, CommandId, ContractId, DeviceId};
 use crate::sign::{Purpose, SigningKey, VerifyingKey};
 use crate::time::UtcMicros;
 use data_encoding::HEXLOWER;
@@ -28,6 +28,9 @@ pub enum Request {
     PictureNow { camera: CameraId },
     /// Renew the TLS certificate now, however long the present one lasts.
     RenewCertificate,
+    /// The contract has ended: destroy every record and picture that waits for delivery, take in no more, and keep the
+    /// configuration. `contract` is whose data it is, so that a box that serves another one since refuses.
+    WipeContract { contract: ContractId },
     /// A request this device does not know; it is refused and the refusal recorded.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -38,6 +41,7 @@ impl Request {
         match self {
             Request::PictureNow { .. } => "picture_now",
             Request::RenewCertificate => "renew_certificate",
+            Request::WipeContract { .. } => "wipe_contract",
             Request::Unknown => "unknown",
         }
     }

@@ -9,11 +9,14 @@
 //! - the receiver signs the list of what an **export** holds ([`manifest`]): every file, the pinned record keys of
 //!   the devices, and what it had refused or had not got.
 //!
+//! When a contract has ended, what is left is an [`erasure`] certificate.
+//!
 //! [`chain`] checks the batches of one device, [`export`] a whole export; what they find are [`finding::Finding`]s,
 //! each one sentence that names the thing. No I/O and no clock: callers bring bytes.
 
 mod anchor;
 pub mod chain;
+pub mod erasure;
 pub mod export;
 pub mod finding;
 pub mod heads;

@@ -21,6 +21,8 @@ pub enum Purpose {
     Heads,
     /// The receiver's list of what an export holds, see [`crate::evidence::manifest`].
     Export,
+    /// The receiver's statement that a contract is erased, see [`crate::evidence::erasure`].
+    Erasure,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Purpose::Enrollment => b"caas/v1/enrollment\0",
             Purpose::Heads => b"caas/v1/heads\0",
             Purpose::Export => b"caas/v1/export\0",
+            Purpose::Erasure => b"caas/v1/erasure\0",
         }
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use wire::command::{Command, Request, SignedCommand};
 use wire::enroll::{EnrollRequest, EnrollResponse, Refusal};
+use wire::evidence::erasure;
 use wire::evidence::heads::{DeviceHead, EpochHead, Section, SignedHeads, Statement};
 use wire::evidence::manifest as export;
 use wire::heartbeat::{CameraReport, Heartbeat, SpoolReport};
@@ -423,6 +424,69 @@ fn a_signed_command_from_then_still_opens() {
         ..command
     };
     check("command-renew", &renew.sign(&key));
+    let wipe = Command {
+        request: Request::WipeContract {
+            contract: ContractId(uuid(0xc0)),
+        },
+        ..renew
+    };
+    check("command-wipe", &wipe.sign(&key));
+}
+
+#[test]
+fn an_erasure_certificate_from_then_still_opens() {
+    let key = SigningKey::from_seed([9; 32]);
+    let certificate = erasure::Certificate {
+        v: erasure::VERSION,
+        id: uuid(0xe5),
+        contract: ContractId(uuid(0xc0)),
+        name: erasure::NameHash::of([7; 16], "株式会社例"),
+        receiver_key: key.verifying_key(),
+        period: erasure::Period {
+            from_us: UtcMicros(1),
+            until_us: Some(UtcMicros(20)),
+            done_us: Some(UtcMicros(21)),
+            due_us: Some(UtcMicros(40)),
+        },
+        order: erasure::Order {
+            reason: "period_over".into(),
+            why: None,
+            actor: "system".into(),
+            actor_name: None,
+            at_us: UtcMicros(30),
+        },
+        steps: vec![erasure::StepDone {
+            step: "destroy_key".into(),
+            at_us: UtcMicros(31),
+        }],
+        counts: vec![erasure::KindCount {
+            kind: "event".into(),
+            before: 12,
+            after: 0,
+        }],
+        devices: vec![erasure::DeviceWipe {
+            device: DeviceId(uuid(0xde)),
+            outcome: "unconfirmed".into(),
+            answered_us: None,
+        }],
+        copies: erasure::Copies {
+            backups_before_us: UtcMicros(31),
+            key_backups: vec![erasure::KeyBackup {
+                at_us: UtcMicros(5),
+                path: "/mnt/safe/keys.json".into(),
+            }],
+        },
+    };
+    let signed = certificate.sign(&key);
+    check("erasure-certificate", &signed);
+    let opened = signed.open(&key.verifying_key()).unwrap();
+    assert_eq!(opened, certificate);
+    assert!(opened.is_of("株式会社例") && !opened.is_of("株式会社零") && opened.is_complete());
+    let forged = erasure::SignedCertificate {
+        certificate: signed.certificate.replace("12", "13"),
+        ..signed
+    };
+    assert!(forged.open(&key.verifying_key()).is_err());
 }
 
 /// The bytes themselves are frozen, as hexadecimal digits: hashes and signatures hang on every one of them.

@@ -7,6 +7,8 @@ use crate::clock::TimeSource;
 use crate::spool::SpoolHandle;
 use crate::uplink::Renewal;
 use crate::vision::Vision;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -36,6 +38,7 @@ pub(super) struct Executor {
     pub(super) spool: SpoolHandle,
     pub(super) time: TimeSource,
     pub(super) renewal: Renewal,
+    pub(super) data_dir: PathBuf,
 }
 
 impl Executor {
@@ -84,7 +87,25 @@ impl Executor {
                 Ok(words) => Outcome::Done(words),
                 Err(why) => Outcome::Failed(why),
             },
+            Request::WipeContract { .. } => self.wipe().await,
             Request::Unknown => Outcome::Refused("this agent does not know that request".into()),
+        }
+    }
+
+    /// The mark first: whatever comes between, nothing is kept from then on.
+    async fn wipe(&self) -> Outcome {
+        let data_dir = self.data_dir.clone();
+        let marked = tokio::task::spawn_blocking(move || crate::ended::mark(&data_dir));
+        if let Err(error) = marked.await.map_err(io::Error::other).flatten() {
+            return Outcome::Failed(format!("it cannot be noted on this box's disk ({error})"));
+        }
+        self.spool.set_contract_ended(true);
+        match self.spool.wipe().await {
+            Ok(wiped) => Outcome::Done(format!(
+                "{} records and {} pictures that waited are destroyed; nothing is kept any more",
+                wiped.records, wiped.pictures
+            )),
+            Err(error) => Outcome::Failed(error.to_string()),
         }
     }
 

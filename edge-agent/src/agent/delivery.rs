@@ -35,6 +35,7 @@ pub(super) async fn deliver(
                     spool: view.spool.clone(),
                     time: view.time.clone(),
                     renewal: uplink.renewal(),
+                    data_dir: config.device.data_dir.clone(),
                 };
                 let executed = tokio::spawn(executor.run(orders, stop.clone()));
                 stop.run_until_cancelled(follow(&uplink, &config, &view))
@@ -85,6 +86,9 @@ fn adopt(uplink: &Uplink, config: &Config, view: &View) -> anyhow::Result<()> {
     };
     let report = view::enrollment_report(&enrollment);
     if uplink.adopt(enrollment)? {
+        // Enrolling takes the mark of an ended contract away.
+        let ended = crate::ended::is_marked(&config.device.data_dir);
+        view.spool.set_contract_ended(ended);
         tracing::info!(
             "this box was enrolled again: delivering to {}",
             report.receiver

@@ -12,8 +12,10 @@ use crate::spool::reads::BalanceLine;
 use crate::spool::shared::{Shared, SpoolStats};
 use crate::spool::tally::{Line, Losses, Reason, Span};
 use crate::spool::turn::{BlobEnd, Done, Entry, NewBlob, Request};
+use crate::spool::wipe::Wiped;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use wire::batch::MAX_RECORD_BYTES;
@@ -106,10 +108,16 @@ impl Lane {
 
 impl Sink for SpoolHandle {
     fn put(&self, record: Record) -> Result<(), SinkError> {
+        if self.turns_away(&record) {
+            return Ok(());
+        }
         self.enqueue(self.entry(&record)?)
     }
 
     fn try_put(&self, record: Record) -> Result<(), Refusal> {
+        if self.turns_away(&record) {
+            return Ok(());
+        }
         let entry = self.entry(&record).map_err(Refusal::Lost)?;
         match self.inbox.put(entry, Duration::ZERO) {
             Ok(()) => Ok(()),
@@ -138,6 +146,9 @@ impl Sink for SpoolHandle {
         bytes: Vec<u8>,
     ) -> Result<Keeping, SinkError> {
         let record = Record::new(time, Body::Media(media.clone()));
+        if self.turns_away(&record) {
+            return Ok(Keeping::done());
+        }
         let line = Line::of_blob(media.camera, media.class, record.time.captured_at_us);
         // A record too large for its batch takes its blob along.
         let mut entry = self.entry(&record).inspect_err(|_| {
@@ -171,6 +182,9 @@ impl SpoolHandle {
     /// Like `put`, but returns after the commit. For what must not be lost by a crash a moment later, such as
     /// the answer to a command.
     pub async fn put_durable(&self, record: Record) -> Result<(), SinkError> {
+        if self.turns_away(&record) {
+            return Ok(());
+        }
         let mut entry = self.entry(&record)?;
         let (sender, committed) = oneshot::channel();
         entry.done = Some(Done::Task(sender));
@@ -180,6 +194,23 @@ impl SpoolHandle {
             .await
             .map_err(|_| SinkError::from(SpoolError::Stopped))??;
         committed.await.map_err(|_| SpoolError::Stopped.into())
+    }
+
+    /// From now on nothing is kept but answers to the receiver, or everything again.
+    pub fn set_contract_ended(&self, ended: bool) {
+        self.shared.contract_ended.store(ended, Ordering::Relaxed);
+    }
+
+    /// What an ended contract's cameras still see is nobody's any more.
+    fn turns_away(&self, record: &Record) -> bool {
+        self.shared.contract_ended.load(Ordering::Relaxed) && !matches!(record.body, Body::Audit(_))
+    }
+
+    /// Destroys everything that waits for delivery; answers after the commit.
+    pub async fn wipe(&self) -> Result<Wiped, SpoolError> {
+        let (sender, answer) = oneshot::channel();
+        self.inbox.request(Request::Wipe(sender))?;
+        answer.await.map_err(|_| SpoolError::Stopped)
     }
 
     /// This start's epoch.

@@ -43,6 +43,7 @@ mod tally;
 mod tests;
 mod turn;
 mod wal;
+mod wipe;
 mod writer;
 
 pub use audit::{Audit, AuditLine, Difference, ParkedRecord, PendingGap, audit};

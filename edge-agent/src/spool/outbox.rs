@@ -12,6 +12,7 @@ use crate::spool::rows::{BatchRow, BlobRow, Column, integer, lost_column, seq};
 use crate::spool::seal::{Item, Vault};
 use crate::spool::tally::{Line, Losses, Reason, Span, Tally, names_a_loss};
 use crate::spool::turn::{Entry, NewBlob, Turn};
+use crate::spool::wipe::Wiped;
 use rusqlite::{OptionalExtension, Transaction, params};
 use wire::batch::{MAX_BATCH_BYTES, MAX_RECORDS};
 use wire::{Batch, Body, DeviceId, Epoch, Record, RecordTime, Seq, Sha256, SigningKey, UtcMicros};
@@ -72,6 +73,7 @@ pub(super) struct Applied {
     pub(super) shed_for_disk: bool,
     /// Something was shed and the quota is still exceeded.
     pub(super) more_to_shed: bool,
+    pub(super) wiped: Wiped,
 }
 
 /// Applies one turn within a transaction that the caller commits.
@@ -111,6 +113,7 @@ impl<'a> Application<'a> {
                 shed: 0,
                 shed_for_disk: false,
                 more_to_shed: false,
+                wiped: Wiped::default(),
             },
             losses: Losses::default(),
             ends: Ends::default(),
@@ -136,6 +139,9 @@ impl<'a> Application<'a> {
         for (line, span) in &turn.damaged {
             self.count(line, Column::Parked, span.count)?;
             self.losses.add(Reason::Quarantine, line.clone(), *span);
+        }
+        if turn.wipe {
+            self.applied.wiped = self.wipe()?;
         }
         for entry in &turn.entries {
             self.keep_blob(entry)?;

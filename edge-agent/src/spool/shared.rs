@@ -4,6 +4,7 @@ use crate::spool::outbox::Usage;
 use crate::spool::room::Fill;
 use serde::Serialize;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::{Notify, watch};
 use wire::UtcMicros;
 use wire::heartbeat::SpoolReport;
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     /// Why the thread ended before it was asked to.
     pub(super) died: watch::Sender<Option<String>>,
     pub(super) ended: watch::Sender<bool>,
+    /// Nothing is taken in but answers to the receiver: the contract has ended.
+    pub(super) contract_ended: AtomicBool,
 }
 
 /// The spool in figures.
@@ -55,6 +58,7 @@ impl Shared {
             blobs_ready: Notify::new(),
             died: watch::Sender::new(None),
             ended: watch::Sender::new(false),
+            contract_ended: AtomicBool::new(false),
         }
     }
 

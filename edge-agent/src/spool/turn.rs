@@ -6,6 +6,7 @@ use crate::spool::open_events::Told;
 use crate::spool::quota::Rank;
 use crate::spool::reads::BalanceLine;
 use crate::spool::tally::{Line, Losses, Span};
+use crate::spool::wipe::Wiped;
 use crate::spool::{Lane, LeasedBatch, LeasedBlob};
 use tokio::sync::oneshot;
 use wire::{CameraId, MediaClass, Receipt, Sha256, UtcMicros};
@@ -93,6 +94,8 @@ pub(super) enum Request {
         rank: Rank,
         done: std::sync::mpsc::SyncSender<()>,
     },
+    /// Everything that waits is destroyed.
+    Wipe(oneshot::Sender<Wiped>),
     /// The check beside the work found the database damaged.
     Damaged(String),
     /// As a disk call that does not return, until the sender is gone.
@@ -114,6 +117,8 @@ pub(super) struct Turn {
     pub(super) names_salvage: bool,
     /// Room for a blob: its size, and the rank up to which others give way for it.
     pub(super) room_wanted: Option<(u64, Rank)>,
+    /// Everything that waited before this turn is destroyed.
+    pub(super) wipe: bool,
     /// The quota was still exceeded after the turn before.
     pub(super) shed_on: bool,
 }
@@ -129,6 +134,7 @@ impl Turn {
             && !self.names_salvage
             && self.room_wanted.is_none()
             && !self.shed_on
+            && !self.wipe
     }
 
     /// Takes over what another turn had to say of damages.

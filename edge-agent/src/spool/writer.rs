@@ -17,6 +17,7 @@ use crate::spool::reads::{self, PAGE_BYTES};
 use crate::spool::room::{Marks, Volume};
 use crate::spool::shared::Shared;
 use crate::spool::turn::{Request, Turn};
+use crate::spool::wipe::Wiped;
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -104,7 +105,7 @@ impl Writer {
         turn.entries = work.entries;
         turn.losses.merge(work.losses);
         turn.shed_on = self.more_to_shed;
-        let (mut questions, mut room_made) = (Vec::new(), Vec::new());
+        let (mut questions, mut room_made, mut wipes) = (Vec::new(), Vec::new(), Vec::new());
         let deferred = std::mem::take(&mut self.deferred);
         for request in deferred.into_iter().chain(work.requests) {
             match request {
@@ -115,13 +116,24 @@ impl Writer {
                     turn.want_room(bytes, rank);
                     room_made.push(done);
                 }
+                Request::Wipe(done) => {
+                    turn.wipe = true;
+                    wipes.push(done);
+                }
                 // Before the turn: what is committed from here on is live.
                 Request::BeginSession => self.begin_session(),
                 Request::Damaged(why) => self.mend(&why)?,
                 question => questions.push(question),
             }
         }
-        self.turn(turn)?;
+        let wiped = self.turn(turn)?;
+        if !wipes.is_empty() {
+            self.quarantine.clear();
+        }
+        for done in wipes {
+            // Whoever stopped waiting does not need to know.
+            let _ = done.send(wiped);
+        }
         room_made.iter().for_each(tell);
         // Also without work: the sign of life that the watchdog looks for.
         self.publish();
@@ -135,9 +147,9 @@ impl Writer {
     }
 
     /// Commits a turn and does what follows from it.
-    fn turn(&mut self, mut turn: Turn) -> Result<(), Fatal> {
+    fn turn(&mut self, mut turn: Turn) -> Result<Wiped, Fatal> {
         if turn.is_empty() {
-            return Ok(());
+            return Ok(Wiped::default());
         }
         let applied = self.commit(&turn)?;
         self.chain = applied.chain;
@@ -159,7 +171,7 @@ impl Writer {
             self.shared.blobs_ready.notify_one();
         }
         self.checkpoint_if_due();
-        Ok(())
+        Ok(applied.wiped)
     }
 
     /// After the commit only: leases and files of rows that are gone.
@@ -237,6 +249,7 @@ impl Writer {
             | Request::ParkBatch { .. }
             | Request::EndBlob(..)
             | Request::MakeRoom { .. }
+            | Request::Wipe(_)
             | Request::Damaged(_)
             | Request::BeginSession => {}
         }

@@ -348,3 +348,57 @@ async fn of_more_open_events_than_a_box_can_have_the_newest_are_known() {
     let known = interrupted(&bench.open());
     assert_eq!((known.len(), known[0]), (1024, (77, 1)));
 }
+
+#[tokio::test]
+async fn what_an_ended_contract_left_is_destroyed_and_nothing_more_is_kept() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    put_events(&bench, &spool, 0..5).await;
+    bench.put_picture(&spool, MediaClass::Snapshot, 1, 2000);
+    spool.set_contract_ended(true);
+    let wiped = spool.wipe().await.unwrap();
+    assert_eq!((wiped.records, wiped.pictures), (6, 1));
+    assert_eq!(
+        (spool.stats().pending_records, spool.stats().pending_blobs),
+        (0, 0)
+    );
+    assert_eq!(
+        std::fs::read_dir(bench.path().join("blobs"))
+            .unwrap()
+            .count(),
+        0
+    );
+
+    // What cameras still see is turned away; the answer to the receiver is not.
+    put_events(&bench, &spool, 5..9).await;
+    bench.put_picture(&spool, MediaClass::Snapshot, 2, 2000);
+    let answer = AuditRecord {
+        actor: "receiver".into(),
+        action: "command.wipe_contract".into(),
+        outcome: "done".into(),
+        command: None,
+        detail: None,
+    };
+    let answer = Record::new(bench.time.now(), Body::Audit(answer));
+    spool.put_durable(answer).await.unwrap();
+    assert_eq!(
+        (spool.stats().pending_records, spool.stats().pending_blobs),
+        (1, 0)
+    );
+
+    // The books still add up, also after a restart; enrolled again, it keeps again.
+    spool.close().await;
+    let spool = bench.open();
+    put_events(&bench, &spool, 9..10).await;
+    assert_eq!(spool.stats().pending_records, 2);
+    let sum =
+        |of: fn(&BalanceLine) -> u64, lines: &[BalanceLine]| lines.iter().map(of).sum::<u64>();
+    let lines = spool.balance().await.unwrap();
+    assert_eq!(
+        sum(|line| line.shed, &lines),
+        7,
+        "six records and a picture"
+    );
+    // Two records wait: the answer and the new event.
+    assert_eq!(sum(|line| line.captured, &lines), 9);
+}
