@@ -5,6 +5,7 @@ use crate::blob::Blobs;
 use crate::clock::now;
 use crate::config::Config;
 use crate::enroll::{Directions, Enroller};
+use crate::erasure::Erasing;
 use crate::evidence::export::Sources;
 use crate::ingest::endpoint::{self, EndpointDeps, Limits};
 use crate::ingest::https::{self, DeviceApi};
@@ -120,6 +121,12 @@ impl App {
         let portal_router = portal::with_headers(others).merge(portal::router(portal_state));
         let intake = Intake::new(Arc::new(store.clone()));
         let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
+        let erasing = Erasing::new(
+            config,
+            store.clone(),
+            Arc::clone(&blobs),
+            Arc::clone(&evidence_key),
+        );
         let renewals = Arc::new(Renewals::new(Arc::clone(&ca), life));
         let stop = app.stop.clone();
         let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), renewals, stop);
@@ -159,6 +166,8 @@ impl App {
         app.tasks
             .spawn(jobs::succession::run(store.clone(), ca, app.stop.clone()));
         app.tasks.spawn(sweep);
+        app.tasks
+            .spawn(jobs::erasure::run(erasing, app.stop.clone()));
         app.tasks.spawn(jobs::heads::run(
             store.clone(),
             evidence_key,

@@ -13,6 +13,7 @@
 //! The only place that imports object_store. Blobs belong to a contract: the same bytes in another contract are
 //! another object under another key, and nothing tells one contract what another holds.
 
+mod erase;
 mod part;
 mod stream;
 mod sweep;

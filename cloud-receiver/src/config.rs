@@ -38,6 +38,8 @@ pub struct Config {
     pub residency: Residency,
     #[serde(default)]
     pub metrics: Metrics,
+    #[serde(default)]
+    pub erasure: Erasure,
 }
 
 /// For a monitor on this machine.
@@ -55,6 +57,35 @@ pub struct Residency {
     /// Regions, as the store's own file `region` names them; empty: any.
     pub allowed_regions: Vec<String>,
 }
+
+/// How what a contract has is erased when it has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Erasure {
+    /// So many whole business days pass first, so that a mistaken date can be mended.
+    pub after_business_days: u32,
+    /// So long devices may take to say that they have wiped what they hold.
+    pub wait_for_devices_hours: u32,
+    /// Whether 29 December to 3 January are no business days.
+    pub closed_at_year_end: bool,
+    /// Where every contract's key is kept, wrapped; empty: beside the data folder.
+    pub key_backup: PathBuf,
+}
+
+impl Default for Erasure {
+    fn default() -> Self {
+        Self {
+            after_business_days: 1,
+            wait_for_devices_hours: 12,
+            closed_at_year_end: true,
+            key_backup: PathBuf::new(),
+        }
+    }
+}
+
+/// With more, a day of three would not be left.
+const MOST_BUSINESS_DAYS: u32 = 2;
+const MOST_WAIT_HOURS: u32 = 12;
 
 /// The signed heads: how often they are made, and where they go so that they can be compared later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +289,7 @@ impl Config {
             contact: Contact::default(),
             heads: Heads::default(),
             mail: Mail::default(),
+            erasure: Erasure::default(),
             notices: Notices::default(),
             alerts: Alerts::default(),
             residency: Residency::default(),
@@ -333,6 +365,16 @@ impl Config {
              user = {}\n\
              password_file = {}\n\
              ca_file = {}\n\n\
+             # What a contract has is erased by the end of the third Japanese business day after its period is over and\n\
+             # work for it is done. So many whole business days pass first, 0 to 2: time to mend a mistaken date.\n\
+             [erasure]\n\
+             after_business_days = {}\n\
+             # So long its devices may take to say that they have wiped what they hold, 0 to 12.\n\
+             wait_for_devices_hours = {}\n\
+             # Whether 29 December to 3 January are no business days.\n\
+             closed_at_year_end = {}\n\
+             # The file of all contracts' keys, wrapped under the master key; empty: beside the data folder.\n\
+             key_backup = {}\n\n\
              # Mail to customers: a folder with texts of your own (\"notice templates --write DIR\" fills it; empty: the\n\
              # built-in ones), and the portal's address as customers reach it (empty: the first host and its port).\n\
              [notices]\n\
@@ -376,6 +418,10 @@ impl Config {
             text(&self.mail.user),
             quoted(&self.mail.password_file),
             quoted(&self.mail.ca_file),
+            self.erasure.after_business_days,
+            self.erasure.wait_for_devices_hours,
+            self.erasure.closed_at_year_end,
+            quoted(&self.erasure.key_backup),
             quoted(&self.notices.templates),
             text(&self.notices.portal_url),
             list(&self.alerts.mail_to),
@@ -393,6 +439,17 @@ impl Config {
             .map(PathBuf::from)
             .filter(|dir| crate::keys::Keys::exist(dir))
             .unwrap_or_else(|| self.key_dir.clone())
+    }
+
+    /// The key backup: not in the data folder, whose copies it is to outlive, and not among the secrets, because the
+    /// service rewrites it.
+    pub fn key_backup_at(&self) -> PathBuf {
+        if !self.erasure.key_backup.as_os_str().is_empty() {
+            return self.erasure.key_backup.clone();
+        }
+        let mut folder = self.data_dir.clone().into_os_string();
+        folder.push("-keys");
+        PathBuf::from(folder).join("contract-keys.json")
     }
 
     /// Name or address that devices are told.
@@ -476,6 +533,22 @@ impl Config {
             return wrong(
                 "heads.time_stamps_ca_file",
                 "names whose time stamps are believed, but heads.time_stamps_from names nobody to ask",
+            );
+        }
+        if self.erasure.after_business_days > MOST_BUSINESS_DAYS {
+            return wrong(
+                "erasure.after_business_days",
+                "must be 0, 1 or 2: by the end of the third everything has to be gone",
+            );
+        }
+        if self.erasure.wait_for_devices_hours > MOST_WAIT_HOURS {
+            return wrong("erasure.wait_for_devices_hours", "must be 12 at most");
+        }
+        if self.erasure.key_backup.starts_with(&self.data_dir) {
+            return wrong(
+                "erasure.key_backup",
+                "lies inside data_dir: every copy of the data would carry keys that were destroyed since; choose a \
+                 folder elsewhere",
             );
         }
         let mails = !self.heads.mail_to.is_empty();

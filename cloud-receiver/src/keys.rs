@@ -5,8 +5,10 @@
 //! nothing that is sealed in it, and whoever loses them can never read it again: keep a sealed copy elsewhere.
 //! [`KeyFolder`] changes the first three.
 
+mod backup;
 mod change;
 
+pub use backup::{KeyBackup, KeyBackupFile, WrappedKey};
 pub use change::KeyFolder;
 
 use crate::ca::{Ca, CaError};

@@ -11,6 +11,7 @@
 //! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
 //! | [`evidence`] | signed heads and their time stamps, exports, verification, the balance of deliveries |
 //! | [`enroll`], [`renew`] | the claim-code exchange, by which a device comes to be known; its next certificates |
+//! | [`erasure`] | when what a contract has is due to be erased, and the erasing itself |
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
 //! | [`blob`] | pictures and clips, by hash, resumable |
@@ -22,7 +23,7 @@
 //! | [`mail`] | messages, and the mail server that takes them |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
-//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, signing heads, feeding the watchdog, sweeping blobs |
+//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, signing heads, erasing, feeding the watchdog, sweeping blobs |
 //!
 //! # Who may import what
 //!
@@ -47,6 +48,7 @@ pub mod cmd;
 pub mod config;
 pub mod disk;
 pub mod enroll;
+pub mod erasure;
 pub mod evidence;
 pub mod ingest;
 pub mod jobs;

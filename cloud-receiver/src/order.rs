@@ -3,7 +3,7 @@
 use crate::store::CommandState;
 use uuid::Uuid;
 use wire::command::{Command, Request};
-use wire::{CameraId, CommandId, DeviceId, UtcMicros};
+use wire::{CameraId, CommandId, ContractId, DeviceId, UtcMicros};
 
 /// How long a device may take for a picture when nobody says otherwise.
 pub const PICTURE_WITHIN_SECONDS: i64 = 60;
@@ -34,6 +34,22 @@ pub fn renew_certificate(device: DeviceId, issued: UtcMicros, within_seconds: i6
         issued_at_us: issued,
         deadline_us: issued.plus_us(within_seconds * 1_000_000),
         request: Request::RenewCertificate,
+    }
+}
+
+/// Tells a device to destroy what it holds of a contract that has ended.
+pub fn wipe_contract(
+    device: DeviceId,
+    contract: ContractId,
+    issued: UtcMicros,
+    deadline: UtcMicros,
+) -> Command {
+    Command {
+        id: CommandId(Uuid::new_v4()),
+        device,
+        issued_at_us: issued,
+        deadline_us: deadline,
+        request: Request::WipeContract { contract },
     }
 }
 

@@ -14,6 +14,7 @@ use ring::hkdf;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt;
 use wire::{ContractId, DeviceId, Sha256};
+use zeroize::Zeroize;
 
 /// Length of all keys here, in bytes.
 pub const KEY_LEN: usize = 32;
@@ -38,6 +39,7 @@ pub enum Purpose {
     Terms,
     Mail,
     Subscription,
+    Hold,
 }
 
 impl Purpose {
@@ -54,6 +56,7 @@ impl Purpose {
             Purpose::Terms => b"terms",
             Purpose::Mail => b"mail",
             Purpose::Subscription => b"subscription",
+            Purpose::Hold => b"hold",
         }
     }
 }
@@ -132,6 +135,13 @@ impl SecretKey {
             .map(UnboundKey::from)
             .expect("32 bytes are within what HKDF gives");
         LessSafeKey::new(key)
+    }
+}
+
+impl Drop for SecretKey {
+    /// A key that was destroyed is not to be found in the memory of a process that goes on.
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

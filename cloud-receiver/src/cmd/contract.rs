@@ -3,12 +3,20 @@
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
 use crate::clock::now;
+use crate::erasure::{self, Standing};
+use crate::evidence::local;
+use crate::keys::KeyBackupFile;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, ContractBook, ContractDetail, ContractRow, Terms};
+use crate::store::{
+    Administration, ContractBook, ContractDetail, ContractRow, Ending, ErasureBook, ErasureRow,
+    Terms,
+};
 use anyhow::{Context, ensure};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use wire::UtcMicros;
+use serde::Serialize;
+use uuid::Uuid;
+use wire::{ContractId, UtcMicros};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -36,6 +44,22 @@ pub(super) enum Verb {
         contract: String,
         #[command(flatten)]
         terms: TermsArgs,
+    },
+    /// Let the period end on a day.
+    End {
+        /// Name or id.
+        contract: String,
+        /// The last day, in the contract's time zone.
+        #[arg(long, value_name = "DATE")]
+        on: Date,
+    },
+    /// Say that work for the contract is done: when its period is over, too, what it has is erased.
+    Done {
+        /// Name or id.
+        contract: String,
+        /// It is not done, after all.
+        #[arg(long)]
+        not_yet: bool,
     },
     /// Let the period run until another day.
     Extend {
@@ -127,17 +151,23 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     let setup = setup(common)?;
     match verb {
         Verb::Add { name, terms, until } => add(common, &setup, name, terms, until).await,
-        Verb::List => {
-            let contracts = setup.store.contracts().await?;
-            let lines: Vec<_> = contracts
-                .iter()
-                .map(|row| format!("{}  {}", row.id, row.name))
-                .collect();
-            report(common, &contracts, &lines.join("\n"))
-        }
-        Verb::Show { contract } => {
+        Verb::List => list(common, &setup).await,
+        Verb::Show { contract } => show(common, &setup, &contract).await,
+        Verb::End { contract, on } => {
             let detail = detail(&setup.store, &contract).await?;
-            report(common, &detail, &words(&detail)?)
+            let until = end_of(on, &detail.terms)?;
+            setup.store.set_until(detail.id, Some(until), now()).await?;
+            show(common, &setup, &contract).await
+        }
+        Verb::Done { contract, not_yet } => {
+            let id = by_name(&setup.store, &contract).await?.id;
+            let done = (!not_yet).then(now);
+            let before = ending_of(&setup.store, id).await?.done_us;
+            // Said twice, the first time counts: the promise runs from there.
+            if before.is_some() != done.is_some() {
+                setup.store.set_done(id, done, now()).await?;
+            }
+            show(common, &setup, &contract).await
         }
         Verb::Set { contract, terms } => {
             ensure!(
@@ -169,6 +199,127 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     }
 }
 
+/// What a contract is called, and where it stands.
+#[derive(Serialize)]
+struct Listed {
+    id: ContractId,
+    /// Absent of one that is erased: nobody knows any more.
+    name: Option<String>,
+    #[serde(flatten)]
+    state: State,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum State {
+    Here(Standing),
+    /// `standing` is `erased`.
+    Erased {
+        standing: &'static str,
+        certificate: Uuid,
+    },
+}
+
+async fn list(common: &Common, setup: &Setup) -> anyhow::Result<()> {
+    let rules = erasure::rules(&setup.config.erasure);
+    let (mut listed, mut lines) = (Vec::new(), Vec::new());
+    for ending in setup.store.endings().await? {
+        let standing = Standing::of(&ending, rules, now())?;
+        let words = standing_words(&standing);
+        lines.push(format!("{}  {}  {words}", ending.contract, ending.name));
+        listed.push(Listed {
+            id: ending.contract,
+            name: Some(ending.name),
+            state: State::Here(standing),
+        });
+    }
+    for row in setup.store.erasures().await? {
+        if row.finished_us.is_none() && listed.iter().any(|other| other.id == row.contract) {
+            continue;
+        }
+        lines.push(format!("{}  -  {}", row.contract, erased_words(&row)));
+        listed.push(Listed {
+            id: row.contract,
+            name: None,
+            state: State::Erased {
+                standing: "erased",
+                certificate: row.id,
+            },
+        });
+    }
+    report(common, &listed, &lines.join("\n"))
+}
+
+fn erased_words(row: &ErasureRow) -> String {
+    format!("erased; \"erase certificate {}\"", row.id)
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    detail: &'a ContractDetail,
+    state: Standing,
+}
+
+async fn show(common: &Common, setup: &Setup, wanted: &str) -> anyhow::Result<()> {
+    let erased = setup.store.erasures().await?;
+    let is_gone =
+        |row: &&ErasureRow| row.contract.to_string() == wanted && row.finished_us.is_some();
+    if let Some(row) = erased.iter().find(is_gone) {
+        return report(common, row, &erased_words(row));
+    }
+    let detail = detail(&setup.store, wanted).await?;
+    let ending = ending_of(&setup.store, detail.id).await?;
+    let state = Standing::of(&ending, erasure::rules(&setup.config.erasure), now())?;
+    let mut words = format!(
+        "{}\nstands            {}",
+        words(&detail)?,
+        standing_words(&state)
+    );
+    if matches!(state, Standing::Held { .. }) {
+        let holds = setup.store.holds().await?.into_iter();
+        for hold in holds.filter(|hold| hold.contract == detail.id) {
+            words += &format!("\n  kept because    {}  (hold {})", hold.why, hold.id);
+        }
+    }
+    report(
+        common,
+        &Shown {
+            detail: &detail,
+            state,
+        },
+        &words,
+    )
+}
+
+pub(super) async fn ending_of(store: &SqliteStore, id: ContractId) -> anyhow::Result<Ending> {
+    let endings = store.endings().await?;
+    let found = endings.into_iter().find(|ending| ending.contract == id);
+    found.context("the contract is gone")
+}
+
+pub(super) fn standing_words(standing: &Standing) -> String {
+    match standing {
+        Standing::Running => "running".into(),
+        Standing::AwaitingWork => {
+            "the period is over; nobody said that work is done (\"contract done\")".into()
+        }
+        Standing::Due(due) => format!(
+            "erased by the end of {} ({} business days left), begins {}",
+            due.by,
+            due.business_days_left,
+            local::time(due.begins_us)
+        ),
+        Standing::Held { holds, due } => {
+            format!(
+                "due on {}, but {holds} hold(s) keep it (\"hold list\")",
+                due.by
+            )
+        }
+        Standing::Erasing { step } => format!("being erased, next: {}", step.as_str()),
+    }
+}
+
 async fn add(
     common: &Common,
     setup: &Setup,
@@ -180,6 +331,11 @@ async fn add(
     args.apply(&mut terms)?;
     let until = until.map(|day| end_of(day, &terms)).transpose()?;
     let id = setup.store.add_contract(&name, now()).await?;
+    let backup = KeyBackupFile::at(setup.config.key_backup_at());
+    let kept = setup.store.write_key_backup(&backup).await;
+    kept.with_context(|| {
+        format!("contract \"{name}\" was added ({id}), but its key is in no backup")
+    })?;
     if terms != Terms::default() {
         setup.store.set_terms(id, &terms, now()).await?;
     }

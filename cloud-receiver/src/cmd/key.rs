@@ -4,14 +4,16 @@
 //! The new key is on disk before the database is under it, and the old one goes only after: killed at any step, the
 //! keys on disk open the database, and the same command brings the change to its end.
 
-use super::{Common, report};
+use super::{Common, report, setup};
 use crate::app::open_store;
+use crate::clock::now;
 use crate::config::Config;
-use crate::keys::KeyFolder;
+use crate::keys::{KeyBackupFile, KeyFolder};
 use crate::live::Live;
 use crate::seal::MasterId;
-use crate::store::KeyBook;
+use crate::store::{AuditBook, ErasureBook, KeyBook, Note};
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -20,12 +22,48 @@ pub(super) enum Verb {
     /// The receiver may run meanwhile, and is to be restarted afterwards. If this command is interrupted, give it again:
     /// it goes on where it was.
     Rotate,
+    /// Write a copy of every contract's key, wrapped under the master key: with it and a sealed copy of the master key a
+    /// backup of the database can be read.
+    ///
+    /// The certificate of an erasure names copies made before it: they are to be destroyed then.
+    Backup {
+        /// Where to; the file must not exist yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Rotate => rotate(common).await,
+        Verb::Backup { out } => backup(common, &out).await,
     }
+}
+
+#[derive(Serialize)]
+struct Copied<'a> {
+    path: &'a Path,
+    contract_keys: usize,
+}
+
+async fn backup(common: &Common, out: &Path) -> anyhow::Result<()> {
+    let setup = setup(common)?;
+    let out = std::path::absolute(out)?;
+    // Noted first: a copy that nobody knows of could not be destroyed when it has to be.
+    let note = Note::new("key.backup").on(out.display());
+    setup.store.note(super::console(), note, now()).await?;
+    let backup = setup.store.key_backup().await?;
+    KeyBackupFile::copy_to(&out, &backup)?;
+    let copied = Copied {
+        path: &out,
+        contract_keys: backup.keys.len(),
+    };
+    let words = format!(
+        "{} contract keys are in {}.",
+        copied.contract_keys,
+        out.display()
+    );
+    report(common, &copied, &words)
 }
 
 #[derive(Serialize)]
@@ -48,6 +86,8 @@ async fn rotate(common: &Common) -> anyhow::Result<()> {
     let next = folder.next_master(&keys)?;
     let contract_keys = store.rewrap(&next).await?;
     folder.put_master_in_place()?;
+    let key_backup = KeyBackupFile::at(config.key_backup_at());
+    store.write_key_backup(&key_backup).await?;
     let log_emptied = store.empty_log().await?;
     let rotated = Rotated {
         master_key: MasterId::of(&next),

@@ -7,11 +7,14 @@ mod alert;
 mod audit;
 mod ca;
 mod capacity;
+mod confirm;
 mod contract;
 mod deliveries;
 mod device;
+mod erase;
 mod export;
 mod heads;
+mod hold;
 mod init;
 mod key;
 mod lookup;
@@ -71,6 +74,12 @@ enum Command {
     /// Contracts: who owns the data.
     #[command(subcommand)]
     Contract(contract::Verb),
+    /// Erasing what contracts had that have ended, and the certificates of it.
+    #[command(subcommand)]
+    Erase(erase::Verb),
+    /// Holds: what must be kept, whatever a contract's period or retention says.
+    #[command(subcommand)]
+    Hold(hold::Verb),
     /// Sites: places of a contract.
     #[command(subcommand)]
     Site(site::Verb),
@@ -104,7 +113,7 @@ enum Command {
     /// Mail that the receiver sends: what waits, what became of it.
     #[command(subcommand)]
     Mail(mail::Verb),
-    /// The master key: a new one in its place.
+    /// The master key: a new one in its place. The contracts' keys: a copy of them.
     #[command(subcommand)]
     Key(key::Verb),
 }
@@ -132,6 +141,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status => return status::run(common).await,
         Command::Capacity => capacity::run(common).await?,
         Command::Contract(verb) => contract::run(common, verb).await?,
+        Command::Erase(verb) => return erase::run(common, verb).await,
+        Command::Hold(verb) => hold::run(common, verb).await?,
         Command::Site(verb) => site::run(common, verb).await?,
         Command::Device(verb) => return device::run(common, verb).await,
         Command::Audit(verb) => return audit::run(common, verb).await,

@@ -46,9 +46,10 @@ pub async fn check<S: EvidenceStore>(
         .collect();
     let heads = check_heads(sources, outside, &mut report).await?;
     let devices = sources.store.evidence_devices(contract).await?;
+    let erased = sources.store.erased().await?;
     report
         .findings
-        .extend(removed_devices(&devices, contract, &heads));
+        .extend(removed_devices(&devices, contract, &erased, &heads));
     // Before any picture is looked at: looking may tell the store that one has gone.
     let mut awaited = Vec::new();
     for device in &devices {
@@ -134,6 +135,7 @@ async fn check_heads<S: EvidenceStore>(
 fn removed_devices(
     devices: &[EvidenceDevice],
     contract: Option<ContractId>,
+    erased: &[ContractId],
     heads: &[Heads],
 ) -> Vec<Finding> {
     let mut told = HashSet::new();
@@ -142,7 +144,9 @@ fn removed_devices(
         let sections = heads
             .sections
             .iter()
-            .filter(|section| contract.is_none_or(|id| id == section.contract));
+            .filter(|section| contract.is_none_or(|id| id == section.contract))
+            // Of these a certificate is left.
+            .filter(|section| !erased.contains(&section.contract));
         for head in sections.flat_map(|section| &section.devices) {
             let known = devices.iter().any(|device| device.device == head.device);
             if !known && told.insert(head.device) {

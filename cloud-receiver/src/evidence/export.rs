@@ -14,7 +14,8 @@ use super::page::{self, PageEvent};
 use crate::blob::Blobs;
 use crate::clock::now;
 use crate::store::{
-    BatchRow, ContractScope, EvidenceDevice, EvidenceReads, HeadsBook, PictureRow, StoreError,
+    BatchRow, ContractScope, ErasureBook, EvidenceDevice, EvidenceReads, HeadsBook, PictureRow,
+    StoreError,
 };
 use bytes::Bytes;
 use choice::{Chosen, choose, not_arrived};
@@ -53,8 +54,8 @@ pub struct Sources<S> {
 }
 
 /// What the store must answer for an export.
-pub trait EvidenceStore: EvidenceReads + HeadsBook + Send + Sync {}
-impl<S: EvidenceReads + HeadsBook + Send + Sync> EvidenceStore for S {}
+pub trait EvidenceStore: EvidenceReads + HeadsBook + ErasureBook + Send + Sync {}
+impl<S: EvidenceReads + HeadsBook + ErasureBook + Send + Sync> EvidenceStore for S {}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod capacity;
 pub mod certificate;
+pub mod erasure;
 pub mod heads;
 pub mod mail;
 pub mod succession;

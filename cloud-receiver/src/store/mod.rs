@@ -11,6 +11,7 @@ mod audit;
 mod capacity;
 mod contracts;
 mod counts;
+mod erasure;
 mod evidence;
 mod keys;
 mod mail;
@@ -32,6 +33,7 @@ pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditRow, Note};
 pub use capacity::{CapacityBook, ContractUsage, Usage};
 pub use contracts::{ContractBook, ContractDetail, Retention, Terms};
 pub use counts::{CountSeries, Counted};
+pub use erasure::{Ending, ErasureBook, ErasureRow, Hold, NewErasure, Step};
 pub use evidence::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,
     HeadsRow, HeadsStamp, HourRow, MediaIndex, PictureRow, RecordIndex, SentBy,
@@ -79,6 +81,9 @@ pub enum StoreError {
     Missing(&'static str),
     #[error("{0} exists already")]
     Exists(&'static str),
+    /// What was asked does not fit what is there now; the words say why and what to do.
+    #[error("{0}")]
+    Conflict(String),
     /// The database was written by a newer version of this program.
     #[error(
         "the database {path} has version {found}, newer than {known} which this program knows; \
@@ -108,8 +113,15 @@ impl StoreError {
             Self::NoSpace(what) => Self::NoSpace(what.clone()),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
             Self::Database(what) => Self::Database(what.clone()),
+            Self::Conflict(what) => Self::Conflict(what.clone()),
             other => Self::Database(other.to_string()),
         }
+    }
+}
+
+impl From<crate::keys::KeysError> for StoreError {
+    fn from(error: crate::keys::KeysError) -> Self {
+        Self::Conflict(format!("the key backup cannot be written: {error}"))
     }
 }
 

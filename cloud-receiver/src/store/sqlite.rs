@@ -19,8 +19,11 @@ mod count;
 mod customer;
 mod desk;
 mod devices;
+mod erasure;
 mod evidence;
 mod heads;
+mod held;
+mod holds;
 mod keyring;
 mod links;
 mod mail;
@@ -81,9 +84,10 @@ impl SqliteStore {
         let keyring = Keyring::open(&connection, &master.into(), path)?;
         let (writer, ended) = Writer::start(connection, path.to_owned())?;
         let readers = Readers::new(path.to_owned());
-        let changes = changes::watch_for(path, ended)?;
+        let keyring = Arc::new(keyring);
+        let changes = changes::watch_for(path, Arc::clone(&keyring), ended)?;
         Ok(Self {
-            keyring: Arc::new(keyring),
+            keyring,
             writer,
             readers,
             live,

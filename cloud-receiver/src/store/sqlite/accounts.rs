@@ -55,13 +55,18 @@ impl Accounts for SqliteAccounts {
     async fn account(&self, login_id: &str) -> Result<Option<AccountRow>> {
         let login_id = login_id.to_owned();
         let Tables { account, .. } = self.tables();
+        // While a contract is erased, its accounts are as gone as they will be.
+        let and = match self.kind {
+            AccountKind::Customer => "and contract not in (select contract from erasure)",
+            AccountKind::Operator => "",
+        };
         self.store
             .read(move |connection| {
                 Ok(connection
                     .prepare_cached(&format!(
                         "select login_id, password_hash, must_change_password, last_sign_in_us,
                                 failed_before + failed_since
-                         from {account} where login_id = ?1"
+                         from {account} where login_id = ?1 {and}"
                     ))?
                     .query_row([login_id], |row| {
                         Ok(AccountRow {

@@ -1,9 +1,11 @@
 //! The operator's verbs and enrollment.
 
+use super::audit::append;
 use super::{
     SqliteStore, certificate_at, changes, epoch_of, id16, optional_time_at, ranges, time_at,
     uuid_at,
 };
+use crate::seal::SecretKey;
 use crate::store::{
     Administration, ClaimRefusal, ContractRow, DeviceListing, Enrollments, EpochDeliveries,
     NewDevice, Note, Place, Result, SiteRow, StoreError,
@@ -126,8 +128,13 @@ impl Administration for SqliteStore {
         let name = name.to_owned();
         let id = ContractId(Uuid::new_v4());
         let keyring = Arc::clone(&self.keyring);
-        let note = Note::new("contract.add").of(id).on(&name);
-        self.write_noted(note, at, move |connection| {
+        let key = SecretKey::generate();
+        // Under the key that is being made: what the customer is called goes with it.
+        let note = Note::new("contract.add")
+            .of(id)
+            .with_personal("name", &*name);
+        let sealed = self.sealed_under(note, &key);
+        self.write(move |connection| {
             let added = connection.execute(
                 "insert or ignore into contract (id, name, created_us) values (?1, ?2, ?3)",
                 (id16(id.0), name, at.0),
@@ -135,7 +142,8 @@ impl Administration for SqliteStore {
             if added == 0 {
                 return Err(StoreError::Exists("a contract of this name"));
             }
-            keyring.create(connection, id, at)?;
+            keyring.add(connection, id, &key, at)?;
+            append(connection, &sealed, at)?;
             Ok(id)
         })
         .await
@@ -162,7 +170,7 @@ impl Administration for SqliteStore {
         let note = Note::new("site.add")
             .of(contract)
             .on(id)
-            .with("name", &*name);
+            .with_personal("name", &*name);
         self.write_noted(note, at, move |connection| {
             let added = connection.execute(
                 "insert or ignore into site (id, contract, name, created_us) values (?1, ?2, ?3, ?4)",

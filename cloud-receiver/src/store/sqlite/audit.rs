@@ -142,6 +142,11 @@ impl SqliteStore {
         self.sealed_for(Actor::clone(&self.actor), note).await
     }
 
+    /// The same of a contract whose key is only being made.
+    pub(super) fn sealed_under(&self, note: Note, key: &SecretKey) -> Sealed {
+        seal(Actor::clone(&self.actor), note, Some(key))
+    }
+
     async fn sealed_for(&self, actor: Actor, note: Note) -> Result<Sealed> {
         let is_personal = !note.personal.is_empty() || matches!(actor, Actor::User(_));
         let key = match note.contract.filter(|_| is_personal) {

@@ -3,10 +3,12 @@
 //! `PRAGMA data_version` costs a look at shared memory, so it is asked often; only when it moved is the control
 //! row read, and only when that moved does anybody wake.
 
+use super::keyring::Keyring;
 use super::schema;
 use crate::store::{Result, StoreError};
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,11 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = Duration::from_millis(200);
 
 /// Starts the thread that polls; it ends soon after `stop` fires.
-pub(super) fn watch_for(path: &Path, stop: CancellationToken) -> Result<watch::Receiver<i64>> {
+pub(super) fn watch_for(
+    path: &Path,
+    keyring: Arc<Keyring>,
+    stop: CancellationToken,
+) -> Result<watch::Receiver<i64>> {
     let connection = schema::open_reader(path)?;
     let (sender, receiver) = watch::channel(control_version(&connection)?);
     std::thread::Builder::new()
@@ -29,6 +35,11 @@ pub(super) fn watch_for(path: &Path, stop: CancellationToken) -> Result<watch::R
                     continue;
                 }
                 if let Ok(version) = control_version(&connection) {
+                    // Another process may have destroyed one: then it is gone from here, too.
+                    if version != *sender.borrow() && keyring.forget_destroyed(&connection).is_err()
+                    {
+                        continue;
+                    }
                     seen = now;
                     sender.send_if_modified(|known| std::mem::replace(known, version) != version);
                 }

@@ -82,6 +82,7 @@ impl ContractBook for SqliteStore {
             .of(id)
             .with("until_us", until.map(|until| until.0));
         self.write_noted(note, at, move |connection| {
+            super::erasure::must_not_be_erased(connection, id)?;
             let changed = connection.execute(
                 "update contract set until_us = ?2 where id = ?1",
                 (id16(id.0), until.map(|until| until.0)),
@@ -89,7 +90,7 @@ impl ContractBook for SqliteStore {
             if changed == 0 {
                 return Err(StoreError::Missing("contract"));
             }
-            Ok(())
+            super::changes::bump(connection)
         })
         .await
     }

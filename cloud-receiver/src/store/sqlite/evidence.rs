@@ -31,7 +31,7 @@ fn evidence_devices(
     let mut statement = connection.prepare(
         "select d.id, c.id, c.name, s.id, s.name, d.record_key, d.enrolled_us, d.revoked_us
          from device d join contract c on c.id = d.contract join site s on s.id = d.site
-         where ?1 is null or d.contract = ?1
+         where (?1 is null or d.contract = ?1) and d.contract not in (select contract from erasure)
          order by c.name, s.name, d.enrolled_us, d.id",
     )?;
     let rows = statement.query_map([contract.map(|id| id16(id.0))], |row| {

@@ -11,7 +11,9 @@ fn holdings(connection: &Connection) -> Result<Vec<Section>> {
     // One moment for all of them: a read transaction.
     let moment = connection.unchecked_transaction()?;
     let mut sections: Vec<Section> = Vec::new();
-    let mut contracts = moment.prepare("select id from contract order by id")?;
+    let mut contracts = moment.prepare(
+        "select id from contract where id not in (select contract from erasure) order by id",
+    )?;
     let ids = contracts
         .query_map([], |row| uuid_at(row, 0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;

@@ -4,12 +4,14 @@
 //! the contract keys it holds, and can neither read nor make another: a key wrapped under a master key that is gone
 //! would be lost.
 
-use super::{SqliteStore, id16, optional_time_at, uuid_at};
+use super::{SqliteStore, id16, optional_time_at, time_at, uuid_at};
+use crate::keys::{KeyBackup, WrappedKey};
 use crate::seal::{MasterId, MasterKeys, SecretKey};
 use crate::store::{KeyBook, OpenClaims, Result, StoreError};
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OptionalExtension};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -69,20 +71,49 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Draws the key of a new contract. To be called in the writer's transaction.
-    pub(super) fn create(
+    /// Keeps the key of a new contract. To be called in the writer's transaction.
+    pub(super) fn add(
         &self,
         connection: &Connection,
         contract: ContractId,
+        key: &SecretKey,
         at: UtcMicros,
     ) -> Result<()> {
         self.must_be_current(connection)?;
-        let wrapped = self.master.wrap(contract, &SecretKey::generate());
+        let wrapped = self.master.wrap(contract, key);
         connection.execute(
             "insert into contract_key (contract, wrapped, created_us) values (?1, ?2, ?3)",
             (id16(contract.0), wrapped, at.0),
         )?;
         Ok(())
+    }
+
+    /// Forgets every key that the database has no more, whichever process destroyed it.
+    pub(super) fn forget_destroyed(&self, connection: &Connection) -> Result<()> {
+        let there: HashSet<ContractId> = wrapped_keys(connection)?
+            .into_iter()
+            .map(|(contract, _)| contract)
+            .collect();
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|contract, _| there.contains(contract));
+        Ok(())
+    }
+
+    /// Every key as it is wrapped, for the key backup.
+    pub(super) fn backup(connection: &Connection) -> Result<KeyBackup> {
+        let moment = connection.unchecked_transaction()?;
+        let master = master_id(&moment)?.ok_or(StoreError::Missing("master key id"))?;
+        let mut statement =
+            moment.prepare("select contract, created_us, wrapped from contract_key")?;
+        let rows = statement.query_map([], |row| {
+            Ok(WrappedKey {
+                contract: ContractId(uuid_at(row, 0)?),
+                created_us: time_at(row, 1)?,
+                wrapped: HEXLOWER.encode(&row.get::<_, Vec<u8>>(2)?),
+            })
+        })?;
+        let keys = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(KeyBackup::new(master.to_string(), keys))
     }
 
     fn must_be_current(&self, connection: &Connection) -> Result<()> {

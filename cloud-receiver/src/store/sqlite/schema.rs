@@ -10,6 +10,7 @@ use std::time::Duration;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_service.sql"),
+    include_str!("../migrations/sqlite/0003_erasure.sql"),
     include_str!("../migrations/sqlite/0005_mail.sql"),
     include_str!("../migrations/sqlite/0008_capacity.sql"),
 ];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod erasure;
 mod rules;
 
 use super::*;
