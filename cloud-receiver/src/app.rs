@@ -121,6 +121,7 @@ impl App {
         let portal_router = portal::with_headers(others).merge(portal::router(portal_state));
         let intake = Intake::new(Arc::new(store.clone()));
         let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
+        let retention = jobs::retention::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
         let erasing = Erasing::new(
             config,
             store.clone(),
@@ -166,6 +167,7 @@ impl App {
         app.tasks
             .spawn(jobs::succession::run(store.clone(), ca, app.stop.clone()));
         app.tasks.spawn(sweep);
+        app.tasks.spawn(retention);
         app.tasks
             .spawn(jobs::erasure::run(erasing, app.stop.clone()));
         app.tasks.spawn(jobs::heads::run(

@@ -23,7 +23,7 @@
 //! | [`mail`] | messages, and the mail server that takes them |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
-//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, signing heads, erasing, feeding the watchdog, sweeping blobs |
+//! | [`jobs`] | what runs by itself: renewing the certificate, leading devices to another CA, signing heads, erasing, retention, feeding the watchdog, sweeping blobs |
 //!
 //! # Who may import what
 //!

@@ -1,13 +1,13 @@
 //! Taking away everything of one contract: objects, what crashes left beside them, and uploads that were cut.
 
-use super::{BlobError, Blobs, blocking};
+use super::{BlobError, Blobs, blocking, object_path};
 use futures::StreamExt;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use wire::ContractId;
+use wire::{ContractId, Sha256};
 
 impl Blobs {
     /// How many files there are of a contract, whole or not.
@@ -44,6 +44,18 @@ impl Blobs {
             Ok(())
         })
         .await
+    }
+
+    /// Deletes one object that no row names any more; one that came in again meanwhile stays.
+    pub async fn delete(&self, contract: ContractId, sha256: Sha256) -> Result<(), BlobError> {
+        let _turn = self.turns.of(sha256).lock().await;
+        if self.rows.names_blob(contract, sha256).await? {
+            return Ok(());
+        }
+        match self.objects.delete(&object_path(contract, sha256)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn of(&self, contract: ContractId) -> PathBuf {

@@ -9,7 +9,7 @@ use crate::keys::KeyBackupFile;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Administration, ContractBook, ContractDetail, ContractRow, Ending, ErasureBook, ErasureRow,
-    Terms,
+    Retention, Terms,
 };
 use anyhow::{Context, ensure};
 use jiff::civil::Date;
@@ -92,6 +92,8 @@ pub(super) struct TermsArgs {
     /// Whether mails about events may carry a small picture.
     #[arg(long, value_name = "BOOL")]
     pictures_in_mail: Option<bool>,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// After how many minutes without a sign of life a device or camera is told of.
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(2..=10_080))]
     silent_after: Option<u32>,
@@ -110,6 +112,7 @@ impl TermsArgs {
             && self.pictures_in_mail.is_none()
             && self.silent_after.is_none()
             && self.clock_off.is_none()
+            && self.keep.is_empty()
     }
 
     fn apply(self, terms: &mut Terms) -> anyhow::Result<()> {
@@ -143,7 +146,61 @@ impl TermsArgs {
         set(&mut terms.pictures_in_mail, self.pictures_in_mail);
         set(&mut terms.silent_after_minutes, self.silent_after);
         set(&mut terms.clock_off_ms, self.clock_off);
+        self.keep.apply(&mut terms.retention);
         Ok(())
+    }
+}
+
+/// For how many days pictures are kept, or "forever": as long as the contract lasts.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+struct KeepArgs {
+    /// Days for which pictures of events are kept, or "forever".
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    keep_snapshots: Option<Days>,
+    /// Days for which pictures taken every so often are kept, or "forever".
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    keep_periodic: Option<Days>,
+    /// Days for which pictures that somebody asked for are kept, or "forever".
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    keep_requested: Option<Days>,
+    /// Days for which clips are kept, or "forever".
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    keep_clips: Option<Days>,
+}
+
+/// Absent: for ever.
+#[derive(Clone, Copy, Debug)]
+struct Days(Option<u32>);
+
+fn days(text: &str) -> Result<Days, String> {
+    match text.parse::<u32>() {
+        _ if text == "forever" => Ok(Days(None)),
+        Ok(days) if (1..=36_500).contains(&days) => Ok(Days(Some(days))),
+        _ => Err("a number of days from 1 to 36500, or \"forever\"".into()),
+    }
+}
+
+impl KeepArgs {
+    fn is_empty(self) -> bool {
+        let all = [
+            self.keep_snapshots,
+            self.keep_periodic,
+            self.keep_requested,
+            self.keep_clips,
+        ];
+        all.iter().all(Option::is_none)
+    }
+
+    fn apply(self, retention: &mut Retention) {
+        let set = |place: &mut Option<u32>, given: Option<Days>| {
+            if let Some(Days(days)) = given {
+                *place = days;
+            }
+        };
+        set(&mut retention.snapshots_days, self.keep_snapshots);
+        set(&mut retention.periodic_days, self.keep_periodic);
+        set(&mut retention.requested_days, self.keep_requested);
+        set(&mut retention.clips_days, self.keep_clips);
     }
 }
 
@@ -380,7 +437,8 @@ fn words(detail: &ContractDetail) -> anyhow::Result<String> {
          issued passwords  may be kept: {}\n\
          second factor     needed: {}\n\
          pictures in mail  {}\n\
-         told of           silent for {} min; clock off by {} ms",
+         told of           silent for {} min; clock off by {} ms\n\
+         kept for          snapshots {}, periodic {}, requested {}, clips {}",
         detail.name,
         detail.id,
         terms.language,
@@ -390,7 +448,18 @@ fn words(detail: &ContractDetail) -> anyhow::Result<String> {
         yes(terms.pictures_in_mail),
         terms.silent_after_minutes,
         terms.clock_off_ms,
+        kept(terms.retention.snapshots_days),
+        kept(terms.retention.periodic_days),
+        kept(terms.retention.requested_days),
+        kept(terms.retention.clips_days),
     ))
+}
+
+fn kept(days: Option<u32>) -> String {
+    days.map_or_else(
+        || "as long as the contract".into(),
+        |days| format!("{days} days"),
+    )
 }
 
 pub(super) async fn detail(store: &SqliteStore, wanted: &str) -> anyhow::Result<ContractDetail> {

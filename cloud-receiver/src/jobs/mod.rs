@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod erasure;
 pub mod heads;
 pub mod mail;
+pub mod retention;
 pub mod succession;
 pub mod sweep;
 pub mod watchdog;

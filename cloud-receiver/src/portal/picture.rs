@@ -21,6 +21,8 @@ const ANNOUNCED_AFTER_US: i64 = 24 * 3600 * SECOND_US;
 pub enum Absence {
     Coming,
     None,
+    /// As agreed.
+    Expired,
     /// By this reason of a gap record.
     Lost(String),
 }
@@ -35,6 +37,7 @@ impl Absence {
         let quiet_us = |at: UtcMicros| now.since_us(at.max(row.received_at_us));
         let over = match snapshot {
             Snapshot::Here(_) => true,
+            Snapshot::Expired => return Self::Expired,
             Snapshot::Lost { reason } => return Self::Lost(reason.clone()),
             Snapshot::Announced { received_at_us } => {
                 now.since_us(*received_at_us) > ANNOUNCED_AFTER_US
@@ -52,6 +55,7 @@ impl Absence {
         match self {
             Self::Coming => words.picture_coming,
             Self::None => words.no_picture,
+            Self::Expired => words.picture_expired,
             Self::Lost(_) => words.picture_lost,
         }
     }

@@ -176,6 +176,7 @@ catalogue! {
     ongoing: "継続中" | "Ongoing";
     picture_coming: "画像を待っています" | "Waiting for the picture";
     no_picture: "画像はありません" | "There is no picture";
+    picture_expired: "保存期間が過ぎたため、画像は削除されました" | "The picture was deleted: its agreed time was over";
     picture_lost: "画像は失われました" | "The picture is lost";
 
     gap_lost: "欠落" | "Lost";

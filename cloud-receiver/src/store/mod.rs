@@ -17,6 +17,7 @@ mod keys;
 mod mail;
 mod missing;
 mod notices;
+pub mod retention;
 pub mod sqlite;
 
 pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
@@ -224,6 +225,8 @@ pub enum Snapshot {
     Here(PictureRef),
     /// A signed record says that there is one; it has not arrived. When that record did, by the receiver's clock.
     Announced { received_at_us: UtcMicros },
+    /// It was here, and was deleted when its agreed time was over.
+    Expired,
     /// The device says that it lost pictures of the camera meanwhile, and why (a gap record).
     Lost { reason: String },
     /// Nothing was said of one.

@@ -30,6 +30,7 @@ mod mail;
 mod notices;
 mod ranges;
 mod readers;
+mod retention;
 mod schema;
 mod sealed_batch;
 mod writer;

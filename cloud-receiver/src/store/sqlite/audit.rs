@@ -17,6 +17,13 @@ pub(super) struct Sealed {
     sealed: Option<(Uuid, Vec<u8>)>,
 }
 
+impl Sealed {
+    /// What is only known in the commit itself.
+    pub(super) fn add(&mut self, key: &str, value: impl Into<Value>) {
+        self.note.detail.insert(key.into(), value.into());
+    }
+}
+
 /// Everything that belongs to an entry is sealed under a random name that stands before it.
 fn name(contract: ContractId, id: Uuid) -> Name {
     Name {

@@ -180,7 +180,7 @@ fn arrived(connection: &Connection, blob: &BlobRow) -> Result<Vec<News>> {
 pub(super) fn overdue(connection: &Connection, before: UtcMicros) -> Result<Vec<OverdueMedia>> {
     let mut statement = connection.prepare_cached(
         "select m.device, count(*), min(b.received_us) from media m join batch b on b.no = m.batch
-         where m.arrived = 0 and b.received_us < ?1 group by m.device order by m.device",
+         where m.arrived = 0 and m.expired_us is null and b.received_us < ?1 group by m.device order by m.device",
     )?;
     let rows = statement.query_map([before.0], |row| {
         Ok(OverdueMedia {

@@ -311,12 +311,15 @@ fn audit_rows(
            and captured_device_us >= ?2 and captured_device_us < ?3
          group by camera, hour, kind order by hour, camera, kind",
     )?;
-    let pictures = |arrived: u8| {
+    // What was deleted as agreed had arrived.
+    const HERE: &str = "(arrived = 1 or expired_us is not null)";
+    const AWAITED: &str = "arrived = 0 and expired_us is null";
+    let pictures = |arrived: &str| {
         plain(&format!(
             "select camera, (captured_device_us - ((captured_device_us % 3600000000) + 3600000000) % 3600000000)
                         / 3600000000 as hour, class, count(*), null
              from media where device = ?1 and captured_device_us >= ?2 and captured_device_us < ?3
-               and arrived = {arrived}
+               and {arrived}
              group by camera, hour, class order by hour, camera, class"
         ))
     };
@@ -339,9 +342,9 @@ fn audit_rows(
     };
     Ok(AuditRows {
         records,
-        pictures_here: pictures(1)?,
-        pictures_awaited: pictures(0)?,
-        awaited: listed("m.arrived = 0")?,
+        pictures_here: pictures(HERE)?,
+        pictures_awaited: pictures(AWAITED)?,
+        awaited: listed("m.arrived = 0 and m.expired_us is null")?,
         unbacked: listed("m.arrived = 1 and b.sha256 is null")?,
         gaps: gaps
             .into_iter()

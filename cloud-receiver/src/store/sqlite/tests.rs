@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod erasure;
+mod retention;
 mod rules;
 
 use super::*;

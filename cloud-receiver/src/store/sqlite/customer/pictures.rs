@@ -95,6 +95,15 @@ pub(super) fn as_stated(shown: &[Shown]) -> Option<bool> {
 /// was ever kept was never announced; what was announced, and is told to be shed, will not come.
 fn absent(connection: &Connection, contract: ContractId, event: EventId) -> Result<Snapshot> {
     let key = (id16(contract.0), id16(event.0));
+    let expired: bool = connection
+        .prepare_cached(
+            "select exists (select 1 from media
+             where contract = ?1 and event = ?2 and class <> 'clip' and expired_us is not null)",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    if expired {
+        return Ok(Snapshot::Expired);
+    }
     let announced: Option<(i64, i64)> = connection
         .prepare_cached(
             "select b.received_us, m.captured_device_us from media m join batch b on b.no = m.batch
