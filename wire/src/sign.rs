@@ -23,6 +23,8 @@ pub enum Purpose {
     Export,
     /// The receiver's statement that a contract is erased, see [`crate::evidence::erasure`].
     Erasure,
+    /// The receiver's copy of a part of its audit log.
+    Audit,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Purpose::Heads => b"caas/v1/heads\0",
             Purpose::Export => b"caas/v1/export\0",
             Purpose::Erasure => b"caas/v1/erasure\0",
+            Purpose::Audit => b"caas/v1/audit\0",
         }
     }
 

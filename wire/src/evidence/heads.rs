@@ -28,6 +28,16 @@ pub struct Statement {
     pub receiver_key: VerifyingKey,
     /// SHA-256 of each contract's section, in the order of the hashes.
     pub sections: Vec<Sha256>,
+    /// Where the receiver's audit log stood; absent from receivers that had none, and while it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditHead>,
+}
+
+/// The newest entry of the receiver's audit log. Its entries are chained by their hashes, so this binds all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    pub no: u64,
+    pub hash: Sha256,
 }
 
 /// What the receiver holds of one contract.
@@ -132,6 +142,18 @@ impl SignedHeads {
         previous: Sha256,
         sections: &[Section],
     ) -> Self {
+        Self::sign_with_audit(key, number, at_us, previous, sections, None)
+    }
+
+    /// The same with where the audit log stands.
+    pub fn sign_with_audit(
+        key: &SigningKey,
+        number: u64,
+        at_us: UtcMicros,
+        previous: Sha256,
+        sections: &[Section],
+        audit: Option<AuditHead>,
+    ) -> Self {
         let text = |section| serde_json::to_string(section).expect("sections are plain data");
         let mut hashed: Vec<_> = sections
             .iter()
@@ -146,6 +168,7 @@ impl SignedHeads {
             previous,
             receiver_key: key.verifying_key(),
             sections: hashed.iter().map(|(hash, _)| *hash).collect(),
+            audit,
         };
         let statement = serde_json::to_string(&statement).expect("statements are plain data");
         let signature = key.sign(Purpose::Heads, Sha256::of(statement.as_bytes()));
@@ -303,6 +326,36 @@ mod tests {
         assert!(!theirs.sections.concat().contains(&format!("{:032x}", 1)));
         let other = SigningKey::from_seed([4; 32]).verifying_key();
         assert_eq!(whole.open(&other), Err(HeadsError::AnotherKey(public)));
+    }
+
+    #[test]
+    fn an_audit_head_is_signed_and_its_absence_changes_nothing() {
+        let audit = AuditHead {
+            no: 9,
+            hash: Sha256::of(b"entry 9"),
+        };
+        let sign = |audit| {
+            SignedHeads::sign_with_audit(
+                &key(),
+                1,
+                UtcMicros(7),
+                Sha256::ZERO,
+                &[section(1)],
+                audit,
+            )
+        };
+        let public = key().verifying_key();
+        let opened = sign(Some(audit)).open(&public).expect("opens");
+        assert_eq!(opened.statement.audit, Some(audit));
+        let without = sign(None);
+        assert!(
+            !without.statement.contains("audit"),
+            "as it was before there was one"
+        );
+        assert_eq!(without.open(&public).expect("opens").statement.audit, None);
+        let mut forged = sign(Some(audit));
+        forged.statement = forged.statement.replace("\"no\":9", "\"no\":8");
+        assert_eq!(forged.open(&public), Err(HeadsError::Forged));
     }
 
     #[test]
