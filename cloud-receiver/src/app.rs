@@ -116,6 +116,9 @@ impl App {
             contact(config),
             app.stop.clone(),
         );
+        let login = Arc::clone(&portal_state.login);
+        app.tasks
+            .spawn(jobs::sign_ins::run(store.clone(), login, app.stop.clone()));
         let others = https::enroll_router(Arc::new(enroller))
             .merge(https::health_router(store.clone(), Arc::clone(&blobs)));
         let portal_router = portal::with_headers(others).merge(portal::router(portal_state));

@@ -40,6 +40,7 @@ pub enum Purpose {
     Mail,
     Subscription,
     Hold,
+    SecondFactor,
 }
 
 impl Purpose {
@@ -57,6 +58,7 @@ impl Purpose {
             Purpose::Mail => b"mail",
             Purpose::Subscription => b"subscription",
             Purpose::Hold => b"hold",
+            Purpose::SecondFactor => b"second-factor",
         }
     }
 }

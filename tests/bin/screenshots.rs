@@ -5,9 +5,11 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use cloud_receiver::auth::totp::Secret;
 use e2e::browser::{Browser, Viewer};
 use e2e::camera::CameraOptions;
 use e2e::film::FilmOptions;
+use e2e::operator;
 use e2e::wait;
 use e2e::world::{World, film};
 use std::path::{Path, PathBuf};
@@ -118,9 +120,27 @@ async fn operator_pages(
     let portal = world.receiver.portal_url();
     browser.goto(&format!("{portal}/operator/sign-in")).await?;
     camera.take("operator-sign-in").await?;
+    // Each viewer sees it set up anew.
+    let reset = ["operator", "reset-second-factor", "--login-id", "operator"];
+    world.receiver.command(&reset)?;
     browser.fill("login_id", "operator").await?;
     browser.fill("password", password).await?;
     browser.submit().await?;
+    browser
+        .see("form[action$=begin]", Duration::from_secs(20))
+        .await?;
+    browser.submit().await?;
+    browser.see("#secret", Duration::from_secs(20)).await?;
+    camera.take("operator-second-factor").await?;
+    let secret = browser
+        .evaluate("return document.getElementById('secret').textContent")
+        .await?;
+    let secret = secret.as_str().and_then(Secret::from_base32);
+    let secret = secret.context("the page shows no secret")?;
+    browser.fill("code", &operator::code(&secret)).await?;
+    browser.submit().await?;
+    browser.see(".recovery", Duration::from_secs(20)).await?;
+    browser.goto(&format!("{portal}/operator")).await?;
     if password != CHOSEN {
         browser
             .see("input[name=repeated]", Duration::from_secs(20))

@@ -106,9 +106,9 @@ impl Browser {
         Ok(field.send_keys(text).await?)
     }
 
-    /// Presses the button of the form that has a password field.
+    /// Presses the button of the page's first form.
     pub async fn submit(&self) -> Result<()> {
-        let css = "form:has(input[type=password]) button";
+        let css = "main form button";
         let button = self.see(css, FORM_PATIENCE).await?;
         Ok(button.click().await?)
     }

@@ -11,6 +11,7 @@ pub mod customer;
 pub mod fault;
 pub mod film;
 pub mod mail;
+pub mod operator;
 pub mod process;
 pub mod receiver;
 pub mod scene;

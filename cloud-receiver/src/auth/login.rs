@@ -9,12 +9,14 @@
 //! passwords (see `throttle.rs`). It needs no table, and a new password voids it.
 
 use super::password::{self, HashError, Hashing, Weakness};
+use super::second_factor::SecondFactor;
 use super::session::{self, Token};
 use super::throttle::{Source, Throttle, Verdict, subscriber};
-use crate::store::{AccountKind, AccountRow, Accounts, StoreError};
+use crate::store::{AccountKind, AccountRow, Accounts, Beside, SignIn, SignInOutcome, StoreError};
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -62,6 +64,7 @@ impl std::fmt::Debug for Attempt<'_> {
 
 #[derive(Debug)]
 pub enum Outcome {
+    /// The password was right. Where something stands beside it, the session opens nothing before that is done.
     In {
         token: Token,
         /// `Set-Cookie` value by which this browser is known from now on.
@@ -81,6 +84,8 @@ pub enum Outcome {
 pub struct Login {
     hashing: Hashing,
     throttle: Mutex<Throttle>,
+    /// Tries with login IDs that nobody has, since they were last noted.
+    unknown: AtomicU64,
 }
 
 impl Login {
@@ -88,7 +93,19 @@ impl Login {
         Self {
             hashing,
             throttle: Mutex::default(),
+            unknown: AtomicU64::new(0),
         }
+    }
+
+    /// Tries with login IDs that nobody has, since the last call: counted, and not kept by name, because what is typed
+    /// there is now and then a password.
+    pub fn take_unknown(&self) -> u64 {
+        self.unknown.swap(0, Ordering::Relaxed)
+    }
+
+    /// They could not be noted.
+    pub fn give_back_unknown(&self, count: u64) {
+        self.unknown.fetch_add(count, Ordering::Relaxed);
     }
 
     pub async fn sign_in(
@@ -101,6 +118,7 @@ impl Login {
         if attempt.login_id.len() > LOGIN_ID_MAX_BYTES
             || attempt.password.len() > password::MAX_BYTES
         {
+            self.unknown.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep_until(started + FAILURE_TAKES).await;
             return Ok(Outcome::Wrong);
         }
@@ -123,11 +141,10 @@ impl Login {
             Some(user) if matches => {
                 self.throttle()
                     .succeeded(attempt.login_id, attempt.address, &source);
-                let token = session::begin(accounts, &user.login_id, now).await?;
-                accounts.record_sign_in(&user.login_id, now, true).await?;
-                tracing::info!(
-                    user = %user.login_id, kind = ?accounts.kind(), "{} signed in", user.login_id
-                );
+                let token = session::begin(accounts, &user.login_id, false, now).await?;
+                if user.beside == Beside::None {
+                    came_in(accounts, &user.login_id, attempt.address, now).await?;
+                }
                 Ok(Outcome::In {
                     token,
                     known_browser: known_browser_cookie(accounts.kind(), &user),
@@ -136,16 +153,115 @@ impl Login {
             }
             user => {
                 if let Some(user) = user {
-                    accounts.record_sign_in(&user.login_id, now, false).await?;
+                    let failed = SignIn {
+                        at: now,
+                        address: attempt.address,
+                        outcome: SignInOutcome::WrongPassword,
+                    };
+                    accounts.record_sign_in(&user.login_id, failed).await?;
                     tracing::warn!(
                         user = %user.login_id, address = %attempt.address,
                         "wrong password for {} from {}", user.login_id, attempt.address
                     );
+                } else {
+                    self.unknown.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep_until(started + FAILURE_TAKES.max(slowdown)).await;
                 Ok(Outcome::Wrong)
             }
         }
+    }
+
+    /// The second step: a code of the app, or a recovery code. Tries are slowed down by account wherever they come from,
+    /// because whoever comes here knows the password; a right password does not forgive wrong codes.
+    pub async fn enter_code(
+        &self,
+        accounts: &(impl Accounts + ?Sized),
+        login_id: &str,
+        code: &str,
+        address: IpAddr,
+        now: UtcMicros,
+    ) -> Result<CodeOutcome, LoginError> {
+        let started = Instant::now();
+        let (key, source) = (code_key(login_id), Source::KnownBrowser("code".into()));
+        let verdict = self.throttle().begin(&key, address, &source, now);
+        if let Verdict::Wait { seconds } = verdict {
+            return Ok(CodeOutcome::Wait { seconds });
+        }
+        let Some(before) = accounts.account(login_id).await? else {
+            return Ok(CodeOutcome::Wrong);
+        };
+        if code.len() <= CODE_MAX_BYTES && uses_up(accounts, login_id, code, now).await? {
+            self.throttle().succeeded(&key, address, &source);
+            let token = session::begin(accounts, login_id, true, now).await?;
+            came_in(accounts, login_id, address, now).await?;
+            return Ok(CodeOutcome::In { token, before });
+        }
+        let failed = SignIn {
+            at: now,
+            address,
+            outcome: SignInOutcome::WrongCode,
+        };
+        accounts.record_sign_in(login_id, failed).await?;
+        tracing::warn!(user = %login_id, %address, "wrong code for {login_id} from {address}");
+        tokio::time::sleep_until(started + FAILURE_TAKES).await;
+        Ok(CodeOutcome::Wrong)
+    }
+
+    /// Whether a code is good, of somebody who is signed in: `None` yes, else for how many seconds to wait, which may be
+    /// none.
+    pub async fn check_code(
+        &self,
+        accounts: &(impl Accounts + ?Sized),
+        login_id: &str,
+        code: &str,
+        address: IpAddr,
+        now: UtcMicros,
+    ) -> Result<Option<i64>, LoginError> {
+        let (key, source) = (code_key(login_id), Source::KnownBrowser("code".into()));
+        let verdict = self.throttle().begin(&key, address, &source, now);
+        if let Verdict::Wait { seconds } = verdict {
+            return Ok(Some(seconds));
+        }
+        if code.len() <= CODE_MAX_BYTES && uses_up(accounts, login_id, code, now).await? {
+            self.throttle().succeeded(&key, address, &source);
+            return Ok(None);
+        }
+        Ok(Some(0))
+    }
+
+    /// The app shows that it has the secret which was begun with: from now on the factor counts. Answers a token for a
+    /// session that has shown it, and the recovery codes. `None`: the code does not fit.
+    pub async fn confirm_factor(
+        &self,
+        accounts: &(impl Accounts + ?Sized),
+        login_id: &str,
+        code: &str,
+        address: IpAddr,
+        now: UtcMicros,
+    ) -> Result<Option<(Token, Vec<String>)>, LoginError> {
+        let Some(begun) = accounts.second_factor(login_id).await? else {
+            return Ok(None);
+        };
+        let Some(step) = begun.secret.step_of(&digits(code), now) else {
+            return Ok(None);
+        };
+        let is_sign_in = accounts
+            .account(login_id)
+            .await?
+            .is_some_and(|account| account.beside == Beside::Wanted);
+        let (factor, codes) = begun.with_recovery_codes();
+        if !accounts
+            .confirm_second_factor(login_id, &factor, step, now)
+            .await?
+        {
+            return Ok(None);
+        }
+        let token = session::begin(accounts, login_id, true, now).await?;
+        if is_sign_in {
+            came_in(accounts, login_id, address, now).await?;
+        }
+        Ok(Some((token, codes)))
     }
 
     /// Changes a signed-in user's own password. The current one is asked again, so that a browser left open is
@@ -179,11 +295,8 @@ impl Login {
             return Ok(ChangeOutcome::Weak(weakness));
         }
         let hash = self.hashing.hash(change.new).await?;
-        accounts.set_password(login_id, &hash, false).await?;
-        let token = session::begin(accounts, login_id, now).await?;
-        accounts
-            .delete_other_sessions(login_id, token.hash())
-            .await?;
+        accounts.change_password(login_id, &hash, now).await?;
+        let token = session::begin(accounts, login_id, change.is_proven, now).await?;
         let known_browser = accounts
             .account(login_id)
             .await?
@@ -207,6 +320,8 @@ pub struct PasswordChange<'a> {
     pub new: &'a str,
     pub repeated: &'a str,
     pub address: IpAddr,
+    /// The session in which it is done has shown a second factor; so has the one that takes its place.
+    pub is_proven: bool,
 }
 
 impl std::fmt::Debug for PasswordChange<'_> {
@@ -228,6 +343,73 @@ pub enum ChangeOutcome {
     Wait {
         seconds: i64,
     },
+}
+
+/// What came of a code.
+#[derive(Debug)]
+pub enum CodeOutcome {
+    In {
+        token: Token,
+        /// The account as it was before this sign-in.
+        before: AccountRow,
+    },
+    Wrong,
+    Wait {
+        seconds: i64,
+    },
+}
+
+/// Longer than any code however it is spaced.
+const CODE_MAX_BYTES: usize = 64;
+
+/// Where the throttle counts wrong codes: no login ID holds this sign.
+fn code_key(login_id: &str) -> String {
+    format!("{login_id}\0code")
+}
+
+/// As apps show it: in two groups.
+fn digits(code: &str) -> String {
+    code.chars().filter(|sign| !sign.is_whitespace()).collect()
+}
+
+/// Whether the code is good, and was not used before; now it is.
+async fn uses_up(
+    accounts: &(impl Accounts + ?Sized),
+    login_id: &str,
+    code: &str,
+    now: UtcMicros,
+) -> Result<bool, StoreError> {
+    let Some(factor) = accounts.second_factor(login_id).await? else {
+        return Ok(false);
+    };
+    if let Some(step) = factor.secret.step_of(&digits(code), now) {
+        return accounts.use_step(login_id, step).await;
+    }
+    let rest: Option<SecondFactor> = factor.without(code);
+    match rest {
+        Some(rest) => {
+            accounts
+                .use_recovery_code(login_id, &factor, &rest, now)
+                .await
+        }
+        None => Ok(false),
+    }
+}
+
+async fn came_in(
+    accounts: &(impl Accounts + ?Sized),
+    login_id: &str,
+    address: IpAddr,
+    now: UtcMicros,
+) -> Result<(), StoreError> {
+    let succeeded = SignIn {
+        at: now,
+        address,
+        outcome: SignInOutcome::Succeeded,
+    };
+    accounts.record_sign_in(login_id, succeeded).await?;
+    tracing::info!(user = %login_id, kind = ?accounts.kind(), "{login_id} signed in");
+    Ok(())
 }
 
 fn source_of(attempt: &Attempt<'_>, user: Option<&AccountRow>) -> Source {
@@ -280,6 +462,7 @@ mod tests {
             must_change_password: false,
             last_sign_in_us: None,
             failed_sign_ins: 0,
+            beside: Beside::None,
         }
     }
 

@@ -8,7 +8,7 @@
 //! Customers and operators come in by doors of their own: another cookie, another table, another type at the end
 //! ([`Session`], [`OperatorSession`]). What one holds is never looked for among the others.
 
-use crate::store::{AccountKind, Accounts, ContractScope, Holder, Result, SessionRow};
+use crate::store::{AccountKind, Accounts, Beside, ContractScope, Holder, Result, SessionRow};
 use data_encoding::BASE64URL_NOPAD;
 use std::fmt;
 use wire::{Sha256, UtcMicros};
@@ -44,6 +44,29 @@ fn limits(kind: AccountKind) -> Limits {
             idle_seconds: 3600,
             absolute_seconds: 12 * 3600,
         },
+    }
+}
+
+/// The password alone opens nothing for longer than this, where a second factor is to follow.
+const HALF_OPEN_SECONDS: i64 = 600;
+
+/// What a session still waits for before it opens anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    Nothing,
+    /// A code of the second factor.
+    Code,
+    /// A second factor is to be set up.
+    Enrolment,
+}
+
+impl Pending {
+    fn of(row: &SessionRow) -> Self {
+        match (row.beside, row.proven_us) {
+            (Beside::SetUp, None) => Self::Code,
+            (Beside::Wanted, _) => Self::Enrolment,
+            (Beside::SetUp, Some(_)) | (Beside::None, _) => Self::Nothing,
+        }
     }
 }
 
@@ -86,6 +109,8 @@ pub struct Session {
     pub contract_name: String,
     pub token_hash: Sha256,
     pub created_us: UtcMicros,
+    pub is_proven: bool,
+    pub pending: Pending,
     pub must_change_password: bool,
 }
 
@@ -93,6 +118,9 @@ pub struct Session {
 #[derive(Clone, Debug)]
 pub struct OperatorSession {
     pub login_id: String,
+    pub token_hash: Sha256,
+    pub is_proven: bool,
+    pub pending: Pending,
     pub must_change_password: bool,
 }
 
@@ -111,6 +139,7 @@ pub async fn resume(
     now: UtcMicros,
 ) -> Result<Option<Session>> {
     let row = living(accounts, token_hash, use_of_it, now).await?;
+    let pending = row.as_ref().map_or(Pending::Nothing, Pending::of);
     Ok(row.and_then(|row| match row.holder {
         Holder::Operator => None,
         Holder::Customer {
@@ -122,6 +151,8 @@ pub async fn resume(
             contract_name,
             token_hash: row.token_hash,
             created_us: row.created_us,
+            is_proven: row.proven_us.is_some(),
+            pending,
             must_change_password: row.must_change_password,
         }),
     }))
@@ -138,6 +169,9 @@ pub async fn resume_operator(
     Ok(row.and_then(|row| match row.holder {
         Holder::Customer { .. } => None,
         Holder::Operator => Some(OperatorSession {
+            pending: Pending::of(&row),
+            is_proven: row.proven_us.is_some(),
+            token_hash: row.token_hash,
             login_id: row.login_id,
             must_change_password: row.must_change_password,
         }),
@@ -166,18 +200,24 @@ async fn living(
 }
 
 /// Starts a session with a new token.
+/// `proven`: the second factor was shown.
 pub async fn begin(
     accounts: &(impl Accounts + ?Sized),
     login_id: &str,
+    proven: bool,
     now: UtcMicros,
 ) -> Result<Token> {
     let token = Token::generate();
-    accounts.create_session(login_id, token.hash(), now).await?;
+    accounts
+        .create_session(login_id, token.hash(), proven, now)
+        .await?;
     Ok(token)
 }
 
 fn has_run_out(row: &SessionRow, limits: &Limits, now: UtcMicros) -> bool {
-    now.since_us(row.last_used_us) >= limits.idle_seconds * SECOND_US
+    let is_half_open = Pending::of(row) != Pending::Nothing;
+    (is_half_open && now.since_us(row.created_us) >= HALF_OPEN_SECONDS * SECOND_US)
+        || now.since_us(row.last_used_us) >= limits.idle_seconds * SECOND_US
         || now.since_us(row.created_us) >= limits.absolute_seconds * SECOND_US
 }
 
@@ -220,7 +260,9 @@ mod tests {
             },
             created_us: UtcMicros(created * SECOND_US),
             last_used_us: UtcMicros(used * SECOND_US),
+            proven_us: None,
             must_change_password: false,
+            beside: Beside::None,
         };
         let now = UtcMicros(100 * 24 * 3600 * SECOND_US);
         let now_seconds = now.0 / SECOND_US;
@@ -233,6 +275,20 @@ mod tests {
             let old = now_seconds - limits.absolute_seconds;
             assert!(has_run_out(&row(old, fresh), &limits, now));
         }
+        // With the password alone one has some minutes, whatever one does meanwhile.
+        let limits = limits(AccountKind::Customer);
+        let half = |created: i64| SessionRow {
+            beside: Beside::SetUp,
+            ..row(created, now_seconds)
+        };
+        assert!(!has_run_out(&half(fresh), &limits, now));
+        let late = now_seconds - HALF_OPEN_SECONDS;
+        assert!(has_run_out(&half(late), &limits, now));
+        let proven = SessionRow {
+            proven_us: Some(now),
+            ..half(late)
+        };
+        assert!(!has_run_out(&proven, &limits, now));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! `audit`: what is stored of a device, and whether it adds up.
+//! `audit`: what is stored of a device, and whether it adds up; and who did what, in `audit_log.rs`.
 
 use super::device::by_name;
-use super::{Common, deliveries, setup, still_read};
+use super::{Common, audit_log, deliveries, setup, still_read};
 use crate::store::{BatchRow, EvidenceReads, MediaIndex, RecordIndex};
 use anyhow::Context;
 use serde::Serialize;
@@ -20,6 +20,12 @@ pub(super) enum Verb {
     },
     /// Add up what arrived of each camera, hour and class, and name what is missing. Exit code 1: it does not add up.
     Deliveries(deliveries::Args),
+    /// Who did what, the newest first.
+    List(audit_log::ListArgs),
+    /// Check the whole log of who did what, or a file of a part of it. Exit code 1: it is not as it was written.
+    Verify(audit_log::VerifyArgs),
+    /// Write a part of that log into a file that can be checked by itself.
+    Export(audit_log::ExportArgs),
 }
 
 /// Batches in memory at a time: at most 256 KiB each.
@@ -29,6 +35,9 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
     match verb {
         Verb::Records { device } => records(common, &device).await.map(|()| ExitCode::SUCCESS),
         Verb::Deliveries(args) => deliveries::run(common, args).await,
+        Verb::List(args) => audit_log::list(common, args).await,
+        Verb::Verify(args) => audit_log::verify(common, args).await,
+        Verb::Export(args) => audit_log::export(common, args).await,
     }
 }
 

@@ -90,7 +90,8 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
          \x20 keys            {}   keep a sealed copy elsewhere: without it stored data is unreadable\n\
          \x20 CA fingerprint  {}\n\
          \x20 operator        {}\n\
-         \x20 password        {}   shown this once\n\
+         \x20 password        {}   shown this once; changed at the first sign-in, where a second factor is set up too:\n\
+         \x20                 have an authenticator app for one-time codes (RFC 6238) at hand\n\
          Next: cloud-receiver serve --config {}",
         done.config.display(),
         config.data_dir.display(),

@@ -3,8 +3,10 @@
 //! Exit codes: 0 done; 1 failed, and standard error says why and what to do; 2 the command line was wrong; 3 the
 //! device refused or failed; 4 the device has not answered in time; 5 done, but somebody could not be told of it.
 
+mod account;
 mod alert;
 mod audit;
+mod audit_log;
 mod ca;
 mod capacity;
 mod confirm;
@@ -20,6 +22,7 @@ mod key;
 mod lookup;
 mod mail;
 mod notice;
+mod operator;
 mod serve;
 mod site;
 mod status;
@@ -94,6 +97,9 @@ enum Command {
     /// Customers' accounts.
     #[command(subcommand)]
     User(user::Verb),
+    /// Accounts of those who run the receiver.
+    #[command(subcommand)]
+    Operator(operator::Verb),
     /// Write what happened in a time, with its pictures and the proof of it, into one file.
     Export(export::Args),
     /// Check that everything is genuine and complete: of this receiver, or of an export.
@@ -147,6 +153,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Device(verb) => return device::run(common, verb).await,
         Command::Audit(verb) => return audit::run(common, verb).await,
         Command::User(verb) => user::run(common, verb).await?,
+        Command::Operator(verb) => operator::run(common, verb).await?,
         Command::Export(args) => export::run(common, args).await?,
         Command::Verify(args) => return Ok(verify::run(common, args).await),
         Command::Heads(verb) => return heads::run(common, verb).await,

@@ -1,11 +1,11 @@
-//! `user`: customers' accounts, and new passwords for operators too. A password is printed once and never stored in clear.
+//! `user`: customers' accounts. A password is printed once and never stored in clear.
 
-use super::{Common, contract, report, setup};
-use crate::auth::password;
+use super::confirm::Confirm;
+use super::{Common, Setup, account, contract, setup};
+use crate::auth::issue::{Issued, must_change_issued};
 use crate::clock::now;
 use crate::store::{AccountBooks, AccountKind, Administration};
-use anyhow::ensure;
-use serde::Serialize;
+use anyhow::Context;
 use wire::Sha256;
 
 #[derive(Debug, clap::Subcommand)]
@@ -17,76 +17,107 @@ pub(super) enum Verb {
         contract: String,
         #[arg(long)]
         login_id: String,
-        /// The issued password may be kept; without this it must be changed at the first sign-in.
+        /// The issued password may be kept, whatever the contract says of others.
         #[arg(long)]
         keep_password: bool,
     },
-    /// Issue a new password, of a user or of an operator, print it, and end all sessions.
+    /// List accounts: when they signed in, what failed, the second factor, open sessions.
+    List {
+        /// Name or id of the contract; without it, of all.
+        #[arg(long)]
+        contract: Option<String>,
+    },
+    /// Issue a new password, print it, and end all sessions.
     ResetPassword {
         #[arg(long)]
         login_id: String,
-        /// The issued password may be kept; without this it must be changed at the first sign-in.
+        /// The issued password may be kept, whatever the contract says of others.
         #[arg(long)]
         keep_password: bool,
     },
+    /// Take the second factor away, because its device is lost, and end all sessions.
+    ResetSecondFactor {
+        #[arg(long)]
+        login_id: String,
+    },
+    /// Remove an account; its sessions end at once.
+    Remove {
+        #[arg(long)]
+        login_id: String,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
 }
-
-#[derive(Serialize)]
-struct Issued {
-    login_id: String,
-    password: String,
-    must_change_password: bool,
-}
-
-const LOGIN_ID_CHARS: usize = 64;
 
 pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     let setup = setup(common)?;
-    let issued = password::generate();
-    let hash = password::hash(&issued)?;
-    let (login_id, keep_password) = match verb {
+    let book = setup.store.accounts(AccountKind::Customer);
+    match verb {
         Verb::Add {
             contract,
             login_id,
             keep_password,
-        } => {
-            let sane = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
-            ensure!(
-                (1..=LOGIN_ID_CHARS).contains(&login_id.len()) && login_id.chars().all(sane),
-                "a login ID has 1 to {LOGIN_ID_CHARS} letters, digits, dots, dashes, underscores or @"
-            );
-            let contract = contract::by_name(&setup.store, &contract).await?;
-            setup
-                .store
-                .add_user(&login_id, contract.id, &hash, !keep_password, now())
-                .await?;
-            (login_id, keep_password)
+        } => add(common, &setup, &contract, login_id, keep_password).await,
+        Verb::List { contract } => {
+            let contract = match contract {
+                Some(wanted) => Some(contract::by_name(&setup.store, &wanted).await?.id),
+                None => None,
+            };
+            account::list(common, &book.list(contract).await?)
         }
         Verb::ResetPassword {
             login_id,
             keep_password,
         } => {
-            // A login ID is one person's, a customer's or an operator's.
-            let mut book = setup.store.accounts(AccountKind::Customer);
-            if book.account(&login_id).await?.is_none() {
-                book = setup.store.accounts(AccountKind::Operator);
-            }
-            book.set_password(&login_id, &hash, !keep_password).await?;
-            // No session has this token: all end.
-            book.delete_other_sessions(&login_id, Sha256::ZERO).await?;
-            (login_id, keep_password)
+            let listed = book.list(None).await?;
+            let found = listed.iter().find(|row| row.login_id == login_id);
+            let found = found.with_context(|| account::unknown("user", &login_id))?;
+            let contract = found.contract.context("every user has a contract")?;
+            let must_change = must_change(&setup, contract, keep_password).await?;
+            let issued = Issued::draw()?;
+            book.reset_password(&login_id, &issued.hash, must_change, now())
+                .await?;
+            account::print(common, &login_id, &issued, must_change)
         }
-    };
-    let after = if keep_password {
-        ""
-    } else {
-        "; to be changed at the first sign-in"
-    };
-    let words = format!("login ID  {login_id}\npassword  {issued}   shown this once{after}");
-    let issued = Issued {
-        login_id,
-        password: issued,
-        must_change_password: !keep_password,
-    };
-    report(common, &issued, &words)
+        Verb::ResetSecondFactor { login_id } => {
+            account::must_exist(&*book, "user", &login_id).await?;
+            let had_one = book
+                .remove_second_factor(&login_id, Sha256::ZERO, now())
+                .await?;
+            account::second_factor_gone(common, login_id, had_one)
+        }
+        Verb::Remove { login_id, confirm } => {
+            account::must_exist(&*book, "user", &login_id).await?;
+            confirm.ask(&format!("The account \"{login_id}\" will be gone."))?;
+            book.remove(&login_id, now()).await?;
+            account::removed(common, login_id)
+        }
+    }
+}
+
+async fn add(
+    common: &Common,
+    setup: &Setup,
+    contract: &str,
+    login_id: String,
+    keep_password: bool,
+) -> anyhow::Result<()> {
+    account::judge_login_id(&login_id)?;
+    let contract = contract::by_name(&setup.store, contract).await?.id;
+    let must_change = must_change(setup, contract, keep_password).await?;
+    let issued = Issued::draw()?;
+    setup
+        .store
+        .add_user(&login_id, contract, &issued.hash, must_change, now())
+        .await?;
+    account::print(common, &login_id, &issued, must_change)
+}
+
+/// As the contract says, unless the operator says that this one may be kept.
+async fn must_change(
+    setup: &Setup,
+    contract: wire::ContractId,
+    keep_password: bool,
+) -> anyhow::Result<bool> {
+    Ok(!keep_password && must_change_issued(&setup.store, contract).await?)
 }

@@ -9,7 +9,7 @@ use super::{files, mail, time_stamp};
 use crate::clock::now;
 use crate::config;
 use crate::seal::random;
-use crate::store::{HeadsBook, HeadsRow, SentBy, StoreError};
+use crate::store::{AuditBook, HeadsBook, HeadsRow, SentBy, StoreError};
 use anyhow::Context;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -32,7 +32,7 @@ pub fn stamp_file_name(number: u64) -> String {
 
 /// Makes the next heads and keeps them.
 pub async fn make(
-    book: &impl HeadsBook,
+    book: &(impl HeadsBook + AuditBook),
     key: &SigningKey,
     at: UtcMicros,
 ) -> anyhow::Result<HeadsRow> {
@@ -48,14 +48,19 @@ pub async fn make(
     anyhow::bail!("other processes kept making heads at the same moment")
 }
 
-async fn next(book: &impl HeadsBook, key: &SigningKey, at: UtcMicros) -> anyhow::Result<HeadsRow> {
+async fn next(
+    book: &(impl HeadsBook + AuditBook),
+    key: &SigningKey,
+    at: UtcMicros,
+) -> anyhow::Result<HeadsRow> {
     let newest = book.newest_heads().await?;
     let (number, previous) = newest.map_or((1, Sha256::ZERO), |row| (row.number + 1, row.sha256));
     let mut sections = book.holdings().await?;
     for section in &mut sections {
         section.salt = HEXLOWER.encode(&random::<16>());
     }
-    let signed = SignedHeads::sign(key, number, at, previous, &sections);
+    let audit = book.audit_head().await?;
+    let signed = SignedHeads::sign_with_audit(key, number, at, previous, &sections, audit);
     Ok(HeadsRow {
         number,
         at_us: at,

@@ -5,6 +5,7 @@
 //! | [`heads`] | makes the signed heads and sends them out: `files`, `mail` |
 //! | [`export`] | one file with signed records, pictures and all that is needed to check them; `page` is its index |
 //! | [`container`] | the ZIP form of that file, written in one way only, so that any change of it is seen |
+//! | [`audit_file`] | a part of the audit log as a file that can be checked by itself |
 //! | [`check_export`], [`check_store`] | bring the bytes of an export, or of the store, to the checks of `wire::evidence` |
 //! | [`check_stamps`] | the same for time stamps |
 //! | [`deliveries`] | the balance: what arrived of each camera and hour, and what did not |
@@ -13,6 +14,7 @@
 //!
 //! What is judged is judged in `wire::evidence`, without files, database or clock.
 
+pub mod audit_file;
 pub mod check_export;
 mod check_index;
 pub mod check_stamps;

@@ -7,6 +7,7 @@ pub mod erasure;
 pub mod heads;
 pub mod mail;
 pub mod retention;
+pub mod sign_ins;
 pub mod succession;
 pub mod sweep;
 pub mod watchdog;

@@ -4,6 +4,8 @@
 //! its pages are. Whose door a page is behind is told by its address alone.
 
 use super::guard::local_path;
+use super::visit::Who;
+use crate::auth::session::Pending;
 use crate::store::AccountKind;
 
 const OPERATORS_PREFIX: &str = "/operator";
@@ -15,6 +17,7 @@ pub struct Door {
     pub sign_in: &'static str,
     pub sign_out: &'static str,
     pub password: &'static str,
+    pub second_factor: &'static str,
     /// Where one is told that the password was changed.
     pub password_changed: &'static str,
 }
@@ -25,6 +28,7 @@ pub static CUSTOMERS: Door = Door {
     sign_in: "/sign-in",
     sign_out: "/sign-out",
     password: "/password",
+    second_factor: "/second-factor",
     password_changed: "/account?changed=1",
 };
 
@@ -34,6 +38,7 @@ pub static OPERATORS: Door = Door {
     sign_in: "/operator/sign-in",
     sign_out: "/operator/sign-out",
     password: "/operator/password",
+    second_factor: "/operator/second-factor",
     password_changed: "/operator?changed=1",
 };
 
@@ -63,9 +68,18 @@ impl Door {
         }
     }
 
-    /// Whether somebody who still has the issued password may go there.
-    pub fn is_open_before_first_change(&self, path: &str) -> bool {
-        path == self.password || path == self.sign_out
+    /// The one page for somebody who has come in half-way, and whether this address is open to them.
+    pub fn next_step(&'static self, who: &Who, path: &str) -> Option<(&'static str, bool)> {
+        let (page, others): (_, &[&str]) = match who.pending {
+            Pending::Code => (self.second_factor, &[]),
+            Pending::Enrolment => (self.second_factor, &["/begin", "/confirm"]),
+            Pending::Nothing if who.must_change_password => (self.password, &[]),
+            Pending::Nothing => return None,
+        };
+        let below = path.strip_prefix(page);
+        let is_open = path == self.sign_out
+            || below.is_some_and(|rest| rest.is_empty() || others.contains(&rest));
+        Some((page, is_open))
     }
 }
 

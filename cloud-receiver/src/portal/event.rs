@@ -7,6 +7,7 @@ use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
 use super::reasons::{self, Clear};
+use super::views;
 use super::visit::Visit;
 use super::words::{Words, thousands};
 use super::{PortalState, timeline};
@@ -25,7 +26,9 @@ pub async fn show(
 ) -> Result<Markup, Problem> {
     let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
     let detail = state.store.event(session.scope, id).await?;
-    Ok(page(&visit, &detail.ok_or(Problem::NotFound)?))
+    let detail = detail.ok_or(Problem::NotFound)?;
+    views::note(&state, &session, "event.view", &id.to_string()).await?;
+    Ok(page(&visit, &detail))
 }
 
 pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {

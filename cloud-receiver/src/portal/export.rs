@@ -9,7 +9,7 @@ use super::timeline::Asked;
 use super::visit::Visit;
 use crate::auth::session::Session;
 use crate::evidence::export::{EvidenceStore, ExportError, Sources, Wanted, for_customer};
-use crate::store::ContractScope;
+use crate::store::{Actor, ContractScope, Note};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -110,14 +110,20 @@ async fn send(
     );
     let name = file_name(visit, wanted.from);
     let (out, mut pieces) = mpsc::channel(PIECES);
-    let (exports, scope) = (Arc::clone(&state.exports), session.scope);
+    let (exports, scope, asked) = (Arc::clone(&state.exports), session.scope, wanted.clone());
     let task = tokio::spawn(async move {
         let _turn = turn;
-        exports.write(scope, &wanted, out).await
+        exports.write(scope, &asked, out).await
     });
     let Some(first) = pieces.recv().await else {
         return Err(why_nothing(task).await);
     };
+    let note = Note::new("export.download")
+        .of(session.scope.contract())
+        .with("from_us", wanted.from.0)
+        .with("to_us", wanted.to.0);
+    let actor = Actor::User(session.login_id.clone());
+    state.store.note(actor, note, visit.now).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
         (

@@ -173,13 +173,10 @@ pub async fn admit(
         Ok(notices) => notices,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let mut response =
-        if who.must_change_password && !door.is_open_before_first_change(request.uri().path()) {
-            match access {
-                Access::Part => Problem::Unauthorized.into_response(),
-                _ => Redirect::to(door.password).into_response(),
-            }
-        } else {
+    let mut response = match door.next_step(&who, request.uri().path()) {
+        Some((_, false)) if access == Access::Part => Problem::Unauthorized.into_response(),
+        Some((page, false)) => Redirect::to(page).into_response(),
+        None | Some((_, true)) => {
             let extensions = request.extensions_mut();
             if let Some(visit) = extensions.get_mut::<Visit>() {
                 visit.who = Some(who.clone());
@@ -191,7 +188,8 @@ pub async fn admit(
                 Guest::Operator(session) => drop(extensions.insert(session)),
             }
             next.run(request).await
-        };
+        }
+    };
     response.extensions_mut().insert(who);
     response
 }

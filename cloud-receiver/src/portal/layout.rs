@@ -20,10 +20,7 @@ pub enum Tab {
 
 pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
     let words = visit.words();
-    let navigated = visit
-        .who
-        .as_ref()
-        .is_some_and(|who| !who.must_change_password);
+    let navigated = visit.who.as_ref().is_some_and(super::visit::Who::is_in);
     let is_live = navigated && visit.door.kind == AccountKind::Customer;
     html! {
         (DOCTYPE)

@@ -1,11 +1,11 @@
 //! News as server-sent events: what is committed leaves at once.
 //!
 //! Only ids travel; the page then fetches the one card it needs, through the same session check as any other
-//! request. The stream looks after its own session: it asks again every few seconds, and ends when the session
-//! has. A browser that lagged behind, or that comes back, is told to reload its lists.
+//! request. The stream looks after its own session: it asks again when sessions were ended, by whichever process, and
+//! every few seconds besides, and ends when its session has. A browser that lagged behind, or that comes back, is told to reload its lists.
 
 use super::PortalState;
-use crate::auth::session::{self, Session, Use};
+use crate::auth::session::{self, Pending, Session, Use};
 use crate::live::{Heard, Listener};
 use crate::store::AccountKind;
 use axum::extract::State;
@@ -46,13 +46,18 @@ fn events(
     let mut check =
         tokio::time::interval_at(Instant::now() + SESSION_CHECK_EVERY, SESSION_CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let changed = state.store.sessions_changed();
     let rest = stream::unfold(
-        (state, session, listener, check),
-        |(state, session, mut listener, mut check)| async move {
+        (state, session, listener, check, changed),
+        |(state, session, mut listener, mut check, mut changed)| async move {
             loop {
                 let heard = tokio::select! {
                     biased;
                     () = state.stop.cancelled() => return None,
+                    Ok(()) = changed.changed() => {
+                        if has_ended(&state, &session).await { return None }
+                        continue;
+                    }
                     heard = listener.next() => heard,
                     _ = check.tick() => {
                         if has_ended(&state, &session).await { return None }
@@ -65,7 +70,9 @@ fn events(
                     Heard::Closed => return None,
                 };
                 match event {
-                    Ok(event) => return Some((Ok(event), (state, session, listener, check))),
+                    Ok(event) => {
+                        return Some((Ok(event), (state, session, listener, check, changed)));
+                    }
                     Err(error) => tracing::error!("news that cannot be written as JSON: {error}"),
                 }
             }
@@ -83,5 +90,5 @@ async fn has_ended(state: &PortalState, session: &Session) -> bool {
         state.now(),
     )
     .await;
-    !matches!(found, Ok(Some(_)))
+    !matches!(found, Ok(Some(found)) if found.pending == Pending::Nothing)
 }

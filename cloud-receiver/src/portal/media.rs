@@ -5,6 +5,7 @@
 
 use super::PortalState;
 use super::problem::Problem;
+use super::views;
 use crate::auth::session::Session;
 use crate::blob::Blobs;
 use async_trait::async_trait;
@@ -60,12 +61,16 @@ pub async fn show(
     let sha256: Sha256 = sha256.parse().map_err(|_| Problem::NotFound)?;
     let row = state.store.media(session.scope, sha256).await?;
     let row = row.ok_or(Problem::NotFound)?;
-    let bytes = state
-        .pictures
-        .picture(session.scope.contract(), row.device, sha256)
-        .await
-        .map_err(Problem::internal)?
-        .ok_or(Problem::NotFound)?;
+    let name = sha256.to_string();
+    let (bytes, noted) = tokio::join!(
+        state
+            .pictures
+            .picture(session.scope.contract(), row.device, sha256),
+        views::note(&state, &session, "picture.view", &name),
+    );
+    noted?;
+    let bytes = bytes.map_err(Problem::internal)?;
+    let bytes = bytes.ok_or(Problem::NotFound)?;
     let shown = SHOWN_TYPES.iter().find(|known| **known == row.content_type);
     let headers = [
         (

@@ -26,10 +26,13 @@ mod overview;
 mod password;
 mod picture;
 mod problem;
+mod qr;
 mod reasons;
+mod second_factor;
 mod sign_in;
 mod thumbnail;
 mod timeline;
+mod views;
 mod visit;
 pub mod when;
 pub mod words;
@@ -38,8 +41,8 @@ use crate::auth::login::Login;
 use crate::auth::password::Hashing;
 use crate::live::Live;
 use crate::store::{
-    AccountBooks, AccountKind, Accounts, AlertReads, CustomerReads, EvidenceReads, NoticeReads,
-    OperatorDesk,
+    AccountBooks, AccountKind, Accounts, AlertReads, AuditBook, ContractBook, CustomerReads,
+    EvidenceReads, NoticeReads, OperatorDesk,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -59,11 +62,25 @@ const FORM_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What the portal asks of the store.
 pub trait PortalStore:
-    CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads + AlertReads
+    CustomerReads
+    + AccountBooks
+    + OperatorDesk
+    + EvidenceReads
+    + NoticeReads
+    + AlertReads
+    + AuditBook
+    + ContractBook
 {
 }
-impl<T: CustomerReads + AccountBooks + OperatorDesk + EvidenceReads + NoticeReads + AlertReads>
-    PortalStore for T
+impl<T> PortalStore for T where
+    T: CustomerReads
+        + AccountBooks
+        + OperatorDesk
+        + EvidenceReads
+        + NoticeReads
+        + AlertReads
+        + AuditBook
+        + ContractBook
 {
 }
 
@@ -87,6 +104,7 @@ pub struct PortalState {
     pub export_turns: Arc<Semaphore>,
     pub live: Live,
     pub login: Arc<Login>,
+    views: Arc<views::Views>,
     pub contact: Arc<Contact>,
     /// The contracts' time zone.
     pub zone: TimeZone,
@@ -113,6 +131,7 @@ impl PortalState {
             export_turns: Arc::new(Semaphore::new(export::EXPORTS_AT_ONCE)),
             live,
             login: Arc::new(Login::new(hashing)),
+            views: Arc::default(),
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
             clock: Arc::new(crate::clock::now),
@@ -201,6 +220,36 @@ pub fn routes() -> Vec<Route> {
             Page,
             get(password::form).post(password::submit),
         ),
+        route(
+            "/account/end-session",
+            &["POST"],
+            Page,
+            post(account::end_session),
+        ),
+        route(
+            "/second-factor",
+            &["GET", "POST"],
+            Page,
+            get(second_factor::show).post(second_factor::enter),
+        ),
+        route(
+            "/second-factor/begin",
+            &["POST"],
+            Page,
+            post(second_factor::begin),
+        ),
+        route(
+            "/second-factor/confirm",
+            &["POST"],
+            Page,
+            post(second_factor::confirm),
+        ),
+        route(
+            "/second-factor/remove",
+            &["POST"],
+            Page,
+            post(second_factor::remove),
+        ),
         route("/sign-out", &["POST"], Page, post(sign_in::sign_out)),
         route("/events/{id}/card", &["GET"], Part, get(timeline::card)),
         route("/cameras/{id}/card", &["GET"], Part, get(overview::card)),
@@ -230,6 +279,24 @@ pub fn routes() -> Vec<Route> {
             &["GET", "POST"],
             Operator,
             get(password::form).post(password::submit),
+        ),
+        route(
+            "/operator/second-factor",
+            &["GET", "POST"],
+            Operator,
+            get(second_factor::show).post(second_factor::enter),
+        ),
+        route(
+            "/operator/second-factor/begin",
+            &["POST"],
+            Operator,
+            post(second_factor::begin),
+        ),
+        route(
+            "/operator/second-factor/confirm",
+            &["POST"],
+            Operator,
+            post(second_factor::confirm),
         ),
         route(
             "/operator/sign-out",

@@ -50,6 +50,7 @@ pub async fn submit(
         new: &entry.new,
         repeated: &entry.repeated,
         address,
+        is_proven: who.is_proven,
     };
     let outcome = state
         .login
@@ -134,6 +135,9 @@ fn page(visit: &Visit, who: &Who, refused: Option<(Wrong, String)>) -> Markup {
                 button.primary type="submit" { (words.change_password_action) }
             }
             // Customers sign out on their account page, once they may go there.
+            @if who.is_in() && visit.door.kind == AccountKind::Operator {
+                p { a.button href=(visit.door.second_factor) { (words.factor_manage) } }
+            }
             @if who.must_change_password || visit.door.kind == AccountKind::Operator {
                 form method="post" action=(visit.door.sign_out) { button.quiet type="submit" { (words.sign_out) } }
             }

@@ -3,12 +3,13 @@
 use super::PortalState;
 use super::account::BEFORE_COOKIE;
 use super::cookies;
+use super::guard::form_query;
 use super::layout::{self, Notice, Tab};
 use super::problem::Problem;
 use super::visit::{ClientAddress, Visit, Who};
 use crate::auth::login::{Attempt, Outcome, known_browser_cookie_name};
 use crate::auth::session::{self, Token};
-use crate::store::AccountKind;
+use crate::store::{AccountKind, Beside};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -85,12 +86,19 @@ pub async fn submit(
             if door.kind == AccountKind::Customer {
                 set.push(super::account::before_cookie(before.last_sign_in_us));
             }
-            let next = if before.must_change_password {
-                door.password
-            } else {
-                door.way_back(&entry.next)
+            let way_back = door.way_back(&entry.next);
+            let next = match before.beside {
+                Beside::None if before.must_change_password => door.password.to_owned(),
+                Beside::None => way_back.to_owned(),
+                Beside::SetUp | Beside::Wanted => {
+                    format!(
+                        "{}?{}",
+                        door.second_factor,
+                        form_query(&[("next", way_back)])
+                    )
+                }
             };
-            Ok((set_cookies(set), Redirect::to(next)).into_response())
+            Ok((set_cookies(set), Redirect::to(&next)).into_response())
         }
         Outcome::Wrong => Ok(refused(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -112,7 +120,8 @@ pub async fn sign_out(
     let door = visit.door;
     if let Some(token) = cookies::find(&headers, session::cookie_name(door.kind)) {
         let hash = Token::from_cookie(token).hash();
-        state.accounts(door.kind).delete_session(hash).await?;
+        let accounts = state.accounts(door.kind);
+        accounts.sign_out(&who.login_id, hash, visit.now).await?;
     }
     tracing::info!(user = %who.login_id, kind = ?door.kind, "{} signed out", who.login_id);
     let mut set = vec![session::ended_cookie(door.kind)];
@@ -125,7 +134,7 @@ pub async fn sign_out(
     Ok((set_cookies(set), bye).into_response())
 }
 
-fn set_cookies(values: Vec<String>) -> AppendHeaders<Vec<(header::HeaderName, String)>> {
+pub(super) fn set_cookies(values: Vec<String>) -> AppendHeaders<Vec<(header::HeaderName, String)>> {
     let headers = values.into_iter().map(|value| (header::SET_COOKIE, value));
     AppendHeaders(headers.collect())
 }

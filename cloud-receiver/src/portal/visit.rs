@@ -5,7 +5,7 @@ use super::problem::Problem;
 use super::when::When;
 use super::words::{Lang, Words};
 use super::{Contact, PortalState, cookies};
-use crate::auth::session::{OperatorSession, Session};
+use crate::auth::session::{OperatorSession, Pending, Session};
 use crate::store::NoticeRow;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
+use wire::{ContractId, Sha256};
 
 pub const LANG_COOKIE: &str = "lang";
 const LANG_COOKIE_SECONDS: u32 = 400 * 24 * 3600;
@@ -38,8 +39,21 @@ pub struct Who {
     pub login_id: String,
     /// Operators belong to none.
     pub contract_name: Option<String>,
+    pub contract: Option<ContractId>,
+    pub token_hash: Sha256,
+    /// The session has shown a second factor.
+    pub is_proven: bool,
+    /// Until that is done there is only one page.
+    pub pending: Pending,
     /// Until the issued password is changed there is only one page.
     pub must_change_password: bool,
+}
+
+impl Who {
+    /// Past all that has to be done first.
+    pub fn is_in(&self) -> bool {
+        self.pending == Pending::Nothing && !self.must_change_password
+    }
 }
 
 impl From<&Session> for Who {
@@ -47,6 +61,10 @@ impl From<&Session> for Who {
         Self {
             login_id: session.login_id.clone(),
             contract_name: Some(session.contract_name.clone()),
+            contract: Some(session.scope.contract()),
+            token_hash: session.token_hash,
+            is_proven: session.is_proven,
+            pending: session.pending,
             must_change_password: session.must_change_password,
         }
     }
@@ -57,6 +75,10 @@ impl From<&OperatorSession> for Who {
         Self {
             login_id: session.login_id.clone(),
             contract_name: None,
+            contract: None,
+            token_hash: session.token_hash,
+            is_proven: session.is_proven,
+            pending: session.pending,
             must_change_password: session.must_change_password,
         }
     }

@@ -278,6 +278,37 @@ catalogue! {
     end_others: "ほかのブラウザーをすべて終了" | "End all other sessions";
     others_ended: "ほかのブラウザーのサインインをすべて終了しました。" | "All other sessions are ended.";
 
+    second_factor: "2段階認証" | "Two-step verification";
+    code_title: "確認コードの入力" | "Enter the code";
+    code_text: "認証アプリに表示されている6桁のコードを入力してください。アプリを使えない場合は、控えておいた回復コードを入力してください。" | "Enter the six digits that your authenticator app shows. If you cannot use the app, enter one of the recovery codes that you kept.";
+    code: "確認コード" | "Code";
+    code_wrong: "コードが正しくないか、すでに使われています。新しいコードが表示されるまで待ってから、もう一度お試しください。" | "The code is wrong or was used before. Please wait for the next one and try again.";
+    confirm_code: "確認する" | "Confirm";
+    factor_needed: "続けるには、2段階認証の設定が必要です。" | "To go on, two-step verification has to be set up.";
+    factor_what: "サインインのときに、パスワードに加えて、スマートフォンの認証アプリが表示する6桁のコードを入力します。パスワードが漏れても、アプリがなければサインインできません。" | "Signing in then takes your password and the six digits that an authenticator app on your phone shows. Whoever learns your password cannot sign in without the app.";
+    factor_begin: "設定を始める" | "Set up";
+    factor_scan: "認証アプリでこのQRコードを読み取ってください。読み取れない場合は、下の文字をアプリに入力してください。" | "Scan this with your authenticator app. If you cannot, type these letters into the app.";
+    factor_secret: "アプリに入力する文字" | "Letters for the app";
+    factor_then: "アプリに表示された6桁のコードを入力すると、設定が完了します。" | "Enter the six digits that the app shows, and you are done.";
+    factor_done: "2段階認証を設定しました。" | "Two-step verification is set up.";
+    factor_qr: "認証アプリで読み取るQRコード" | "QR code for your authenticator app";
+    recovery_codes: "回復コード" | "Recovery codes";
+    recovery_text: "スマートフォンをなくしたときは、確認コードの代わりに、この回復コードを1つにつき1回使えます。表示は今回だけです。印刷するか書き写して、安全な場所に保管してください。" | "If you lose your phone, each of these works once in place of a code. They are shown only now. Please print them or write them down, and keep them safe.";
+    go_on: "続ける" | "Go on";
+    factor_on: "設定済みです" | "It is set up";
+    factor_off: "設定されていません" | "It is not set up";
+    factor_manage: "2段階認証の設定" | "Two-step verification";
+    factor_remove: "2段階認証をやめる" | "Turn off";
+    factor_remove_text: "やめるには、確認コードを入力してください。ほかのブラウザーはサインアウトされます。" | "To turn it off, enter a code. Other browsers are signed out.";
+    factor_removed: "2段階認証をやめました。" | "Two-step verification is off.";
+    factor_is_required: "この契約では2段階認証が必須です。スマートフォンを替える場合は、お問い合わせください。" | "Your contract requires it. Please contact us if you change your phone.";
+    factor_of_operator: "運用者には2段階認証が必須です。スマートフォンを替えるときは、cloud-receiver operator reset-second-factor で設定し直してください。" | "Operators always need it. For a new phone, have it reset with cloud-receiver operator reset-second-factor.";
+    this_browser: "このブラウザー" | "This browser";
+    last_used: "最終利用" | "Last used";
+    signed_in_at: "サインイン" | "Signed in";
+    end_session: "終了する" | "End";
+    session_is_ended: "ほかのブラウザーのサインインを終了しました。" | "That session is ended.";
+
     operator: "運用者" | "Operator";
     operator_sign_in: "運用者のサインイン" | "Operator sign-in";
     operator_sign_in_help: "ログインIDとパスワードは、受信サーバーを用意したときに cloud-receiver init が一度だけ表示したものです。" | "The login ID and password are those that cloud-receiver init printed once when the receiver was set up.";

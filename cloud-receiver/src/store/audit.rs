@@ -6,8 +6,9 @@
 
 use super::Result;
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use wire::evidence::heads::AuditHead;
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
 /// Who acts. A store's handle carries it, so that no verb can forget to say who used it.
@@ -92,7 +93,7 @@ impl Note {
 }
 
 /// One entry as it is stored.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditRow {
     pub no: u64,
     pub at_us: UtcMicros,
@@ -103,7 +104,7 @@ pub struct AuditRow {
     pub subject: Option<String>,
     /// JSON, byte for byte as it was hashed.
     pub detail: String,
-    #[serde(with = "hex")]
+    #[serde(with = "hex", default)]
     pub sealed: Option<Vec<u8>>,
     pub hash: Sha256,
 }
@@ -138,7 +139,8 @@ impl AuditRow {
 
 mod hex {
     use data_encoding::HEXLOWER;
-    use serde::Serializer;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(
@@ -150,6 +152,24 @@ mod hex {
             None => to.serialize_none(),
         }
     }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let decode = |text: String| HEXLOWER.decode(text.as_bytes()).map_err(D::Error::custom);
+        text.map(decode).transpose()
+    }
+}
+
+/// Which entries. All conditions hold together; an absent one holds always.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    pub contract: Option<ContractId>,
+    /// A kind of actor, or a name that stands in clear.
+    pub actor: Option<String>,
+    /// An action, or the beginning of one up to a dot: `sign_in`.
+    pub action: Option<String>,
 }
 
 /// Where the chain stops being one.
@@ -179,6 +199,17 @@ pub trait AuditBook: Send + Sync {
     async fn audit_after(&self, no: u64, limit: u32) -> Result<Vec<AuditRow>>;
     /// What is personal in an entry, where the contract's key is still there.
     async fn audit_personal(&self, row: &AuditRow) -> Result<Option<Map<String, Value>>>;
+    /// At most `limit` entries, the newest first; before a number, or from the end.
+    async fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>>;
+    /// The newest entry's number and hash; `None`: there is none.
+    async fn audit_head(&self) -> Result<Option<AuditHead>>;
+    /// The hash of one entry.
+    async fn audit_hash(&self, no: u64) -> Result<Option<Sha256>>;
     /// Reads and hashes every entry.
     async fn audit_chain(&self) -> Result<AuditChain>;
 }

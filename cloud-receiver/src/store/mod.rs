@@ -20,7 +20,10 @@ mod notices;
 pub mod retention;
 pub mod sqlite;
 
-pub use accounts::{AccountBooks, AccountKind, AccountRow, Accounts, Holder, SessionRow};
+pub use accounts::{
+    AccountBooks, AccountKind, AccountListing, AccountRow, Accounts, Beside, Holder,
+    SessionListing, SessionRow, SignIn, SignInOutcome,
+};
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
     DeviceReport, Enrollments, EpochDeliveries, HeldBlob, MissingBlobs, NewDevice, OperatorDesk,
@@ -30,7 +33,7 @@ pub use admin::{
 pub use alerts::{
     AlertBook, AlertKind, AlertReads, AlertRow, AlertStep, Matter, Watched, WatchedCamera,
 };
-pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditRow, Note};
+pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditFilter, AuditRow, Note};
 pub use capacity::{CapacityBook, ContractUsage, Usage};
 pub use contracts::{ContractBook, ContractDetail, Retention, Terms};
 pub use counts::{CountSeries, Counted};
@@ -85,6 +88,10 @@ pub enum StoreError {
     /// What was asked does not fit what is there now; the words say why and what to do.
     #[error("{0}")]
     Conflict(String),
+    #[error(
+        "{0} is the last operator, and nobody could come in any more; add another one first: \"operator add\""
+    )]
+    LastOperator(String),
     /// The database was written by a newer version of this program.
     #[error(
         "the database {path} has version {found}, newer than {known} which this program knows; \

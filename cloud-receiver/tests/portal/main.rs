@@ -12,6 +12,7 @@ mod headers;
 mod isolation;
 mod operator;
 mod rules;
+mod second_factor;
 mod sign_in;
 mod world;
 
@@ -185,6 +186,11 @@ async fn customers_change_nothing_but_their_own_account() {
             "/sign-in",
             "/account/end-other-sessions",
             "/password",
+            "/account/end-session",
+            "/second-factor",
+            "/second-factor/begin",
+            "/second-factor/confirm",
+            "/second-factor/remove",
             "/sign-out"
         ]
     );

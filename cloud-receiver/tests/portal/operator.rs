@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::browser::Browser;
-use super::world::{MINUTE_US, SYNCED, World, camera_state, heartbeat, now, time};
+use super::world::{MINUTE_US, SYNCED, World, camera_state, code_of, heartbeat, now, time};
 use super::{Customer, PASSWORD, customer, walk};
 use cloud_receiver::portal::{Access, Route, routes};
-use cloud_receiver::store::{Administration, BlobRows, DeviceWrites, OperatorDesk};
+use cloud_receiver::store::{AccountKind, Administration, BlobRows, DeviceWrites, OperatorDesk};
 use reqwest::{Method, StatusCode};
 use wire::command::{Command, Request};
 use wire::record::AuditRecord;
@@ -171,6 +171,15 @@ async fn the_operator_signs_in_by_the_customers_rules() {
             ("next", wanted),
         ];
         let answer = owner.post("/operator/sign-in", &form).await;
+        let (page, next) = answer.location().split_once("?next=").unwrap();
+        assert_eq!(page, "/operator/second-factor", "{wanted}");
+        assert_eq!(next.replace("%2F", "/"), expected, "{wanted}");
+        world.second_factor(AccountKind::Operator, "operator").await;
+        let again = owner.post("/operator/sign-in", &form).await;
+        assert_eq!(again.status, StatusCode::SEE_OTHER, "{wanted}");
+        let code = code_of("operator", 0);
+        let form = [("code", &*code), ("next", wanted)];
+        let answer = owner.post("/operator/second-factor", &form).await;
         assert_eq!(answer.location(), expected, "{wanted}");
     }
     let token = owner.cookies[OPERATORS].clone();

@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 use cloud_receiver::auth::password::{self, Hashing};
+use cloud_receiver::auth::second_factor::SecondFactor;
+use cloud_receiver::auth::totp::{Secret, step_at};
 use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
 use cloud_receiver::evidence::export::Sources;
 use cloud_receiver::ingest::accept::judge;
@@ -41,6 +43,18 @@ pub const MINUTE_US: i64 = 60 * SECOND_US;
 pub fn now() -> UtcMicros {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     UtcMicros(i64::try_from(since.as_micros()).unwrap())
+}
+
+/// What an account's app has.
+pub fn secret_of(login_id: &str) -> Secret {
+    let mut bytes = [0; 20];
+    bytes.copy_from_slice(&Sha256::of(login_id.as_bytes()).0[..20]);
+    Secret::from_bytes(bytes)
+}
+
+/// What the app shows so many steps from now.
+pub fn code_of(login_id: &str, steps: i64) -> String {
+    secret_of(login_id).code(step_at(now()) + steps)
 }
 
 pub struct World {
@@ -132,9 +146,31 @@ impl World {
             .unwrap();
         let operators = self.store.accounts(AccountKind::Operator);
         operators
-            .set_password(login_id, &hash, must_change)
+            .reset_password(login_id, &hash, must_change, now())
             .await
             .unwrap();
+        self.second_factor(AccountKind::Operator, login_id).await;
+    }
+
+    /// Sets up the second factor whose codes a [`super::browser::Browser`] knows; none of its codes was used yet.
+    pub async fn second_factor(&self, kind: AccountKind, login_id: &str) {
+        let accounts = self.store.accounts(kind);
+        accounts
+            .remove_second_factor(login_id, Sha256::ZERO, now())
+            .await
+            .unwrap();
+        let factor = SecondFactor {
+            secret: secret_of(login_id),
+            recovery: vec![],
+        };
+        accounts
+            .begin_second_factor(login_id, &factor)
+            .await
+            .unwrap();
+        let confirmed = accounts
+            .confirm_second_factor(login_id, &factor, 0, now())
+            .await;
+        assert!(confirmed.unwrap());
     }
 
     /// A new site of the contract with one enrolled device.

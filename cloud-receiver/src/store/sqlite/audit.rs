@@ -2,11 +2,14 @@
 
 use super::{SqliteStore, damaged, hash_at, id16, time_at};
 use crate::seal::{Name, Purpose, SecretKey};
-use crate::store::{Actor, AuditBook, AuditBreak, AuditChain, AuditRow, Note, Result, StoreError};
+use crate::store::{
+    Actor, AuditBook, AuditBreak, AuditChain, AuditFilter, AuditRow, Note, Result, StoreError,
+};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use wire::evidence::heads::AuditHead;
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
 /// A note whose personal part is sealed already, so that the writer's thread needs no key.
@@ -218,6 +221,55 @@ impl AuditBook for SqliteStore {
             .open(&name(contract, Uuid::from_bytes(*id)), sealed)
             .map_err(damaged("an audit entry"))?;
         Ok(serde_json::from_slice(&json).ok())
+    }
+
+    async fn audit_newest(
+        &self,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>> {
+        let filter = filter.clone();
+        let before = before.map_or(i64::MAX, u64::cast_signed);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "select {COLUMNS} from audit
+                 where no < ?1 and (?2 is null or contract = ?2)
+                   and (?3 is null or actor = ?3 or actor_name = ?3)
+                   and (?4 is null or action = ?4 or substr(action, 1, length(?4) + 1) = ?4 || '.')
+                 order by no desc limit ?5"
+            ))?;
+            let contract = filter.contract.map(|contract| id16(contract.0));
+            let asked = (before, contract, filter.actor, filter.action, limit);
+            let rows = statement.query_map(asked, row_at)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn audit_head(&self) -> Result<Option<AuditHead>> {
+        self.read(|connection| {
+            Ok(connection
+                .prepare_cached("select no, hash from audit order by no desc limit 1")?
+                .query_row([], |row| {
+                    Ok(AuditHead {
+                        no: row.get::<_, i64>(0)?.cast_unsigned(),
+                        hash: hash_at(row, 1)?,
+                    })
+                })
+                .optional()?)
+        })
+        .await
+    }
+
+    async fn audit_hash(&self, no: u64) -> Result<Option<Sha256>> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("select hash from audit where no = ?1")?
+                .query_row([no.cast_signed()], |row| hash_at(row, 0))
+                .optional()?)
+        })
+        .await
     }
 
     async fn audit_chain(&self) -> Result<AuditChain> {

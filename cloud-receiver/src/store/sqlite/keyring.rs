@@ -4,7 +4,7 @@
 //! the contract keys it holds, and can neither read nor make another: a key wrapped under a master key that is gone
 //! would be lost.
 
-use super::{SqliteStore, id16, optional_time_at, time_at, uuid_at};
+use super::{SqliteStore, accounts, id16, optional_time_at, time_at, uuid_at};
 use crate::keys::{KeyBackup, WrappedKey};
 use crate::seal::{MasterId, MasterKeys, SecretKey};
 use crate::store::{KeyBook, OpenClaims, Result, StoreError};
@@ -46,6 +46,11 @@ impl Keyring {
             master: key.clone(),
             keys: RwLock::default(),
         })
+    }
+
+    /// For what belongs to no contract.
+    pub(super) fn master(&self) -> SecretKey {
+        self.master.clone()
     }
 
     pub(super) fn known(&self, contract: ContractId) -> Option<SecretKey> {
@@ -140,6 +145,7 @@ impl Keyring {
                 (id16(contract.0), next.wrap(contract, &key)),
             )?;
         }
+        accounts::reseal_operators(connection, &self.master, next)?;
         connection.execute("update master_key set id = ?1", [id.0])?;
         Ok(())
     }

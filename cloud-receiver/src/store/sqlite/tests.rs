@@ -7,11 +7,12 @@ mod retention;
 mod rules;
 
 use super::*;
+use crate::auth::second_factor::SecondFactor;
 use crate::ingest::accept::{Accepted, code, judge};
 use crate::store::{
-    AccountBooks, AccountKind, Administration, BlobRow, BlobRows, ClaimRefusal, ContractScope,
-    CustomerReads, DeviceRow, DeviceWrites, Enrollments, EventFilter, Holder, LinkState, NewDevice,
-    OperatorDesk,
+    AccountBooks, AccountKind, Administration, Beside, BlobRow, BlobRows, ClaimRefusal,
+    ContractScope, CustomerReads, DeviceRow, DeviceWrites, Enrollments, EventFilter, Holder,
+    KeyBook, LinkState, NewDevice, OperatorDesk, SignIn, SignInOutcome,
 };
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -816,25 +817,38 @@ async fn check_accounts(
     holder: &Holder,
 ) {
     let book = store.accounts(kind);
-    book.record_sign_in(login_id, NOW, false).await.unwrap();
-    book.record_sign_in(login_id, NOW, true).await.unwrap();
-    book.record_sign_in("nobody", NOW, false).await.unwrap();
+    let sign_in = |outcome| SignIn {
+        at: NOW,
+        address: [192, 0, 2, 7].into(),
+        outcome,
+    };
+    for outcome in [SignInOutcome::WrongPassword, SignInOutcome::Succeeded] {
+        book.record_sign_in(login_id, sign_in(outcome))
+            .await
+            .unwrap();
+    }
     let account = book.account(login_id).await.unwrap().unwrap();
     let history = (account.last_sign_in_us, account.failed_sign_ins);
     assert_eq!(history, (Some(NOW), 1));
     assert!(account.must_change_password);
     for unknown in ["nobody", stranger] {
         assert!(book.account(unknown).await.unwrap().is_none());
-        assert!(book.set_password(unknown, "new", false).await.is_err());
-        let begun = book.create_session(unknown, Sha256::of(b"x"), NOW).await;
+        assert!(book.change_password(unknown, "new", NOW).await.is_err());
+        let reset = book.reset_password(unknown, "new", false, NOW).await;
+        assert!(reset.is_err());
+        assert!(book.remove(unknown, NOW).await.is_err());
+        let hash = Sha256::of(b"x");
+        let begun = book.create_session(unknown, hash, false, NOW).await;
         assert!(begun.is_err(), "{unknown}");
     }
     let token = |n: u8| Sha256::of(&[n]);
     for n in 0..3 {
-        book.create_session(login_id, token(n), NOW).await.unwrap();
+        book.create_session(login_id, token(n), false, NOW)
+            .await
+            .unwrap();
     }
     book.touch_session(token(0), NOW.plus_us(9)).await.unwrap();
-    book.delete_other_sessions(login_id, token(0))
+    book.delete_other_sessions(login_id, token(0), NOW)
         .await
         .unwrap();
     let session = book.session(token(0)).await.unwrap().unwrap();
@@ -848,11 +862,89 @@ async fn check_accounts(
     let other = store.accounts(other);
     assert!(other.session(token(0)).await.unwrap().is_none());
     other.delete_session(token(0)).await.unwrap();
-    book.set_password(login_id, "new", false).await.unwrap();
-    let session = book.session(token(0)).await.unwrap().unwrap();
-    assert!(!session.must_change_password);
-    book.delete_session(token(0)).await.unwrap();
+    assert!(!other.end_session(stranger, token(0), NOW).await.unwrap());
+    let listed = book.sessions(login_id).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    book.reset_password(login_id, "new", false, NOW)
+        .await
+        .unwrap();
     assert!(book.session(token(0)).await.unwrap().is_none());
+    let account = book.account(login_id).await.unwrap().unwrap();
+    assert!(!account.must_change_password);
+    check_second_factor(store, kind, login_id).await;
+}
+
+async fn check_second_factor(store: &SqliteStore, kind: AccountKind, login_id: &str) {
+    let book = store.accounts(kind);
+    let usual = match kind {
+        AccountKind::Customer => Beside::None,
+        AccountKind::Operator => Beside::Wanted,
+    };
+    let beside = async || book.account(login_id).await.unwrap().unwrap().beside;
+    assert_eq!(beside().await, usual);
+    let abandoned = SecondFactor::begin();
+    book.begin_second_factor(login_id, &abandoned)
+        .await
+        .unwrap();
+    let begun = SecondFactor::begin();
+    book.begin_second_factor(login_id, &begun).await.unwrap();
+    assert_eq!(
+        beside().await,
+        usual,
+        "it does not count before it is confirmed"
+    );
+    assert!(!book.use_step(login_id, 7).await.unwrap());
+    let confirm = async |factor: &SecondFactor| {
+        book.confirm_second_factor(login_id, factor, 7, NOW)
+            .await
+            .unwrap()
+    };
+    assert!(!confirm(&abandoned).await, "another one was begun since");
+    let (factor, codes) = begun.with_recovery_codes();
+    assert!(confirm(&factor).await);
+    assert!(!confirm(&factor).await, "once is enough");
+    assert_eq!(beside().await, Beside::SetUp);
+    assert!(
+        book.begin_second_factor(login_id, &abandoned)
+            .await
+            .is_err()
+    );
+    // Each code is good once.
+    for (step, good) in [(7, false), (8, true), (8, false), (6, false), (9, true)] {
+        assert_eq!(book.use_step(login_id, step).await.unwrap(), good, "{step}");
+    }
+    let rest = factor.without(&codes[0]).unwrap();
+    let used = async || book.use_recovery_code(login_id, &factor, &rest, NOW).await;
+    assert!(used().await.unwrap() && !used().await.unwrap());
+    let found = book.second_factor(login_id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&rest));
+    let remove = async || book.remove_second_factor(login_id, Sha256::ZERO, NOW).await;
+    assert!(remove().await.unwrap() && !remove().await.unwrap());
+    assert_eq!(beside().await, usual);
+}
+
+#[tokio::test]
+async fn the_last_operator_stays_and_a_new_master_key_opens_their_factors() {
+    let bench = bench().await;
+    let store = &bench.store;
+    store.add_operator("sora", "hash", NOW).await.unwrap();
+    let book = store.accounts(AccountKind::Operator);
+    let refused = book.remove("sora", NOW).await.unwrap_err();
+    assert!(matches!(refused, StoreError::LastOperator(_)), "{refused}");
+    store.add_operator("umi", "hash", NOW).await.unwrap();
+    let factor = SecondFactor::begin();
+    book.begin_second_factor("umi", &factor).await.unwrap();
+    book.create_session("sora", Sha256::of(b"s"), true, NOW)
+        .await
+        .unwrap();
+    book.remove("sora", NOW).await.unwrap();
+    assert!(book.session(Sha256::of(b"s")).await.unwrap().is_none());
+
+    let next = SecretKey::from_bytes([77; 32]);
+    store.rewrap(&next).await.unwrap();
+    let opened = SqliteStore::open(&bench.path, next, Live::default(), false).unwrap();
+    let found = opened.accounts(AccountKind::Operator);
+    assert_eq!(found.second_factor("umi").await.unwrap(), Some(factor));
 }
 
 #[tokio::test]
