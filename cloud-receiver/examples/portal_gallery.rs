@@ -219,6 +219,10 @@ async fn main() {
         .heartbeat_at(&silent, &last_words, last_words.sent_at_us)
         .await;
 
+    println!(
+        "the operator's app: {}",
+        world::secret_of("operator").to_base32()
+    );
     println!("{}", world.url("/"));
     println!(
         "minato-01 / orchard-lantern-42, minato-02 (first use) / k7mq-x2hd-9wtp-c4rn, shinki-01 (empty); at /operator: operator / orchard-lantern-42"

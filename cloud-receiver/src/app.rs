@@ -15,7 +15,7 @@ use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::metrics;
-use crate::portal::{self, Contact, Pictures, PortalState};
+use crate::portal::{self, Claims, Contact, Pictures, PortalState};
 use crate::renew::Renewals;
 use crate::residency;
 use crate::store::KeyBook;
@@ -107,7 +107,11 @@ impl App {
             blobs: Arc::clone(&blobs),
             key: Arc::clone(&evidence_key),
         };
-        let portal_state = PortalState::new(
+        let claims = Claims {
+            fingerprint: ca.fingerprint(),
+            url: format!("https://{}:{}", config.host_in_url(), app.portal.port()),
+        };
+        let mut portal_state = PortalState::new(
             Arc::new(store.clone()),
             Arc::clone(&blobs) as Arc<dyn Pictures>,
             Arc::new(exports),
@@ -116,6 +120,7 @@ impl App {
             contact(config),
             app.stop.clone(),
         );
+        portal_state.claims = Some(Arc::new(claims));
         let login = Arc::clone(&portal_state.login);
         app.tasks
             .spawn(jobs::sign_ins::run(store.clone(), login, app.stop.clone()));

@@ -1,6 +1,7 @@
 //! The nineteen clauses of the published white paper, each tried on the real programs as its user would try it. A test is
 //! named after its clause; `docs/clauses.md` has the table.
 
+mod accounts; // who has an account, and what is written down
 mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept
 mod erasure; // what is left of a customer who has left

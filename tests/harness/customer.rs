@@ -67,6 +67,27 @@ impl Customer {
         Ok(request.header(COOKIE, &self.cookies).send().await?)
     }
 
+    /// Sends a form of a page of ours.
+    pub async fn post(&self, path: &str, form: &str) -> Result<Response> {
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request
+            .header(COOKIE, &self.cookies)
+            .header("origin", &self.base)
+            .header("content-type", "application/x-www-form-urlencoded");
+        Ok(request.body(form.to_owned()).send().await?)
+    }
+
+    /// The same with any method, and nothing in it.
+    pub async fn send(&self, method: &str, path: &str) -> Result<Response> {
+        let method = reqwest::Method::from_bytes(method.as_bytes())?;
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        let request = request
+            .header(COOKIE, &self.cookies)
+            .header("origin", &self.base)
+            .header("content-type", "application/x-www-form-urlencoded");
+        Ok(request.send().await?)
+    }
+
     /// Like [`Customer::get`], for an answer that does not end by itself.
     pub async fn stream(&self, path: &str) -> Result<Response> {
         let request = self.client.get(format!("{}{path}", self.base));

@@ -120,15 +120,25 @@ fn is_common(folded: &str) -> bool {
         // The year and the exclamation marks at the end are not part of the word.
         spelt_out(folded.trim_matches(|sign: char| !sign.is_alphabetic())),
     ];
-    COMMON_ROOTS
-        .lines()
-        .filter(|root| !root.is_empty() && !root.starts_with('#'))
-        .any(|root| {
-            folded == root
-                || plain == root
-                || tried.iter().any(|word| word == root)
-                || made_of(&plain, root)
-        })
+    roots().any(|root| {
+        folded == root
+            || plain == root
+            || tried.iter().any(|word| word == root)
+            || made_of(&plain, root)
+    }) || is_two_roots(&plain)
+}
+
+fn roots() -> impl Iterator<Item = &'static str> {
+    let lines = COMMON_ROOTS.lines();
+    lines.filter(|root| !root.is_empty() && !root.starts_with('#'))
+}
+
+/// Whether the letters are two common words and nothing else: guessing combines what leads the lists.
+fn is_two_roots(plain: &str) -> bool {
+    let rests = roots().filter_map(|root| plain.strip_prefix(root));
+    rests
+        .filter(|rest| !rest.is_empty())
+        .any(|rest| roots().any(|root| root == rest))
 }
 
 /// Letters only, with the usual signs that stand for letters read as those.
@@ -275,6 +285,27 @@ mod tests {
             judge("k7mq-x2hd-9wtp-c4rn", "k7mq-x2hd-9wtp-c4rn", "tanaka"),
             Err(Weakness::Unchanged)
         );
+    }
+
+    #[test]
+    fn common_words_with_anything_around_them_fall() {
+        for common in [
+            "tanaka2026!!!",
+            "Sakura-19900401",
+            "arigatou12345",
+            "p@ssw0rdp@ssw0rd",
+            "monkeydragon99",
+            "sakura.tanaka.1",
+            "!!konnichiwa!!",
+            "September2026",
+        ] {
+            let judged = judge(common, "k7mq-x2hd", "somebody");
+            assert_eq!(judged, Err(Weakness::Common), "{common}");
+        }
+        // Three words are a sentence.
+        for fine in ["monkey dragon sunshine", "sakura no hana ga saku"] {
+            assert_eq!(judge(fine, "k7mq-x2hd", "somebody"), Ok(()), "{fine}");
+        }
     }
 
     #[tokio::test]

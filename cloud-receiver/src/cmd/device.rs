@@ -7,14 +7,15 @@ use crate::clock::now;
 use crate::order::{self, Outcome};
 use crate::seal::random;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, DeviceListing, EpochDeliveries, OperatorDesk};
+use crate::store::{Administration, DeviceListing, DeviceReport, EpochDeliveries, OperatorDesk};
 use anyhow::Context;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
 use wire::claim::ClaimCode;
 use wire::command::Command;
-use wire::{CameraId, DeviceId, UtcMicros};
+use wire::heartbeat::SpoolReport;
+use wire::{CameraId, ClockStamp, DeviceId, UtcMicros};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -161,17 +162,60 @@ async fn claim(
 }
 
 async fn list(common: &Common, store: &SqliteStore) -> anyhow::Result<()> {
-    let devices = store.devices().await?;
-    let words: Vec<_> = devices
-        .iter()
-        .map(|device| describe(device, now()))
-        .collect();
+    let devices: Vec<_> = store.reports().await?.into_iter().map(Listed::of).collect();
+    let words: Vec<_> = devices.iter().map(|device| device.words(now())).collect();
     let words = if words.is_empty() {
         "No device is enrolled.".to_owned()
     } else {
         words.join("\n")
     };
     report(common, &devices, &words)
+}
+
+/// One device, with what it last said of itself.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    listing: DeviceListing,
+    /// Absent before the first heartbeat.
+    clock: Option<ClockStamp>,
+    clock_checked_seconds_ago: Option<u64>,
+    spool: Option<SpoolReport>,
+}
+
+impl Listed {
+    fn of(report: DeviceReport) -> Self {
+        let mut listing = report.listing;
+        let heartbeat = report.heartbeat;
+        if let Some(said) = &heartbeat {
+            listing.agent_version.clone_from(&said.agent_version);
+        }
+        Self {
+            listing,
+            clock: heartbeat.as_ref().map(|said| said.clock),
+            clock_checked_seconds_ago: heartbeat
+                .as_ref()
+                .and_then(|said| said.clock_checked_seconds_ago),
+            spool: heartbeat.map(|said| said.spool),
+        }
+    }
+
+    fn words(&self, at: UtcMicros) -> String {
+        let mut text = describe(&self.listing, at);
+        if let (Some(clock), Some(spool)) = (&self.clock, &self.spool) {
+            let state = format!("{:?}", clock.state).to_lowercase();
+            text += &format!(
+                "\n    clock {state}, off by {} ms; waiting to be sent: {} records, {} pictures",
+                clock.offset_us / 1000,
+                spool.pending_records,
+                spool.pending_blobs
+            );
+            if spool.parked_records > 0 {
+                text += &format!("; {} records parked", spool.parked_records);
+            }
+        }
+        text
+    }
 }
 
 fn describe(device: &DeviceListing, at: UtcMicros) -> String {

@@ -14,8 +14,10 @@ pub enum Tab {
     Events,
     Notices,
     Account,
-    /// The operator's page.
+    /// The operators' pages.
     Devices,
+    Contracts,
+    Audit,
 }
 
 pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
@@ -72,6 +74,18 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
             visit.door.home,
             words.devices,
             icon_overview(),
+        ),
+        (
+            Tab::Contracts,
+            "/operator/contracts",
+            words.contracts,
+            icon_contracts(),
+        ),
+        (
+            Tab::Audit,
+            "/operator/audit",
+            words.audit_log,
+            icon_events(),
         ),
         (
             Tab::Account,
@@ -171,6 +185,10 @@ fn icon_events() -> Markup {
 /// A bell.
 fn icon_notices() -> Markup {
     icon("M6 17V11a6 6 0 0 1 12 0v6l2 2H4zM10 21.500h4")
+}
+
+fn icon_contracts() -> Markup {
+    icon("M6 3h9l4 4v14H6zM14 3v5h5M9 13h7M9 17h7")
 }
 
 fn icon_account() -> Markup {

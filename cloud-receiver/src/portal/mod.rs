@@ -39,13 +39,14 @@ pub mod words;
 
 use crate::auth::login::Login;
 use crate::auth::password::Hashing;
+use crate::auth::session::OperatorSession;
 use crate::live::Live;
 use crate::store::{
-    AccountBooks, AccountKind, Accounts, AlertReads, AuditBook, ContractBook, CustomerReads,
-    EvidenceReads, NoticeReads, OperatorDesk,
+    AccountBooks, AccountKind, Accounts, Acting, AlertReads, AuditBook, ContractBook,
+    CustomerReads, EvidenceReads, NoticeReads, OperatorDesk,
 };
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::routing::{MethodRouter, get, post};
 pub use export::Exports;
 use jiff::tz::TimeZone;
@@ -55,7 +56,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use visit::Visit;
 use wire::UtcMicros;
+use wire::claim::Fingerprint;
 
 /// Most bytes of a form: login ID and two passwords fit many times.
 const FORM_LIMIT_BYTES: usize = 16 * 1024;
@@ -70,6 +73,7 @@ pub trait PortalStore:
     + AlertReads
     + AuditBook
     + ContractBook
+    + Acting
 {
 }
 impl<T> PortalStore for T where
@@ -81,6 +85,7 @@ impl<T> PortalStore for T where
         + AlertReads
         + AuditBook
         + ContractBook
+        + Acting
 {
 }
 
@@ -94,6 +99,14 @@ pub struct Contact {
     pub phone: Option<String>,
 }
 
+/// What a claim code is made of, beside its secret.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    pub fingerprint: Fingerprint,
+    /// Where devices enroll.
+    pub url: String,
+}
+
 /// Everything the portal needs, made once in `app.rs`.
 #[derive(Clone)]
 pub struct PortalState {
@@ -105,6 +118,8 @@ pub struct PortalState {
     pub live: Live,
     pub login: Arc<Login>,
     views: Arc<views::Views>,
+    /// Without it no claim codes are given here.
+    pub claims: Option<Arc<Claims>>,
     pub contact: Arc<Contact>,
     /// The contracts' time zone.
     pub zone: TimeZone,
@@ -132,6 +147,7 @@ impl PortalState {
             live,
             login: Arc::new(Login::new(hashing)),
             views: Arc::default(),
+            claims: None,
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
             clock: Arc::new(crate::clock::now),
@@ -179,6 +195,7 @@ pub struct Route {
 /// All there is. What is not in here does not exist.
 pub fn routes() -> Vec<Route> {
     use Access::{Operator, Page, Part, Public};
+    use operator::users::Deed;
     let route = |path, methods, access, handler| Route {
         path,
         methods,
@@ -275,6 +292,60 @@ pub fn routes() -> Vec<Route> {
             get(operator::deliveries::show),
         ),
         route(
+            "/operator/devices/{device}/revoke",
+            &["GET", "POST"],
+            Operator,
+            get(operator::revoke::ask).post(operator::revoke::act),
+        ),
+        route(
+            "/operator/contracts",
+            &["GET"],
+            Operator,
+            get(operator::contracts::list),
+        ),
+        route(
+            "/operator/contracts/{contract}",
+            &["GET"],
+            Operator,
+            get(operator::contracts::show),
+        ),
+        route(
+            "/operator/contracts/{contract}/users",
+            &["POST"],
+            Operator,
+            post(operator::users::add),
+        ),
+        route(
+            "/operator/sites/{site}/claim",
+            &["POST"],
+            Operator,
+            post(operator::contracts::claim),
+        ),
+        route(
+            "/operator/users/{login}/reset-password",
+            &["GET", "POST"],
+            Operator,
+            deed(Deed::ResetPassword),
+        ),
+        route(
+            "/operator/users/{login}/reset-second-factor",
+            &["GET", "POST"],
+            Operator,
+            deed(Deed::ResetSecondFactor),
+        ),
+        route(
+            "/operator/users/{login}/remove",
+            &["GET", "POST"],
+            Operator,
+            deed(Deed::Remove),
+        ),
+        route(
+            "/operator/audit",
+            &["GET"],
+            Operator,
+            get(operator::audit::show),
+        ),
+        route(
             "/operator/password",
             &["GET", "POST"],
             Operator,
@@ -305,6 +376,23 @@ pub fn routes() -> Vec<Route> {
             post(sign_in::sign_out),
         ),
     ]
+}
+
+/// Asks, and does it.
+fn deed(deed: operator::users::Deed) -> MethodRouter<PortalState> {
+    let ask = move |State(state): State<PortalState>,
+                    visit: Visit,
+                    session: OperatorSession,
+                    Path(login): Path<String>| {
+        operator::users::ask(deed, state, visit, session, login)
+    };
+    let act = move |State(state): State<PortalState>,
+                    visit: Visit,
+                    session: OperatorSession,
+                    Path(login): Path<String>| {
+        operator::users::act(deed, state, visit, session, login)
+    };
+    get(ask).post(act)
 }
 
 /// Gives the answers of others that share the portal's listener the headers of its own.

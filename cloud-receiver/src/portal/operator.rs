@@ -3,7 +3,11 @@
 //! It shows what devices say of themselves, and no customer's data: no picture, no event. An order for a picture is
 //! a signed command like any other; the picture goes to the customer, and the operator learns what came of the order.
 
+pub(super) mod audit;
+pub(super) mod contracts;
 pub(super) mod deliveries;
+pub(super) mod revoke;
+pub(super) mod users;
 
 use super::PortalState;
 use super::condition::DEVICE_SILENT_AFTER_SECONDS;
@@ -12,8 +16,9 @@ use super::problem::Problem;
 use super::visit::Visit;
 use super::words::thousands;
 use crate::auth::session::OperatorSession;
+use crate::ca::Certificate;
 use crate::order::{self, Outcome, PICTURE_WITHIN_SECONDS};
-use crate::store::{CommandState, DeviceReport, MissingBlobs, ReportedCamera};
+use crate::store::{Actor, CommandState, DeviceReport, MissingBlobs, ReportedCamera};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -100,7 +105,10 @@ pub async fn picture_now(
         return Err(Problem::NotFound);
     }
     let command = order::picture_now(device, camera, visit.now, PICTURE_WITHIN_SECONDS);
-    state.store.add_command(&command).await?;
+    let desk = state
+        .store
+        .acting(Actor::Operator(session.login_id.clone()));
+    desk.add_command(&command).await?;
     tracing::info!(
         user = %session.login_id, device.id = %device, camera.id = %camera, command = %command.id,
         "{} asked for a picture of camera {camera}", session.login_id
@@ -162,7 +170,7 @@ fn device(
     let listing = &report.listing;
     let revoked = listing.revoked_us.is_some();
     html! {
-        li.sheet.device data-device=(listing.device) {
+        li.sheet.device id={ "device-" (listing.device) } data-device=(listing.device) {
             div.section-head {
                 h2 { (listing.site) " " span.device-contract { (listing.contract) } }
                 @if revoked {
@@ -174,7 +182,12 @@ fn device(
                 }
             }
             (facts(visit, report, gone))
-            p { a.more href={ "/operator/devices/" (listing.device) "/deliveries" } { (words.deliveries) } }
+            p.deeds {
+                a.more href={ "/operator/devices/" (listing.device) "/deliveries" } { (words.deliveries) }
+                @if !revoked {
+                    a.more href={ "/operator/devices/" (listing.device) "/revoke" } { (words.revoke_device) }
+                }
+            }
             h3 { (words.cameras) }
             @if report.cameras.is_empty() { p.hint { (words.no_cameras_of_device) } }
             @else {
@@ -216,8 +229,45 @@ fn facts(visit: &Visit, report: &DeviceReport, gone: Option<&MissingBlobs>) -> M
                     }
                 }
             }
+            div { dt { (words.certificate) } dd { (certificate(visit, &listing.certificate)) } }
             div { dt { (words.agent_version) } dd.tabular { (version) } }
             div { dt { (words.device) } dd.code { (listing.device) } }
+        }
+    }
+}
+
+fn certificate(visit: &Visit, certificate: &Certificate) -> Markup {
+    let words = visit.words();
+    html! {
+        span.tabular { (visit.full(certificate.not_after_us)) }
+        @if certificate.is_expired(visit.now) {
+            " " span.mark-bad { (layout::icon_bad()) (words.certificate_expired) }
+        } @else if certificate.is_overdue(visit.now) {
+            " " span.mark-wait { (layout::icon_pending()) (words.certificate_overdue) }
+        }
+    }
+}
+
+/// A page that asks before something is done that cannot be undone.
+fn question(
+    visit: &Visit,
+    title: &str,
+    facts: &[(&str, &str)],
+    meaning: &str,
+    action: &str,
+    back: &str,
+) -> Markup {
+    html! {
+        div.narrow {
+            h1 { (title) }
+            div.sheet {
+                dl.facts { @for (name, fact) in facts { div { dt { (name) } dd { (fact) } } } }
+                p { (meaning) }
+            }
+            form.deeds method="post" action=(action) {
+                button.primary type="submit" { (title) }
+                a.button href=(back) { (visit.words().leave_it) }
+            }
         }
     }
 }

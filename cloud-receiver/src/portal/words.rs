@@ -361,6 +361,55 @@ catalogue! {
     notice_what: "内容" | "What happened";
     notice_why: "緊急に実施する理由" | "Why it cannot wait";
     notice_told: "掲載日時" | "Told on";
+    contracts: "契約一覧" | "Contracts";
+    no_contracts: "契約はまだありません" | "There are no contracts yet";
+    no_contracts_hint: "cloud-receiver contract add で追加してください。" | "Add one with cloud-receiver contract add.";
+    sites: "拠点" | "Sites";
+    users: "利用者" | "Users";
+    terms: "契約の内容" | "What was agreed";
+    terms_hint: "変更はコマンドで行います。" | "It is changed with a command.";
+    period_open: "期限なし" | "Open";
+    contacts: "管理者の連絡先" | "Administrators";
+    zone_of_time: "タイムゾーン" | "Time zone";
+    second_factor_required: "2段階認証の必須" | "Two-step verification required";
+    issued_kept: "発行したパスワードの継続使用" | "Issued passwords may be kept";
+    yes: "はい" | "Yes";
+    no: "いいえ" | "No";
+    no_users: "利用者はまだいません。" | "No users yet.";
+    last_sign_in: "最終サインイン" | "Last sign-in";
+    never_signed_in: "まだありません" | "Never";
+    failed_sign_ins: "失敗したサインイン" | "Failed sign-ins";
+    has_issued_password: "発行したままです" | "Still the issued one";
+    add_user: "利用者を追加" | "Add a user";
+    login_id_rules: "半角の英数字と . - _ @ を使い、64文字以内で入力してください。" | "Up to 64 letters, digits, dots, dashes, underscores or @.";
+    login_id_taken: "このログインIDはすでに使われています。" | "This login ID is taken.";
+    issued_title: "発行したログインIDとパスワード" | "Login ID and password";
+    shown_once: "パスワードの表示は今回だけです。利用者に安全な方法でお渡しください。" | "The password is shown this once. Please hand it over in a safe way.";
+    reissue_password: "パスワードを再発行" | "Re-issue the password";
+    reissue_password_text: "新しいパスワードを発行します。今のパスワードは使えなくなり、サインイン中のブラウザーはすべて終了します。" | "A new password is issued. The present one stops working, and every signed-in browser is signed out.";
+    reset_second_factor: "2段階認証を解除" | "Reset two-step verification";
+    reset_second_factor_text: "スマートフォンをなくした利用者のために、2段階認証を解除します。サインイン中のブラウザーはすべて終了します。ご本人であることを確かめてから行ってください。" | "Takes two-step verification away, for a user who has lost the phone. Every signed-in browser is signed out. Please make sure who asks for it.";
+    remove_user: "利用者を削除" | "Remove the user";
+    remove_user_text: "利用者を削除します。サインイン中のブラウザーはすぐに終了し、元に戻すことはできません。" | "The user is removed. Every signed-in browser is signed out at once, and this cannot be undone.";
+    revoke_device: "装置を失効させる" | "Revoke the device";
+    revoke_device_text: "装置との接続をすぐに切り、以後のデータを受け付けません。再び使うには、新しい登録コードでの登録が必要です。" | "The device is cut off at once, and nothing of it is taken in any more. To use it again, enroll it with a new claim code.";
+    leave_it: "やめる" | "Leave it";
+    claim_code: "登録コードを発行" | "Claim code";
+    claim_how: "装置で次のコマンドを実行し、表示に従ってこのコードを入力してください。" | "Run this on the device, and type the code when it asks.";
+    certificate: "証明書の期限" | "Certificate until";
+    certificate_expired: "期限切れ" | "Expired";
+    certificate_overdue: "更新の遅れ" | "Renewal overdue";
+    audit_log: "監査ログ" | "Audit log";
+    audit_when: "日時" | "When";
+    audit_who: "だれが" | "Who";
+    audit_what: "何を" | "What";
+    audit_whom: "対象" | "To what";
+    audit_nothing: "該当する記録はありません" | "No entries found";
+    audit_older: "これより前の記録" | "Older entries";
+    audit_hint: "記録が書き換えられていないことは、外部に保管した署名と照らし合わせて確かめられます。" | "That nothing was rewritten can be checked against signatures kept elsewhere.";
+    actor_user: "利用者" | "User";
+    actor_console: "コマンド" | "Command line";
+    actor_system: "システム" | "System";
 
     not_found: "ページが見つかりません" | "Page not found";
     not_found_text: "アドレスが違うか、すでに削除されたか、このアカウントでは表示できないものです。" | "The address is wrong, the item has been deleted, or this account may not see it.";
@@ -388,6 +437,18 @@ impl Words {
             "timeout" => self.reason_timeout,
             "eos" => self.reason_eos,
             "decode" => self.reason_decode,
+            other => other,
+        }
+    }
+
+    /// Who acts, in the audit log; a kind that has no word yet is shown as it is stored.
+    pub fn actor<'a>(&self, kind: &'a str) -> &'a str {
+        match kind {
+            "user" => self.actor_user,
+            "operator" => self.operator,
+            "console" => self.actor_console,
+            "system" => self.actor_system,
+            "device" => self.device,
             other => other,
         }
     }

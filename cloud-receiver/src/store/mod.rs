@@ -5,6 +5,7 @@
 //! no way to ask for "all events". Payloads come and go in clear; sealing them at rest is the store's work.
 
 mod accounts;
+mod acting;
 mod admin;
 mod alerts;
 mod audit;
@@ -24,6 +25,7 @@ pub use accounts::{
     AccountBooks, AccountKind, AccountListing, AccountRow, Accounts, Beside, Holder,
     SessionListing, SessionRow, SignIn, SignInOutcome,
 };
+pub use acting::{Acting, OperatorsStore};
 pub use admin::{
     Administration, BlobRow, BlobRows, ClaimRefusal, CommandState, ContractRow, DeviceListing,
     DeviceReport, Enrollments, EpochDeliveries, HeldBlob, MissingBlobs, NewDevice, OperatorDesk,

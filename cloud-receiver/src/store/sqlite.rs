@@ -38,7 +38,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use super::{Actor, Result, StoreError};
+use super::{Acting, Actor, OperatorsStore, Result, StoreError};
 use crate::ca::{Certificate, Serial};
 use crate::live::Live;
 use crate::seal::{MasterKeys, Name, Purpose, SecretKey};
@@ -163,6 +163,12 @@ impl SqliteStore {
         let keyring = Arc::clone(&self.keyring);
         self.read(move |connection| keyring.load(connection, contract))
             .await
+    }
+}
+
+impl Acting for SqliteStore {
+    fn acting(&self, actor: Actor) -> Arc<dyn OperatorsStore> {
+        Arc::new(self.by(actor))
     }
 }
 

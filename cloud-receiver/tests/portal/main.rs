@@ -11,6 +11,7 @@ mod gaps;
 mod headers;
 mod isolation;
 mod operator;
+mod operator_area;
 mod rules;
 mod second_factor;
 mod sign_in;
@@ -106,6 +107,10 @@ impl Customer {
             .replace("{name}", "portal.css")
             .replace("{device}", &self.device.row.device.to_string())
             .replace("{camera}", &self.camera.to_string())
+            .replace("{contract}", &self.contract.to_string())
+            .replace("{site}", &self.device.row.site.to_string())
+            // Removing this customer's would end the walk.
+            .replace("{login}", "nobody")
     }
 }
 

@@ -11,7 +11,7 @@ use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
 use cloud_receiver::evidence::export::Sources;
 use cloud_receiver::ingest::accept::judge;
 use cloud_receiver::live::Live;
-use cloud_receiver::portal::{self, Contact, PortalState};
+use cloud_receiver::portal::{self, Claims, Contact, PortalState};
 use cloud_receiver::seal::SecretKey;
 use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
 use cloud_receiver::store::{
@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
+use wire::claim::Fingerprint;
 use wire::heartbeat::{Heartbeat, SpoolReport};
 use wire::record::{
     CameraStateRecord, CountRecord, DeviceStateRecord, EventRecord, EventState, GapRecord,
@@ -96,7 +97,7 @@ impl World {
             blobs: blobs.clone(),
             key: Arc::new(SigningKey::generate()),
         };
-        let state = PortalState::new(
+        let mut state = PortalState::new(
             store.clone(),
             blobs.clone(),
             Arc::new(exports),
@@ -105,6 +106,10 @@ impl World {
             contact,
             stop.clone(),
         );
+        state.claims = Some(Arc::new(Claims {
+            fingerprint: Fingerprint::of_certificate(b"the receiver's own"),
+            url: "https://portal.example:8443".into(),
+        }));
         let (address, certificate) = serve(portal::router(state), stop.clone()).await;
         Self {
             _dir: dir,
@@ -150,6 +155,14 @@ impl World {
             .await
             .unwrap();
         self.second_factor(AccountKind::Operator, login_id).await;
+    }
+
+    /// From now on nothing can be added to the audit log.
+    pub fn fill_audit(&self) {
+        let connection = rusqlite::Connection::open(self._dir.path().join(FILE_NAME)).unwrap();
+        let sql =
+            "create trigger full before insert on audit begin select raise(abort, 'full'); end";
+        connection.execute_batch(sql).unwrap();
     }
 
     /// Sets up the second factor whose codes a [`super::browser::Browser`] knows; none of its codes was used yet.

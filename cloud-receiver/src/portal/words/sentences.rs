@@ -147,6 +147,18 @@ impl Lang {
         }
     }
 
+    /// What a claim code is good for.
+    pub fn claim_for(self, site: &str, until: &str) -> String {
+        match self {
+            Lang::Ja => {
+                format!("{site}の装置1台の登録に、{until}まで1回だけ使えます。表示は今回だけです。")
+            }
+            Lang::En => {
+                format!("Good once, for one device of {site}, until {until}. It is shown only now.")
+            }
+        }
+    }
+
     pub fn events_count(self, count: u64) -> String {
         match self {
             Lang::Ja => format!("{} 件", thousands(count)),
