@@ -119,7 +119,8 @@ impl App {
             Hashing::new()?,
             contact(config),
             app.stop.clone(),
-        );
+        )
+        .at(config.portal_url());
         portal_state.claims = Some(Arc::new(claims));
         let login = Arc::clone(&portal_state.login);
         app.tasks
@@ -127,6 +128,7 @@ impl App {
         let others = https::enroll_router(Arc::new(enroller))
             .merge(https::health_router(store.clone(), Arc::clone(&blobs)));
         let portal_router = portal::with_headers(others).merge(portal::router(portal_state));
+        let notified = Arc::clone(&blobs);
         let intake = Intake::new(Arc::new(store.clone()));
         let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
         let retention = jobs::retention::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
@@ -187,6 +189,12 @@ impl App {
         ));
         app.tasks.spawn(jobs::alerts::run(
             store.clone(),
+            config.clone(),
+            app.stop.clone(),
+        ));
+        app.tasks.spawn(jobs::notify::run(
+            store.clone(),
+            notified,
             config.clone(),
             app.stop.clone(),
         ));

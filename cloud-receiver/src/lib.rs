@@ -19,6 +19,7 @@
 //! | [`seal`] | encryption at rest: names, keys, AES-256-GCM |
 //! | [`live`] | news of what was committed, for open pages |
 //! | [`watch`] | who is silent, whose clock is off: judged, pure |
+//! | [`notify`] | which user an event concerns, and when to write: pure |
 //! | [`notice`] | what customers are told of, and the letters that say it |
 //! | [`mail`] | messages, and the mail server that takes them |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
@@ -57,6 +58,7 @@ pub mod live;
 pub mod mail;
 pub mod metrics;
 pub mod notice;
+pub mod notify;
 pub mod order;
 pub mod portal;
 pub mod renew;

@@ -245,3 +245,172 @@ fn sentence(watched: &[Watched], alert: &AlertRow, over: bool, when: &When) -> O
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::{
+        Administration, ContractBook, DeviceWrites, MailBook, MailChoice, MailRow, Terms,
+    };
+    use crate::testing::Receiver;
+    use wire::heartbeat::{Heartbeat, SpoolReport};
+    use wire::{ClockStamp, ClockState, DeviceId, Epoch};
+
+    const MINUTE_US: i64 = 60_000_000;
+
+    fn heartbeat(at: UtcMicros, offset_us: i64) -> Heartbeat {
+        Heartbeat {
+            sent_at_us: at,
+            epoch: Epoch(1),
+            agent_version: "0.1.0".into(),
+            uptime_seconds: 1,
+            clock: ClockStamp {
+                state: ClockState::Synced,
+                offset_us,
+                error_us: Some(1),
+            },
+            clock_checked_seconds_ago: None,
+            spool: SpoolReport::default(),
+            carriage: "mqtt".into(),
+            cameras: vec![],
+        }
+    }
+
+    struct Scene {
+        receiver: Receiver,
+        config: Config,
+        devices: Vec<DeviceId>,
+        start: UtcMicros,
+    }
+
+    impl Scene {
+        async fn new(devices: u128) -> Self {
+            let receiver = Receiver::start().await;
+            let mut config = receiver.config.clone();
+            config.alerts.mail_to = vec!["operator@example.jp".into()];
+            let store = &receiver.app.store;
+            let contract = store.contracts().await.unwrap().remove(0).id;
+            let terms = Terms {
+                contacts: vec!["soumu@example.jp".into()],
+                ..Terms::default()
+            };
+            store.set_terms(contract, &terms, now()).await.unwrap();
+            let mut enrolled = Vec::new();
+            for id in 1..=devices {
+                enrolled.push(receiver.device(id).await.id);
+            }
+            Self {
+                receiver,
+                config,
+                devices: enrolled,
+                start: now(),
+            }
+        }
+
+        fn at(&self, minutes: f64) -> UtcMicros {
+            self.start.plus_us((minutes * MINUTE_US as f64) as i64)
+        }
+
+        /// Everybody speaks; their clocks are off by so much.
+        async fn heard(&self, minutes: f64, offset_us: i64) {
+            let at = self.at(minutes);
+            for device in &self.devices {
+                let store = &self.receiver.app.store;
+                let heartbeat = heartbeat(at, offset_us);
+                store.heard(*device, Some(&heartbeat), at).await.unwrap();
+            }
+        }
+
+        async fn turn(&self, minutes: f64) {
+            let store = &self.receiver.app.store;
+            turn(store, &self.config, self.start, self.at(minutes))
+                .await
+                .unwrap();
+        }
+
+        async fn mail(&self) -> Vec<MailRow> {
+            let store = &self.receiver.app.store;
+            store.mail(MailChoice::Newest(1000)).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn clause_19_many_silent_devices_are_one_mail_each_and_one_all_clear() {
+        let scene = Scene::new(20).await;
+        scene.heard(0.0, 0).await;
+        for minutes in [5.0, 9.9] {
+            scene.turn(minutes).await;
+        }
+        assert_eq!(scene.mail().await, []);
+        for minutes in [10.5, 11.0, 12.5, 13.0, 60.0] {
+            scene.turn(minutes).await;
+        }
+        let mail = scene.mail().await;
+        let to: Vec<_> = mail.iter().map(|row| row.letter.to.as_str()).collect();
+        assert_eq!(to, ["operator@example.jp", "soumu@example.jp"]);
+        assert_eq!(mail[1].letter.subject, "【異常】20件");
+        assert!(mail[1].letter.text.contains("Tokyoの装置から"));
+        assert!(mail[1].letter.text.contains("電源とネットワーク"));
+        // Back, away for a moment, back: over only after a calm.
+        scene.heard(61.0, 0).await;
+        for minutes in [61.2, 65.0] {
+            scene.turn(minutes).await;
+        }
+        scene.turn(80.0).await;
+        scene.heard(81.0, 0).await;
+        for minutes in [81.2, 86.3, 86.9] {
+            scene.turn(minutes).await;
+        }
+        assert_eq!(scene.mail().await.len(), 2);
+        scene.heard(88.0, 0).await;
+        scene.turn(88.0).await;
+        let mail = scene.mail().await;
+        assert_eq!(mail.len(), 4);
+        assert_eq!(mail[3].letter.subject, "【復旧】20件");
+        scene.turn(90.0).await;
+        assert_eq!(scene.mail().await.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn clause_19_a_clock_that_is_off_is_told_to_the_operator_alone() {
+        let scene = Scene::new(1).await;
+        scene.heard(1.0, -1_000_000).await;
+        scene.turn(1.0).await;
+        scene.turn(4.0).await;
+        assert_eq!(scene.mail().await, [], "within what was agreed");
+        scene.heard(5.0, 4_200_000).await;
+        scene.turn(5.0).await;
+        scene.turn(7.0).await;
+        let mail = scene.mail().await;
+        assert_eq!(mail.len(), 1);
+        assert_eq!(mail[0].letter.to, "operator@example.jp");
+        assert!(
+            mail[0].letter.text.contains("時計が"),
+            "{}",
+            mail[0].letter.text
+        );
+        assert!(mail[0].letter.text.contains("Acme"));
+    }
+
+    #[tokio::test]
+    async fn clause_19_nobody_is_told_of_the_time_that_the_receiver_was_down() {
+        let scene = Scene::new(3).await;
+        scene.heard(0.0, 0).await;
+        let store = &scene.receiver.app.store;
+        // It comes back after an hour, and the devices after it.
+        let back = scene.at(60.0);
+        for minutes in [60.3, 61.0, 65.0] {
+            turn(store, &scene.config, back, scene.at(minutes))
+                .await
+                .unwrap();
+        }
+        scene.heard(66.0, 0).await;
+        for minutes in [70.0, 75.0] {
+            turn(store, &scene.config, back, scene.at(minutes))
+                .await
+                .unwrap();
+        }
+        assert_eq!(scene.mail().await, []);
+    }
+}

@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod erasure;
 pub mod heads;
 pub mod mail;
+pub mod notify;
 pub mod retention;
 pub mod sign_ins;
 pub mod succession;

@@ -3,8 +3,10 @@
 //! Everything that must arrive goes through the outbox (`store/mail.rs`, sent by `jobs/mail.rs`): a row of the database,
 //! written in the same commit as what it tells of. The signed heads alone keep a book of their own.
 
+mod picture;
 mod server;
 
+pub use picture::small_picture;
 pub use server::{Connection, Refusal, Taken, check};
 
 use wire::UtcMicros;

@@ -157,6 +157,11 @@ fn page(visit: &Visit, own: &Own, done: Option<&str>) -> Markup {
                 p { a.button href="/second-factor" { (words.factor_manage) } }
             }
             section.sheet {
+                h2 { (words.notify) }
+                p { (words.notify_text) }
+                p { a.button href="/account/notifications" { (words.notify_change) } }
+            }
+            section.sheet {
                 h2 { (words.sessions) }
                 (browsers(visit, own))
                 p { (words.end_others_text) }

@@ -26,6 +26,11 @@ use std::time::Duration;
 /// by byte, to hold a connection open, is let go. Event streams are answered at once and then last.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
+/// Mail programs stop mails by one POST from nowhere (RFC 8058). It needs no cookie: the token in the address is all that
+/// counts, and nobody else's page can know it.
+pub const STOP_ROUTE: &str = "/mail/stop/{token}";
+const STOP_PREFIX: &str = "/mail/stop/";
+
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
@@ -76,7 +81,8 @@ pub async fn around(State(state): State<PortalState>, request: Request, next: Ne
 /// Answers that need no handler.
 fn before(parts: &Parts) -> Option<Response> {
     let changes = !matches!(parts.method, Method::GET | Method::HEAD);
-    if changes && !is_of_this_host(&parts.headers, &parts.uri) {
+    let is_mail_program = parts.uri.path().starts_with(STOP_PREFIX);
+    if changes && !is_mail_program && !is_of_this_host(&parts.headers, &parts.uri) {
         return Some(Problem::Forbidden.into_response());
     }
     if parts.method == Method::GET

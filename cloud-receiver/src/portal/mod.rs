@@ -21,6 +21,7 @@ mod layout;
 mod live;
 mod media;
 mod notices;
+mod notifications;
 mod operator;
 mod overview;
 mod password;
@@ -43,7 +44,7 @@ use crate::auth::session::OperatorSession;
 use crate::live::Live;
 use crate::store::{
     AccountBooks, AccountKind, Accounts, Acting, AlertReads, AuditBook, ContractBook,
-    CustomerReads, EvidenceReads, NoticeReads, OperatorDesk,
+    CustomerReads, EvidenceReads, NoticeReads, OperatorDesk, SubscriptionBook,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -74,6 +75,7 @@ pub trait PortalStore:
     + AuditBook
     + ContractBook
     + Acting
+    + SubscriptionBook
 {
 }
 impl<T> PortalStore for T where
@@ -86,6 +88,7 @@ impl<T> PortalStore for T where
         + AuditBook
         + ContractBook
         + Acting
+        + SubscriptionBook
 {
 }
 
@@ -124,6 +127,8 @@ pub struct PortalState {
     /// The contracts' time zone.
     pub zone: TimeZone,
     pub clock: Arc<dyn Fn() -> UtcMicros + Send + Sync>,
+    /// Where customers reach this portal, for links in mails.
+    pub address: Arc<str>,
     /// Ends the open event streams, so that shutting down need not wait for browsers.
     pub stop: CancellationToken,
 }
@@ -151,7 +156,17 @@ impl PortalState {
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
             clock: Arc::new(crate::clock::now),
+            address: "https://localhost".into(),
             stop,
+        }
+    }
+
+    /// Under this address.
+    #[must_use]
+    pub fn at(self, address: String) -> Self {
+        Self {
+            address: address.into(),
+            ..self
         }
     }
 
@@ -225,6 +240,24 @@ pub fn routes() -> Vec<Route> {
         route("/export", &["GET"], Page, get(export::of_time)),
         route("/notices", &["GET"], Page, get(notices::show)),
         route("/account", &["GET"], Page, get(account::show)),
+        route(
+            "/account/notifications",
+            &["GET", "POST"],
+            Page,
+            get(notifications::form).post(notifications::submit),
+        ),
+        route(
+            "/mail/confirm/{token}",
+            &["GET", "POST"],
+            Public,
+            get(notifications::confirm_page).post(notifications::confirm),
+        ),
+        route(
+            guard::STOP_ROUTE,
+            &["GET", "POST"],
+            Public,
+            get(notifications::stop_page).post(notifications::stop),
+        ),
         route(
             "/account/end-other-sessions",
             &["POST"],

@@ -20,6 +20,7 @@ mod missing;
 mod notices;
 pub mod retention;
 pub mod sqlite;
+mod subscriptions;
 
 pub use accounts::{
     AccountBooks, AccountKind, AccountListing, AccountRow, Accounts, Beside, Holder,
@@ -48,6 +49,10 @@ pub use keys::{KeyBook, OpenClaims};
 pub use mail::{Letter, MailBook, MailChoice, MailKind, MailRow, NewMail, Outcome};
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 pub use notices::{NoticeBook, NoticeEnd, NoticeKind, NoticeReads, NoticeRow};
+
+pub use subscriptions::{
+    NewEvent, NotifierBook, Question, Queued, Rhythm, SubscriptionBook, SubscriptionRow, Wishes,
+};
 
 use crate::ca::Certificate;
 use crate::seal::MasterId;

@@ -33,6 +33,7 @@ mod readers;
 mod retention;
 mod schema;
 mod sealed_batch;
+mod subscriptions;
 mod writer;
 
 #[cfg(test)]

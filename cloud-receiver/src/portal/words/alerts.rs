@@ -79,6 +79,38 @@ impl Lang {
         }
     }
 
+    pub fn mail_one_event(self, title: &str, time: &str) -> String {
+        match self {
+            Lang::Ja => format!("【検知】{title}（{time}）"),
+            Lang::En => format!("Detected at {time}: {title}"),
+        }
+    }
+
+    pub fn mail_events(self, count: usize) -> String {
+        match self {
+            Lang::Ja => format!("【検知】{count}件"),
+            Lang::En => format!("Detected: {count} events"),
+        }
+    }
+
+    pub fn minutes(self, minutes: u32) -> String {
+        match self {
+            Lang::Ja => format!("{minutes}分"),
+            Lang::En => format!("{minutes} min"),
+        }
+    }
+
+    pub fn notify_question(self, link: &str) -> String {
+        match self {
+            Lang::Ja => format!(
+                "このアドレスで通知を受け取る設定が行われました。\n受け取る場合は、24時間以内に次のリンクを開いてください。\n{link}\n\n心当たりがない場合は、何もする必要はありません。通知は送られません。\n"
+            ),
+            Lang::En => format!(
+                "Somebody asked for notifications at this address.\nIf it was you, please open this link within 24 hours.\n{link}\n\nIf it was not, there is nothing to do. No notifications are sent.\n"
+            ),
+        }
+    }
+
     pub fn and_more(self, count: usize) -> String {
         match self {
             Lang::Ja => format!("ほか {count} 件"),

@@ -1,0 +1,380 @@
+//! What users want to be told of, and what waits to be told.
+
+use super::{SqliteStore, audit, damaged, hash_at, id16, mail, optional_time_at, time_at, uuid_at};
+use crate::seal::{Name, Purpose};
+use crate::store::{
+    ContractScope, NewEvent, NewMail, Note, NotifierBook, Question, Queued, Result, StoreError,
+    SubscriptionBook, SubscriptionRow, Wishes,
+};
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row};
+use uuid::Uuid;
+use wire::{CameraId, ContractId, DeviceId, EventId, Sha256, SiteId, UtcMicros};
+
+fn name(contract: ContractId, login_id: &str) -> Name {
+    Name {
+        contract,
+        device: DeviceId(Uuid::nil()),
+        purpose: Purpose::Subscription,
+        hash: Sha256::of(login_id.as_bytes()),
+    }
+}
+
+const COLUMNS: &str =
+    "login_id, contract, confirmed_us, stopped_us, mailed_us, confirm_until_us, sealed";
+
+fn lying(row: &Row<'_>) -> rusqlite::Result<(SubscriptionRow, Vec<u8>)> {
+    let subscription = SubscriptionRow {
+        login_id: row.get(0)?,
+        contract: ContractId(uuid_at(row, 1)?),
+        confirmed_us: optional_time_at(row, 2)?,
+        stopped_us: optional_time_at(row, 3)?,
+        mailed_us: optional_time_at(row, 4)?,
+        confirm_until_us: optional_time_at(row, 5)?,
+        wishes: Wishes::default(),
+    };
+    Ok((subscription, row.get(6)?))
+}
+
+const EVENT_COLUMNS: &str =
+    "e.no, e.id, e.contract, s.id, s.name, e.camera, coalesce(k.name, ''), e.class, e.opened_us,
+     e.received_us";
+const EVENT_JOINS: &str = "join device d on d.id = e.device join site s on s.id = d.site left join camera_now k on k.id = e.camera";
+
+fn event_at(row: &Row<'_>) -> rusqlite::Result<NewEvent> {
+    Ok(NewEvent {
+        no: row.get(0)?,
+        id: EventId(uuid_at(row, 1)?),
+        contract: ContractId(uuid_at(row, 2)?),
+        site: SiteId(uuid_at(row, 3)?),
+        site_name: row.get(4)?,
+        camera: CameraId(uuid_at(row, 5)?),
+        camera_name: row.get(6)?,
+        class: row.get(7)?,
+        opened_us: time_at(row, 8)?,
+        received_us: time_at(row, 9)?,
+    })
+}
+
+fn set(
+    connection: &Connection,
+    contract: ContractId,
+    login_id: &str,
+    stop: Sha256,
+    question: Option<(Sha256, UtcMicros)>,
+    sealed: &[u8],
+) -> Result<()> {
+    connection.execute(
+        "insert into subscription (login_id, contract, stop_hash, sealed) values (?1, ?2, ?3, ?4)
+         on conflict (login_id) do update set stop_hash = excluded.stop_hash, sealed = excluded.sealed, stopped_us = null",
+        (login_id, id16(contract.0), stop.0, sealed),
+    )?;
+    if let Some((hash, until)) = question {
+        connection.execute(
+            "update subscription set confirmed_us = null, confirm_hash = ?2, confirm_until_us = ?3 where login_id = ?1",
+            (login_id, hash.0, until.0),
+        )?;
+        // What waits was wished for at another address.
+        connection.execute(
+            "delete from subscription_event where login_id = ?1",
+            [login_id],
+        )?;
+    }
+    Ok(())
+}
+
+impl SqliteStore {
+    async fn opened_subscription(
+        &self,
+        (mut row, sealed): (SubscriptionRow, Vec<u8>),
+    ) -> Result<SubscriptionRow> {
+        let key = self.key(row.contract).await?;
+        let json = key
+            .open(&name(row.contract, &row.login_id), &sealed)
+            .map_err(damaged("what a user wants to be told of"))?;
+        row.wishes = serde_json::from_slice(&json)
+            .map_err(|error| StoreError::Corrupt(format!("a subscription: {error}")))?;
+        Ok(row)
+    }
+
+    /// Whose token of this column it is.
+    async fn subscription_by(
+        &self,
+        condition: &'static str,
+        token: Sha256,
+        at: UtcMicros,
+    ) -> Result<Option<(String, ContractId)>> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached(&format!(
+                    "select login_id, contract, ?2 from subscription where {condition}"
+                ))?
+                .query_row((token.0, at.0), |row| {
+                    Ok((row.get(0)?, ContractId(uuid_at(row, 1)?)))
+                })
+                .optional()?)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl SubscriptionBook for SqliteStore {
+    async fn subscription(
+        &self,
+        scope: ContractScope,
+        login_id: &str,
+    ) -> Result<Option<SubscriptionRow>> {
+        let login_id = login_id.to_owned();
+        let found = self
+            .read(move |connection| {
+                Ok(connection
+                    .prepare_cached(&format!(
+                        "select {COLUMNS} from subscription where login_id = ?1 and contract = ?2"
+                    ))?
+                    .query_row((login_id, id16(scope.contract().0)), lying)
+                    .optional()?)
+            })
+            .await?;
+        match found {
+            Some(found) => Ok(Some(self.opened_subscription(found).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn set_subscription(
+        &self,
+        scope: ContractScope,
+        login_id: &str,
+        wishes: Wishes,
+        question: Option<Question>,
+        at: UtcMicros,
+    ) -> Result<()> {
+        let contract = scope.contract();
+        let json =
+            serde_json::to_vec(&wishes).map_err(|error| StoreError::Database(error.to_string()))?;
+        let sealed = self
+            .key(contract)
+            .await?
+            .seal(&name(contract, login_id), &json);
+        let stop = Sha256::of(wishes.stop_token.as_bytes());
+        let (question, mail) = match question {
+            Some(question) => (
+                Some((question.token_hash, question.until_us)),
+                vec![question.mail],
+            ),
+            None => (None, Vec::new()),
+        };
+        let mail = self.sealed_mail(mail).await?;
+        let note = Note::new("subscription.set")
+            .of(contract)
+            .with_personal("address", wishes.address);
+        let login_id = login_id.to_owned();
+        self.write_noted(note, at, move |connection| {
+            set(connection, contract, &login_id, stop, question, &sealed)?;
+            mail::insert(connection, &mail, at)
+        })
+        .await
+    }
+
+    async fn drop_subscription(
+        &self,
+        scope: ContractScope,
+        login_id: &str,
+        at: UtcMicros,
+    ) -> Result<()> {
+        let note = Note::new("subscription.drop").of(scope.contract());
+        let login_id = login_id.to_owned();
+        self.write_noted(note, at, move |connection| {
+            connection.execute(
+                "delete from subscription where login_id = ?1 and contract = ?2",
+                (login_id, id16(scope.contract().0)),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn confirm_address(&self, token: Sha256, at: UtcMicros, sure: bool) -> Result<bool> {
+        let condition = "confirm_hash = ?1 and confirm_until_us > ?2";
+        let Some((login_id, contract)) = self.subscription_by(condition, token, at).await? else {
+            return Ok(false);
+        };
+        if sure {
+            let note = Note::new("subscription.confirm")
+                .of(contract)
+                .with_personal("user", login_id.as_str());
+            self.write_noted(note, at, move |connection| {
+                connection.execute(
+                    "update subscription set confirmed_us = ?2, confirm_hash = null, confirm_until_us = null
+                     where login_id = ?1",
+                    (login_id, at.0),
+                )?;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(true)
+    }
+
+    async fn stop_subscription(&self, token: Sha256, at: UtcMicros, sure: bool) -> Result<bool> {
+        let condition = "stop_hash = ?1";
+        let Some((login_id, contract)) = self.subscription_by(condition, token, at).await? else {
+            return Ok(false);
+        };
+        if sure {
+            let note = Note::new("subscription.stop")
+                .of(contract)
+                .with_personal("user", login_id.as_str());
+            let sealed = self.sealed(note).await?;
+            self.write(move |connection| {
+                // Mail providers may say it twice.
+                let changed = connection.execute(
+                    "update subscription set stopped_us = ?2 where login_id = ?1 and stopped_us is null",
+                    (&login_id, at.0),
+                )?;
+                connection.execute(
+                    "delete from subscription_event where login_id = ?1",
+                    [&login_id],
+                )?;
+                if changed > 0 {
+                    audit::append(connection, &sealed, at)?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl NotifierBook for SqliteStore {
+    async fn active_subscriptions(&self) -> Result<Vec<SubscriptionRow>> {
+        let rows: Vec<_> = self
+            .read(|connection| {
+                let mut statement = connection.prepare_cached(&format!(
+                    "select {COLUMNS} from subscription where confirmed_us is not null and stopped_us is null"
+                ))?;
+                let rows = statement.query_map([], lying)?;
+                Ok(rows.collect::<rusqlite::Result<_>>()?)
+            })
+            .await?;
+        let mut opened = Vec::with_capacity(rows.len());
+        for row in rows {
+            match self.opened_subscription(row).await {
+                Ok(row) => opened.push(row),
+                // Its contract is erased.
+                Err(StoreError::Missing(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(opened)
+    }
+
+    async fn uncompared_events(&self, limit: u32) -> Result<Vec<NewEvent>> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "select {EVENT_COLUMNS} from event e {EVENT_JOINS}
+                 where e.no > (select event from subscription_cursor) order by e.no limit ?1"
+            ))?;
+            let rows = statement.query_map([limit], event_at)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn compared(&self, through: i64, queued: Vec<Queued>) -> Result<()> {
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "insert or ignore into subscription_event (login_id, event, id, late, due_us)
+                 select ?1, ?2, ?3, ?4, ?5 where exists
+                     (select 1 from subscription where login_id = ?1 and stopped_us is null and confirmed_us is not null)",
+            )?;
+            for event in queued {
+                statement.execute((
+                    event.login_id,
+                    event.event_no,
+                    id16(event.event.0),
+                    event.late,
+                    event.due_us.0,
+                ))?;
+            }
+            connection
+                .prepare_cached("update subscription_cursor set event = max(event, ?1)")?
+                .execute([through])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn queued_for(&self, login_id: &str, at: UtcMicros) -> Result<Vec<(NewEvent, bool)>> {
+        let login_id = login_id.to_owned();
+        self.read(move |connection| {
+            let due: bool = connection
+                .prepare_cached(
+                    "select exists (select 1 from subscription_event where login_id = ?1 and due_us <= ?2)",
+                )?
+                .query_row((&login_id, at.0), |row| row.get(0))?;
+            if !due {
+                return Ok(Vec::new());
+            }
+            let mut statement = connection.prepare_cached(&format!(
+                "select {EVENT_COLUMNS}, q.late from subscription_event q
+                 join event e on e.no = q.event and e.id = q.id {EVENT_JOINS}
+                 where q.login_id = ?1 order by e.no"
+            ))?;
+            let rows = statement.query_map([&login_id], |row| Ok((event_at(row)?, row.get(10)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn picture_of_event(
+        &self,
+        contract: ContractId,
+        event: EventId,
+    ) -> Result<Option<(DeviceId, Sha256)>> {
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "select b.device, m.sha256 from media m join blob b on b.contract = m.contract and b.sha256 = m.sha256
+                     where m.contract = ?1 and m.event = ?2 and m.arrived = 1 and m.content_type = 'image/jpeg'
+                     order by m.quality desc limit 1",
+                )?
+                .query_row((id16(contract.0), id16(event.0)), |row| {
+                    Ok((DeviceId(uuid_at(row, 0)?), hash_at(row, 1)?))
+                })
+                .optional()?)
+        })
+        .await
+    }
+
+    async fn queue_mailed(
+        &self,
+        login_id: &str,
+        through: i64,
+        mail: NewMail,
+        at: UtcMicros,
+    ) -> Result<()> {
+        let sealed = self.sealed_mail(vec![mail]).await?;
+        let login_id = login_id.to_owned();
+        self.write(move |connection| {
+            connection.execute(
+                "delete from subscription_event where login_id = ?1 and event <= ?2",
+                (&login_id, through),
+            )?;
+            let still = connection.execute(
+                "update subscription set mailed_us = ?2 where login_id = ?1 and stopped_us is null
+                 and confirmed_us is not null",
+                (&login_id, at.0),
+            )?;
+            // Stopped since it was written: then it is not sent.
+            if still > 0 {
+                mail::insert(connection, &sealed, at)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
