@@ -24,7 +24,7 @@ pub(super) enum Verb {
     /// Tell of maintenance, at least 14 days before it.
     Maintenance {
         #[command(flatten)]
-        draft: Maintenance,
+        draft: Planned,
         /// Send without asking.
         #[arg(long)]
         yes: bool,
@@ -32,7 +32,7 @@ pub(super) enum Verb {
     /// Tell of an incident, at once.
     Incident {
         #[command(flatten)]
-        draft: Incident,
+        draft: Happened,
         /// Send without asking.
         #[arg(long)]
         yes: bool,
@@ -77,13 +77,13 @@ pub(super) enum Verb {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Draft {
     /// Of maintenance.
-    Maintenance(Maintenance),
+    Maintenance(Planned),
     /// Of an incident.
-    Incident(Incident),
+    Incident(Happened),
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Maintenance {
+pub(super) struct Planned {
     /// When it begins: 2026-12-10T22:00 in Japan, or with an offset of its own.
     #[arg(long, value_name = "TIME", value_parser = local::parse)]
     from: UtcMicros,
@@ -107,7 +107,7 @@ pub(super) struct Maintenance {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Incident {
+pub(super) struct Happened {
     /// What has happened, and what it means for customers, in Japanese.
     #[arg(long, value_name = "TEXT")]
     what: String,
@@ -188,7 +188,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
 
 async fn maintenance(
     setup: &Setup,
-    draft: Maintenance,
+    draft: Planned,
 ) -> anyhow::Result<(NoticeRow, Vec<ContractDetail>)> {
     let at = now();
     ensure!(draft.from < draft.to, "--to: it ends before it begins");
@@ -225,7 +225,7 @@ async fn maintenance(
 
 async fn incident(
     setup: &Setup,
-    draft: Incident,
+    draft: Happened,
 ) -> anyhow::Result<(NoticeRow, Vec<ContractDetail>)> {
     let at = now();
     ensure!(
