@@ -3,17 +3,19 @@
 mod moments;
 
 use super::export;
+use super::guard::form_query;
 use super::layout::{self, Tab};
 use super::picture::Absence;
 use super::problem::Problem;
 use super::reasons::{self, Clear};
+use super::timeline::Asked;
 use super::views;
 use super::visit::Visit;
 use super::words::{Words, thousands};
 use super::{PortalState, timeline};
 use crate::auth::session::Session;
-use crate::store::{EventDetail, LinkState, PictureRef, Proof, TimeKnown};
-use axum::extract::{Path, State};
+use crate::store::{Direction, EventCursor, EventDetail, LinkState, PictureRef, Proof, TimeKnown};
+use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use wire::record::{ObjectBox, PathPoint};
 use wire::{ClockState, EventId, Sha256};
@@ -23,15 +25,32 @@ pub async fn show(
     visit: Visit,
     session: Session,
     Path(id): Path<String>,
+    Query(asked): Query<Asked>,
 ) -> Result<Markup, Problem> {
     let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
     let detail = state.store.event(session.scope, id).await?;
-    let detail = detail.ok_or(Problem::NotFound)?;
+    let mut detail = detail.ok_or(Problem::NotFound)?;
+    if asked.is_narrowed() {
+        let at = EventCursor {
+            opened_at_us: detail.row.opened_at_us,
+            id,
+        };
+        let filter = asked.filter(&visit);
+        let next = async |direction| {
+            let found = state
+                .store
+                .find(session.scope, &filter, Some(at), direction, 1)
+                .await?;
+            Ok::<_, Problem>(found.events.first().map(|row| row.id))
+        };
+        detail.older = next(Direction::Older).await?;
+        detail.newer = next(Direction::Newer).await?;
+    }
     views::note(&state, &session, "event.view", &id.to_string()).await?;
-    Ok(page(&visit, &detail))
+    Ok(page(&visit, &asked, &detail))
 }
 
-pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
+pub(super) fn page(visit: &Visit, asked: &Asked, event: &EventDetail) -> Markup {
     let words = visit.words();
     let row = &event.row;
     let title = reasons::title(visit, row);
@@ -54,7 +73,7 @@ pub(super) fn page(visit: &Visit, event: &EventDetail) -> Markup {
                         (None, Some(picture)) => (evidence(visit, event, picture)),
                         (None, None) => div.no-evidence { p { (Absence::of(row, visit.now).sentence(visit.lang)) } },
                     }
-                    (neighbours(words, event))
+                    (neighbours(words, asked, event))
                 }
                 div.event-facts {
                     (reasons::section(visit, row))
@@ -177,15 +196,16 @@ fn round(length: f32) -> String {
     format!("{length:.1}")
 }
 
-fn neighbours(words: &Words, event: &EventDetail) -> Markup {
+fn neighbours(words: &Words, asked: &Asked, event: &EventDetail) -> Markup {
     html! {
         nav.neighbours {
             @match event.older {
-                Some(id) => a.button rel="prev" href={ "/events/" (id) } { (layout::icon_older()) (words.older_event) },
+                Some(id) => a.button rel="prev" href=(asked.event_link(id)) { (layout::icon_older()) (words.older_event) },
                 None => span {},
             }
+            a.to-list href=(asked.list_link()) { (words.back_to_list) }
             @if let Some(id) = event.newer {
-                a.button rel="next" href={ "/events/" (id) } { (words.newer_event) (layout::icon_newer()) }
+                a.button rel="next" href=(asked.event_link(id)) { (words.newer_event) (layout::icon_newer()) }
             }
         }
     }
@@ -211,6 +231,9 @@ fn facts(visit: &Visit, event: &EventDetail) -> Markup {
                 @if !is_of_camera { div { dt { (words.score) } dd.tabular { (percent(row.score)) } } }
                 div { dt { (words.site) } dd { (row.site_name) } }
                 div { dt { (words.camera) } dd { a href={ "/events?camera=" (row.camera) } { (row.camera_name) } } }
+                @if !event.tags.is_empty() {
+                    div { dt { (words.tag) } dd.tags { @for tag in &event.tags { (tag_mark(tag)) } } }
+                }
                 @if !row.zones.is_empty() {
                     div { dt { (words.zones) } dd { (row.zones.join(visit.lang.list_mark())) } }
                 }
@@ -239,6 +262,11 @@ fn facts(visit: &Visit, event: &EventDetail) -> Markup {
             }
         }
     }
+}
+
+/// A tag, which leads to all that carry it.
+fn tag_mark(tag: &str) -> Markup {
+    html! { a.tag href={ "/events?" (form_query(&[("tag", tag)])) } { (tag) } " " }
 }
 
 /// How far the times above can be trusted.

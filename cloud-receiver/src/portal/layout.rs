@@ -1,6 +1,7 @@
 //! The frame around every page: head, navigation, footer; and the small marks that pages share.
 
 use super::visit::Visit;
+use super::words::ChartWords;
 use super::{assets, notices};
 use crate::store::AccountKind;
 use maud::{DOCTYPE, Markup, html};
@@ -12,6 +13,7 @@ pub enum Tab {
     None,
     Overview,
     Events,
+    Charts,
     Notices,
     Account,
     /// The operators' pages.
@@ -65,6 +67,12 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
     let customers = [
         (Tab::Overview, "/", words.overview, icon_overview()),
         (Tab::Events, "/events", words.events, icon_events()),
+        (
+            Tab::Charts,
+            "/charts",
+            ChartWords::of(visit.lang).charts,
+            icon_charts(),
+        ),
         (Tab::Notices, "/notices", words.notices, icon_notices()),
         (Tab::Account, "/account", words.account, icon_account()),
     ];
@@ -189,6 +197,10 @@ fn icon_notices() -> Markup {
 
 fn icon_contracts() -> Markup {
     icon("M6 3h9l4 4v14H6zM14 3v5h5M9 13h7M9 17h7")
+}
+
+fn icon_charts() -> Markup {
+    icon("M4 20h16M7 20v-7M12 20V5M17 20v-10")
 }
 
 fn icon_account() -> Markup {

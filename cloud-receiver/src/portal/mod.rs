@@ -10,6 +10,7 @@
 
 mod account;
 mod assets;
+mod charts;
 mod condition;
 mod cookies;
 mod door;
@@ -238,6 +239,8 @@ pub fn routes() -> Vec<Route> {
         route("/events/{id}", &["GET"], Page, get(event::show)),
         route("/events/{id}/export", &["GET"], Page, get(export::of_event)),
         route("/export", &["GET"], Page, get(export::of_time)),
+        route("/charts", &["GET"], Page, get(charts::show)),
+        route("/charts.csv", &["GET"], Page, get(charts::file)),
         route("/notices", &["GET"], Page, get(notices::show)),
         route("/account", &["GET"], Page, get(account::show)),
         route(

@@ -17,7 +17,9 @@ use super::reasons;
 use super::thumbnail;
 use super::visit::Visit;
 use crate::auth::session::Session;
-use crate::store::{ContractScope, EventFilter, EventRow, StoreError, TimeKnown, Window};
+use crate::store::{
+    ContractScope, Direction, EventCursor, EventFilter, EventRow, StoreError, TimeKnown, Window,
+};
 pub(super) use asked::Asked;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -44,14 +46,18 @@ pub async fn show(
 ) -> Result<Markup, Problem> {
     let store = &state.store;
     let filter = asked.filter(&visit);
-    let (mut events, sites, classes) = tokio::try_join!(
-        store.events(session.scope, &filter, asked.cursor(), PAGE_EVENTS + 1),
+    let wanted = PAGE_EVENTS + 1;
+    let (from, older) = (asked.cursor(), Direction::Older);
+    let (found, sites, classes, tags) = tokio::try_join!(
+        store.find(session.scope, &filter, from, older, wanted),
         store.overview(session.scope, visit.midnight_today()),
         store.classes(session.scope),
+        store.tags(session.scope),
     )?;
+    let (mut events, searched_to) = (found.events, found.searched_to);
     let is_more = events.len() > PAGE_EVENTS as usize;
     events.truncate(PAGE_EVENTS as usize);
-    let reach = Reach::of(&visit, &asked, &filter, &events, is_more);
+    let reach = Reach::of(&visit, &asked, &filter, &events, is_more, searched_to);
     let window = strip::window(&visit, &filter);
     let (gaps, strip, counts) = tokio::try_join!(
         gaps_of(&state, session.scope, &visit, &filter, reach.window()),
@@ -64,12 +70,17 @@ pub async fn show(
     let found = Found {
         events,
         is_more,
+        searched_to,
         gaps,
         hidden_gaps,
         strip,
         counts,
     };
-    let choices = Choices { sites, classes };
+    let choices = Choices {
+        sites,
+        classes,
+        tags,
+    };
     Ok(page(&visit, &asked, &choices, &found))
 }
 
@@ -83,11 +94,12 @@ pub async fn card(
 ) -> Result<Response, Problem> {
     let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
     let detail = state.store.event(session.scope, id).await?;
-    let row = detail.ok_or(Problem::NotFound)?.row;
-    if !is_wanted(&asked.filter(&visit), &row) {
+    let detail = detail.ok_or(Problem::NotFound)?;
+    let row = detail.row;
+    if !is_wanted(&asked.filter(&visit), &row, &detail.tags) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(hour_group(&visit, &[Item::Event(&row)]).into_response())
+    Ok(hour_group(&visit, &asked, &[Item::Event(&row)]).into_response())
 }
 
 /// The strip alone, for a page that updates itself.
@@ -138,8 +150,13 @@ impl Reach {
         filter: &EventFilter,
         events: &[EventRow],
         is_more: bool,
+        searched_to: Option<EventCursor>,
     ) -> Self {
         let last = events.last().map(|event| event.opened_at_us);
+        let (last, is_more) = match searched_to {
+            Some(at) => (Some(at.opened_at_us), true),
+            None => (last, is_more),
+        };
         let to_us = match asked.cursor() {
             Some(cursor) => cursor.opened_at_us.plus_us(1),
             None => filter.to_us.unwrap_or(visit.now.plus_us(1)),
@@ -188,6 +205,8 @@ impl Reach {
 pub(super) struct Found {
     pub events: Vec<EventRow>,
     pub is_more: bool,
+    /// Where the search gave up.
+    pub searched_to: Option<EventCursor>,
     pub gaps: Vec<Gap>,
     /// Gaps that found no place on the page.
     pub hidden_gaps: usize,
@@ -196,13 +215,18 @@ pub(super) struct Found {
 }
 
 /// What the store would say of the filter and this event.
-fn is_wanted(filter: &EventFilter, row: &EventRow) -> bool {
+fn is_wanted(filter: &EventFilter, row: &EventRow, tags: &[String]) -> bool {
+    let percent = (row.score * 100.0).round();
     filter.site.is_none_or(|site| site == row.site)
         && filter.camera.is_none_or(|camera| camera == row.camera)
         && filter
             .class
             .as_ref()
             .is_none_or(|class| *class == row.class)
+        && filter.tag.as_ref().is_none_or(|tag| tags.contains(tag))
+        && filter
+            .least_score_percent
+            .is_none_or(|least| percent >= f32::from(least))
         && filter.from_us.is_none_or(|from| row.opened_at_us >= from)
         && filter.to_us.is_none_or(|to| row.opened_at_us < to)
 }
@@ -211,7 +235,7 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
     let words = visit.words();
     // New events belong at the top of the first page only.
     let is_live = asked.before.is_empty() && asked.day().is_none_or(|day| day == visit.today());
-    let is_empty = found.events.is_empty() && found.gaps.is_empty();
+    let is_empty = found.events.is_empty() && found.gaps.is_empty() && found.searched_to.is_none();
     let items = items(&found.events, &found.gaps);
     let body = html! {
         div.section-head {
@@ -226,12 +250,13 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
             }
             (found.counts.draw(visit))
         }
-        @if is_live { (live_list(visit, &items, &asked.query(), None)) } @else { (groups(visit, &items)) }
+        @if is_live { (live_list(visit, &items, asked, None)) } @else { (groups(visit, asked, &items)) }
         @if is_empty { (nothing_found(visit, asked)) }
         @if asked.before.is_empty() && !is_empty {
             (export::offer(visit, &asked.export_link(), words.export_time))
         }
         @if found.hidden_gaps > 0 { p.hint { (visit.lang.more_gaps(found.hidden_gaps)) } }
+        @if let Some(at) = found.searched_to { (searched_to(visit, asked, at)) }
         nav.pages {
             @if !asked.before.is_empty() {
                 a.button href=(asked.link(|a| a.before.clear())) { (words.newest) }
@@ -248,20 +273,31 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
 
 /// A list of events that new ones slide into. `most` says how many may stand in it.
 pub(super) fn list(visit: &Visit, events: &[EventRow], most: usize) -> Markup {
-    live_list(visit, &items(events, &[]), "", Some(most))
+    live_list(visit, &items(events, &[]), &Asked::default(), Some(most))
 }
 
-/// `query` says which events belong into it.
-fn live_list(visit: &Visit, items: &[Item<'_>], query: &str, most: Option<usize>) -> Markup {
+/// `asked` says which events belong into it.
+fn live_list(visit: &Visit, items: &[Item<'_>], asked: &Asked, most: Option<usize>) -> Markup {
     html! {
-        div.timeline data-part="events" data-events data-query=(query) data-most=[most] {
+        div.timeline data-part="events" data-events data-query=(asked.query()) data-most=[most] {
             @if items.is_empty() && most.is_some() {
                 div.empty data-empty {
                     h3 { (visit.words().no_events_ever) }
                     p { (visit.words().no_events_ever_hint) }
                 }
             }
-            (groups(visit, items))
+            (groups(visit, asked, items))
+        }
+    }
+}
+
+/// A rare combination: how far was read, and the way on.
+fn searched_to(visit: &Visit, asked: &Asked, at: EventCursor) -> Markup {
+    let next = asked.link(|a| a.before = format!("{}_{}", at.opened_at_us, at.id));
+    html! {
+        p.searched-to {
+            span { (visit.lang.searched_back_to(&visit.short(at.opened_at_us))) }
+            " " a.button rel="next" href=(next) { (visit.words().search_on) }
         }
     }
 }
@@ -290,16 +326,16 @@ fn items<'a>(events: &'a [EventRow], gaps: &'a [Gap]) -> Vec<Item<'a>> {
     items
 }
 
-fn groups(visit: &Visit, items: &[Item<'_>]) -> Markup {
+fn groups(visit: &Visit, asked: &Asked, items: &[Item<'_>]) -> Markup {
     html! {
         @for group in items.chunk_by(|one, other| visit.hour_key(one.at()) == visit.hour_key(other.at())) {
-            (hour_group(visit, group))
+            (hour_group(visit, asked, group))
         }
     }
 }
 
 /// What happened in one hour. Never empty.
-fn hour_group(visit: &Visit, items: &[Item<'_>]) -> Markup {
+fn hour_group(visit: &Visit, asked: &Asked, items: &[Item<'_>]) -> Markup {
     let Some(first) = items.first() else {
         return Markup::default();
     };
@@ -314,7 +350,7 @@ fn hour_group(visit: &Visit, items: &[Item<'_>]) -> Markup {
             ol.cards {
                 @for item in items {
                     @match item {
-                        Item::Event(row) => (event_card(visit, row)),
+                        Item::Event(row) => (event_card(visit, asked, row)),
                         Item::Gap(gap) => (gap::card(visit, gap)),
                     }
                 }
@@ -323,13 +359,13 @@ fn hour_group(visit: &Visit, items: &[Item<'_>]) -> Markup {
     }
 }
 
-fn event_card(visit: &Visit, row: &EventRow) -> Markup {
+fn event_card(visit: &Visit, asked: &Asked, row: &EventRow) -> Markup {
     let words = visit.words();
     let of_camera = reasons::is_of_camera(row);
     let title = reasons::title(visit, row);
     html! {
         li.card.of-camera[of_camera] data-event=(row.id) data-opened=(row.opened_at_us) {
-            a href={ "/events/" (row.id) } {
+            a href=(asked.event_link(row.id)) {
                 @match row.snapshot.picture() {
                     Some(picture) => (thumbnail::around_object(picture, row.id, &title)),
                     None => span.thumbnail.waiting { (Absence::of(row, visit.now).short(words)) },

@@ -75,6 +75,14 @@ impl When {
         }
     }
 
+    /// 日 | Sun
+    pub fn weekday(&self, date: Date) -> String {
+        match self.lang {
+            Lang::Ja => weekday_ja(date.weekday()).to_owned(),
+            Lang::En => date.strftime("%a").to_string(),
+        }
+    }
+
     /// 14:05:12
     pub fn time(&self, at: UtcMicros) -> String {
         self.zoned(at).strftime("%H:%M:%S").to_string()

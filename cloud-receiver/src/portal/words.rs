@@ -3,11 +3,33 @@
 //! The catalogue is one struct filled twice by one macro, so a language cannot lack an entry. Sentences with
 //! something put into them are functions of [`Lang`]: word order differs too much for templates.
 
+/// The words of one topic, filled twice as the catalogue is.
+macro_rules! topic {
+    ($type:ident; $($name:ident: $ja:literal | $en:literal;)*) => {
+        #[derive(Debug)]
+        pub struct $type { $(pub $name: &'static str,)* }
+        impl $type {
+            pub fn of(lang: super::Lang) -> &'static Self {
+                static JA: $type = $type { $($name: $ja,)* };
+                static EN: $type = $type { $($name: $en,)* };
+                match lang {
+                    super::Lang::Ja => &JA,
+                    super::Lang::En => &EN,
+                }
+            }
+        }
+        #[cfg(test)]
+        pub(super) const ENTRIES: &[(&str, &str, &str)] = &[$((stringify!($name), $ja, $en),)*];
+    };
+}
+
 mod alerts;
+mod charts;
 mod missing;
 mod reasons;
 mod sentences;
 
+pub use charts::ChartWords;
 pub use reasons::Blindness;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +221,9 @@ catalogue! {
     nothing: "なし" | "Nothing";
     whole_device: "装置全体" | "Whole device";
 
+    tag: "タグ" | "Tag";
+    search_on: "続ける" | "Continue";
+    back_to_list: "一覧へ" | "To the list";
     score: "確度" | "Score";
     opened_at: "検知時刻" | "Detected at";
     last_seen: "最終確認" | "Last seen";
@@ -529,6 +554,11 @@ mod tests {
     /// Entries that say the other language's name on purpose.
     const CROSSED: [&str; 1] = ["language_switch"];
 
+    /// The catalogue and the words of all topics.
+    fn everything() -> Vec<(&'static str, &'static str, &'static str)> {
+        [ENTRIES, charts::ENTRIES].concat()
+    }
+
     fn is_japanese(text: &str) -> bool {
         text.chars()
             .any(|sign| matches!(sign, '\u{3040}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}'))
@@ -537,9 +567,9 @@ mod tests {
     #[test]
     fn both_languages_say_everything_in_their_own_signs() {
         assert!(ENTRIES.len() > 100);
-        for (name, ja, en) in ENTRIES {
+        for (name, ja, en) in everything() {
             assert!(!ja.trim().is_empty() && !en.trim().is_empty(), "{name}");
-            if CROSSED.contains(name) {
+            if CROSSED.contains(&name) {
                 continue;
             }
             assert!(is_japanese(ja), "{name} is not Japanese: {ja}");
@@ -549,7 +579,7 @@ mod tests {
 
     #[test]
     fn sentences_end_alike_in_both_languages() {
-        for (name, ja, en) in ENTRIES {
+        for (name, ja, en) in everything() {
             assert_eq!(ja.ends_with('。'), en.ends_with('.'), "{name}: {ja} | {en}");
         }
     }

@@ -15,10 +15,12 @@ mod counts;
 mod erasure;
 mod evidence;
 mod keys;
+mod labels;
 mod mail;
 mod missing;
 mod notices;
 pub mod retention;
+mod search;
 pub mod sqlite;
 mod subscriptions;
 
@@ -50,6 +52,8 @@ pub use mail::{Letter, MailBook, MailChoice, MailKind, MailRow, NewMail, Outcome
 pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 pub use notices::{NoticeBook, NoticeEnd, NoticeKind, NoticeReads, NoticeRow};
 
+pub use labels::{CameraRow, LabelBook};
+pub use search::{Direction, EventCounts, EventCursor, Found, SplitBy, TagRow, Tagged};
 pub use subscriptions::{
     NewEvent, NotifierBook, Question, Queued, Rhythm, SubscriptionBook, SubscriptionRow, Wishes,
 };
@@ -199,13 +203,10 @@ pub struct EventFilter {
     pub from_us: Option<UtcMicros>,
     /// Opened before.
     pub to_us: Option<UtcMicros>,
-}
-
-/// Place in a timeline that runs from new to old (keyset, not offset).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventCursor {
-    pub opened_at_us: UtcMicros,
-    pub id: EventId,
+    /// Carried by the event, its camera or its site.
+    pub tag: Option<String>,
+    /// As pages write it.
+    pub least_score_percent: Option<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -280,6 +281,8 @@ pub struct EventDetail {
     pub moments: Option<Moments>,
     pub clock: ClockStamp,
     pub proof: Proof,
+    /// Its own, its camera's and its site's.
+    pub tags: Vec<String>,
     /// Neighbours in time within the contract.
     pub older: Option<EventId>,
     pub newer: Option<EventId>,
@@ -358,6 +361,15 @@ pub trait CustomerReads: Send + Sync {
         before: Option<EventCursor>,
         limit: u32,
     ) -> Result<Vec<EventRow>>;
+    /// At most `limit` events beyond `from`, in the direction of the search; and how far it came, if it gave up.
+    async fn find(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        from: Option<EventCursor>,
+        direction: Direction,
+        limit: u32,
+    ) -> Result<Found>;
     async fn event(&self, scope: ContractScope, id: EventId) -> Result<Option<EventDetail>>;
     /// Only a blob that has arrived and that a signed record of this contract names.
     async fn media(&self, scope: ContractScope, sha256: Sha256) -> Result<Option<MediaRow>>;
@@ -368,7 +380,7 @@ pub trait CustomerReads: Send + Sync {
         filter: &EventFilter,
         window: Window,
     ) -> Result<Missing>;
-    /// How many events of the filter opened in each of the `steps` equal parts of the window.
+    /// How many events of the filter opened in each of the `steps` equal parts of the window, whatever their score.
     async fn density(
         &self,
         scope: ContractScope,
@@ -384,6 +396,17 @@ pub trait CustomerReads: Send + Sync {
         window: Window,
         steps: u32,
     ) -> Result<Vec<CountSeries>>;
+    /// How many events of the filter's site, camera, class and tagged places opened between each two of the edges, which
+    /// are in order and begin quarters of an hour. Read from what is counted by hour: single events' tags do not count.
+    async fn event_counts(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        edges: Vec<UtcMicros>,
+        split: SplitBy,
+    ) -> Result<Vec<EventCounts>>;
+    /// Tags of the contract, for the filter.
+    async fn tags(&self, scope: ContractScope) -> Result<Vec<String>>;
     /// Classes seen so far, for the filter.
     async fn classes(&self, scope: ContractScope) -> Result<Vec<String>>;
 }

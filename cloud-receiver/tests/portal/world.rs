@@ -582,6 +582,8 @@ async fn serve(router: axum::Router, stop: CancellationToken) -> (SocketAddr, Ve
             };
             let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
             tokio::spawn(async move {
+                // As the receiver's own listener: else an answer waits for the client's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
                 let Ok(tls) = acceptor.accept(stream).await else {
                     return;
                 };

@@ -17,6 +17,12 @@ pub(in crate::portal) struct Asked {
     pub(super) camera: String,
     #[serde(default)]
     pub(super) class: String,
+    /// Of the event, its camera or its site.
+    #[serde(default)]
+    pub(super) tag: String,
+    /// At least so many percent.
+    #[serde(default)]
+    pub(super) score: String,
     /// `2026-11-22`
     #[serde(default)]
     pub(super) day: String,
@@ -50,6 +56,12 @@ impl Asked {
             class: Some(self.class.clone()).filter(|class| !class.is_empty()),
             from_us: instant(from, When::start_of),
             to_us: instant(to, When::end_of),
+            tag: Some(self.tag.clone()).filter(|tag| !tag.is_empty()),
+            least_score_percent: self
+                .score
+                .parse()
+                .ok()
+                .filter(|score| (1..=100).contains(score)),
         }
     }
 
@@ -61,11 +73,13 @@ impl Asked {
         })
     }
 
-    pub(super) fn is_narrowed(&self) -> bool {
+    pub(in crate::portal) fn is_narrowed(&self) -> bool {
         let conditions = [
             &self.site,
             &self.camera,
             &self.class,
+            &self.tag,
+            &self.score,
             &self.day,
             &self.from,
             &self.to,
@@ -90,8 +104,27 @@ impl Asked {
         let link = self.link(|asked| {
             asked.before.clear();
             asked.class.clear();
+            asked.tag.clear();
+            asked.score.clear();
         });
         link.replacen("/events", "/export", 1)
+    }
+
+    /// Of the page of one of its events: there, neighbours are those of the filter.
+    pub(in crate::portal) fn event_link(&self, id: impl std::fmt::Display) -> String {
+        let asked = Self {
+            before: String::new(),
+            ..self.clone()
+        };
+        match asked.query() {
+            query if query.is_empty() => format!("/events/{id}"),
+            query => format!("/events/{id}?{query}"),
+        }
+    }
+
+    /// The list that these events are of.
+    pub(in crate::portal) fn list_link(&self) -> String {
+        self.link(|asked| asked.before.clear())
     }
 
     pub(super) fn query(&self) -> String {
@@ -99,6 +132,8 @@ impl Asked {
             ("site", self.site.as_str()),
             ("camera", &self.camera),
             ("class", &self.class),
+            ("tag", &self.tag),
+            ("score", &self.score),
             ("day", &self.day),
             ("from", &self.from),
             ("to", &self.to),

@@ -13,7 +13,11 @@ use maud::{Markup, html};
 pub(in crate::portal) struct Choices {
     pub sites: Vec<SiteOverview>,
     pub classes: Vec<String>,
+    pub tags: Vec<String>,
 }
+
+/// Least scores that can be asked for, in percent.
+const SCORES: [&str; 5] = ["50", "60", "70", "80", "90"];
 
 pub(super) fn form(visit: &Visit, asked: &Asked, choices: &Choices) -> Markup {
     let words = visit.words();
@@ -49,6 +53,26 @@ pub(super) fn form(visit: &Visit, asked: &Asked, choices: &Choices) -> Markup {
                         option value="" { (words.all) }
                         @for class in &choices.classes {
                             option value=(class) selected[asked.class == *class] { (words.class_name(class)) }
+                        }
+                    }
+                }
+                @if !choices.tags.is_empty() {
+                    div.field {
+                        label for="tag" { (words.tag) }
+                        select #tag name="tag" {
+                            option value="" { (words.all) }
+                            @for tag in &choices.tags {
+                                option value=(tag) selected[asked.tag == *tag] { (tag) }
+                            }
+                        }
+                    }
+                }
+                div.field {
+                    label for="score" { (words.score) }
+                    select #score name="score" {
+                        option value="" { (words.all) }
+                        @for score in SCORES {
+                            option value=(score) selected[asked.score == score] { (visit.lang.at_least_percent(score)) }
                         }
                     }
                 }
@@ -90,6 +114,11 @@ fn chosen_words(visit: &Visit, asked: &Asked, choices: &Choices) -> String {
         site.map(|site| site.name.clone()),
         camera.map(|camera| camera.name.clone()),
         class.map(|class| visit.words().class_name(class).to_owned()),
+        Some(asked.tag.clone()).filter(|tag| !tag.is_empty()),
+        asked
+            .filter(visit)
+            .least_score_percent
+            .map(|score| visit.lang.at_least_percent(&score.to_string())),
         asked.day().map(|day| visit.short_date(day)),
         times,
     ]

@@ -263,6 +263,21 @@ impl Lang {
             Lang::En => format!("Corrected {sign}{size} ms"),
         }
     }
+
+    /// 50%以上
+    pub fn at_least_percent(self, percent: &str) -> String {
+        match self {
+            Lang::Ja => format!("{percent}%以上"),
+            Lang::En => format!("{percent}% or more"),
+        }
+    }
+
+    pub fn searched_back_to(self, time: &str) -> String {
+        match self {
+            Lang::Ja => format!("{time} までさかのぼって検索しました。"),
+            Lang::En => format!("Searched back to {time}."),
+        }
+    }
 }
 
 pub(super) fn plural(count: usize, one: &str, many: &str) -> String {

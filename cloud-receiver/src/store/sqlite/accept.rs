@@ -126,6 +126,7 @@ fn commit(
             }
         }
     }
+    known.hours.write(connection)?;
     let mut receipts = Vec::with_capacity(touched.len());
     for (device, epoch) in touched {
         note_heard(connection, device, at)?;

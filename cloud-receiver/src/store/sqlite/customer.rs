@@ -6,7 +6,9 @@ mod events;
 mod missing;
 mod overview;
 mod pictures;
+mod search;
 mod stated;
+mod tags;
 
 #[cfg(test)]
 pub(super) use {counts::COUNTS_OF_WINDOW, event::BLIND_NOW};
@@ -15,8 +17,9 @@ use super::blobs::media_class;
 use super::{SqliteStore, damaged, epoch_of, id16, name_of_record, seq_of, time_at, uuid_at};
 use crate::seal::{Purpose, SecretKey};
 use crate::store::{
-    ContractScope, CountSeries, CustomerReads, DeviceWrites, EventCursor, EventDetail, EventFilter,
-    EventRow, MediaRow, Missing, PictureRef, Result, SiteOverview, StoreError, Window,
+    ContractScope, CountSeries, CustomerReads, DeviceWrites, Direction, EventCounts, EventCursor,
+    EventDetail, EventFilter, EventRow, Found, MediaRow, Missing, PictureRef, Result, SiteOverview,
+    SplitBy, StoreError, Window,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row};
@@ -42,10 +45,26 @@ impl CustomerReads for SqliteStore {
         before: Option<EventCursor>,
         limit: u32,
     ) -> Result<Vec<EventRow>> {
+        let found = self
+            .find(scope, filter, before, Direction::Older, limit)
+            .await?;
+        Ok(found.events)
+    }
+
+    async fn find(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        from: Option<EventCursor>,
+        direction: Direction,
+        limit: u32,
+    ) -> Result<Found> {
         let key = self.key(scope.contract()).await?;
         let filter = filter.clone();
-        self.read(move |connection| events::list(connection, scope, &key, &filter, before, limit))
-            .await
+        self.read(move |connection| {
+            events::find(connection, scope, &key, &filter, from, direction, limit)
+        })
+        .await
     }
 
     async fn event(&self, scope: ContractScope, id: EventId) -> Result<Option<EventDetail>> {
@@ -118,6 +137,23 @@ impl CustomerReads for SqliteStore {
         let key = self.key(scope.contract()).await?;
         let filter = filter.clone();
         self.read(move |connection| counts::read(connection, scope, &key, &filter, window, steps))
+            .await
+    }
+
+    async fn event_counts(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        edges: Vec<UtcMicros>,
+        split: SplitBy,
+    ) -> Result<Vec<EventCounts>> {
+        let filter = filter.clone();
+        self.read(move |connection| events::counts(connection, scope, &filter, &edges, split))
+            .await
+    }
+
+    async fn tags(&self, scope: ContractScope) -> Result<Vec<String>> {
+        self.read(move |connection| tags::all(connection, scope))
             .await
     }
 

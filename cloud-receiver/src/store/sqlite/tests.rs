@@ -5,6 +5,7 @@
 mod erasure;
 mod retention;
 mod rules;
+mod search;
 
 use super::*;
 use crate::auth::second_factor::SecondFactor;

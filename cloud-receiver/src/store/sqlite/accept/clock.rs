@@ -8,6 +8,7 @@
 use super::record::Place;
 use super::{Result, Told, id16};
 use crate::live::News;
+use crate::store::sqlite::hours;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 use wire::record::ClockRecord;
@@ -174,7 +175,12 @@ pub(super) fn store(
 
 /// Corrects all that was recorded in a boot while its clock was not to be trusted.
 fn move_to(connection: &Connection, device: DeviceId, boot: Uuid, began_us: i64) -> Result<()> {
-    const CORRECTIONS: [&str; 6] = [
+    const CORRECTIONS: [&str; 7] = [
+        // The tags' times are those of their events: first, because the right-hand side sees events as they were.
+        "update event_tag set opened_us = m.new_us
+         from (select contract, id, opened_device_us + (?3 + boottime_us - captured_device_us) as new_us from event
+               where device = ?1 and boot = ?2 and synced = 0) m
+         where event_tag.contract = m.contract and event_tag.event = m.id",
         // Right-hand sides see the row as it was, so that every time of an event shifts by the same amount.
         "update event set
             last_seen_us = last_seen_us + (?3 + boottime_us - captured_device_us) - (opened_us - opened_device_us),
@@ -199,12 +205,13 @@ fn move_to(connection: &Connection, device: DeviceId, boot: Uuid, began_us: i64)
                 ?3 + boottime_us - captured_device_us, 0)
          where device = ?1 and boot = ?2 and synced = 0",
     ];
+    hours::take_out(connection, device, boot)?;
     for correction in CORRECTIONS {
         connection
             .prepare_cached(correction)?
             .execute((id16(device.0), id16(boot), began_us))?;
     }
-    Ok(())
+    hours::put_back(connection, device, boot)
 }
 
 fn is_synced(state: ClockState) -> bool {

@@ -7,6 +7,7 @@ use super::{Told, epoch_bits, id16, seq_bits};
 use crate::ingest::accept::{Accepted, code};
 use crate::live::News;
 use crate::seal::{Purpose, SecretKey};
+use crate::store::sqlite::hours::{Counted, Deltas};
 use crate::store::sqlite::{count, name_of_id, name_of_record, uuid_at};
 use crate::store::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension};
@@ -33,6 +34,8 @@ type Refusal = &'static str;
 pub(super) struct Known {
     cameras: HashMap<CameraId, ContractId>,
     classes: HashMap<ContractId, HashSet<String>>,
+    /// What events count for, written at the end.
+    pub(super) hours: Deltas,
 }
 
 /// What the record's index row keeps sealed: the record itself of a picture, what a count counts, the words of an
@@ -202,13 +205,21 @@ fn store_event(
     news: &mut Told,
 ) -> Result<std::result::Result<(), Refusal>> {
     let contract = place.accepted.contract;
+    let now_counted = Counted {
+        contract,
+        device: place.accepted.device,
+        camera: event.camera,
+        class: &event.class,
+        opened_us: time.correct(event.opened_at_us),
+    };
     // Not one statement that inserts or updates: SQLite would keep a journal of its own for it.
     if write_event(connection, INSERT_EVENT, place, time, event)? {
+        known.hours.add(&now_counted, 1);
         known.note_class(connection, contract, &event.class)?;
     } else {
-        let (no, owner, revision, batch) = connection
+        let (no, owner, revision, batch, camera, class, opened_us) = connection
             .prepare_cached(
-                "select no, device, revision, batch from event where contract = ?1 and id = ?2",
+                "select no, device, revision, batch, camera, class, opened_us from event where contract = ?1 and id = ?2",
             )?
             .query_row((id16(contract.0), id16(event.id.0)), |row| {
                 Ok((
@@ -216,6 +227,9 @@ fn store_event(
                     uuid_at(row, 1)?,
                     row.get::<_, u32>(2)?,
                     row.get(3)?,
+                    CameraId(uuid_at(row, 4)?),
+                    row.get::<_, String>(5)?,
+                    row.get(6)?,
                 ))
             })?;
         if owner != place.accepted.device.0 {
@@ -226,6 +240,17 @@ fn store_event(
             return Ok(Ok(()));
         }
         write_event(connection, UPDATE_EVENT, place, time, event)?;
+        let counted = Counted {
+            camera,
+            class: &class,
+            opened_us,
+            ..now_counted
+        };
+        known.hours.add(&counted, -1);
+        known.hours.add(&now_counted, 1);
+        if opened_us != now_counted.opened_us {
+            move_tags(connection, contract, event.id, now_counted.opened_us)?;
+        }
         known.note_class(connection, contract, &event.class)?;
         overtaken(connection, no, batch, place.batch)?;
     }
@@ -251,6 +276,19 @@ fn overtaken(connection: &Connection, event: i64, batch: i64, highest: i64) -> R
             .prepare_cached("insert or ignore into event_batch (event, batch) values (?1, ?2)")?
             .execute((event, batch))?;
     }
+    Ok(())
+}
+
+/// Tags stand in the order of the timeline.
+fn move_tags(
+    connection: &Connection,
+    contract: ContractId,
+    event: EventId,
+    opened_us: i64,
+) -> Result<()> {
+    connection
+        .prepare_cached("update event_tag set opened_us = ?3 where contract = ?1 and event = ?2")?
+        .execute((id16(contract.0), id16(event.0), opened_us))?;
     Ok(())
 }
 

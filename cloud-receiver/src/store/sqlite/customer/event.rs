@@ -2,8 +2,8 @@
 
 use super::super::sealed_batch;
 use super::super::{epoch_of, hash_at, id16, links, uuid_at};
-use super::pictures;
 use super::stated::{STATED_COLUMNS, STATED_TABLES, Stated};
+use super::{pictures, tags};
 use crate::seal::SecretKey;
 use crate::store::{Blind, ContractScope, EventDetail, EventRow, Proof, Result, StoreError};
 use rusqlite::{Connection, OptionalExtension};
@@ -34,6 +34,7 @@ pub(super) fn detail(
     let as_stated = pictures::as_stated(&shown);
     let proof = prove(connection, contract, key, &found, as_stated)?;
     let (older, newer) = neighbours(connection, contract, &found.row)?;
+    let tags = tags::of_event(connection, scope, &found.row)?;
     let moments = pictures::moments_of(connection, contract, &found.row, &shown)?;
     found.row.snapshot = pictures::first_of(connection, contract, &found.row, &shown)?;
     Ok(Some(EventDetail {
@@ -43,6 +44,7 @@ pub(super) fn detail(
         moments,
         clock: time.clock,
         proof,
+        tags,
         older,
         newer,
     }))

@@ -1,5 +1,6 @@
 //! Sites and cameras with what they last said and showed.
 
+use super::super::hours::hour_of;
 use super::super::{id16, optional_time_at, time_at, uuid_at};
 use super::{PICTURE_COLUMNS, event, picture_at};
 use crate::seal::SecretKey;
@@ -87,11 +88,16 @@ fn today(
     scope: ContractScope,
     day_start_us: UtcMicros,
 ) -> Result<HashMap<CameraId, Vec<(String, u64)>>> {
+    // Days begin on whole quarters of an hour.
+    let (hour, quarter) = hour_of(day_start_us.0);
     let mut statement = connection.prepare_cached(
-        "select camera, class, count(*) from event
-         where contract = ?1 and opened_us >= ?2 group by camera, class order by class",
+        "select camera, class, sum(iif(hour > ?2 or ?3 < 1, q0, 0) + iif(hour > ?2 or ?3 < 2, q1, 0)
+                                 + iif(hour > ?2 or ?3 < 3, q2, 0) + q3) as n
+         from event_hour where contract = ?1 and hour >= ?2
+         group by camera, class having n > 0 order by class",
     )?;
-    let rows = statement.query_map((id16(scope.contract().0), day_start_us.0), |row| {
+    let values = (id16(scope.contract().0), hour, quarter as i64);
+    let rows = statement.query_map(values, |row| {
         let count: i64 = row.get(2)?;
         Ok((
             CameraId(uuid_at(row, 0)?),
