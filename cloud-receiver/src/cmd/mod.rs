@@ -8,6 +8,7 @@ mod alert;
 mod audit;
 mod audit_log;
 mod ca;
+mod camera;
 mod capacity;
 mod confirm;
 mod contract;
@@ -26,6 +27,7 @@ mod operator;
 mod serve;
 mod site;
 mod status;
+mod tag;
 mod user;
 mod verify;
 
@@ -86,6 +88,12 @@ enum Command {
     /// Sites: places of a contract.
     #[command(subcommand)]
     Site(site::Verb),
+    /// Cameras: list, names.
+    #[command(subcommand)]
+    Camera(camera::Verb),
+    /// Tags of sites, cameras and events, by which the portal filters.
+    #[command(subcommand)]
+    Tag(tag::Verb),
     /// Devices: claim codes, list, revocation, commands.
     #[command(subcommand)]
     Device(device::Verb),
@@ -150,6 +158,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Erase(verb) => return erase::run(common, verb).await,
         Command::Hold(verb) => hold::run(common, verb).await?,
         Command::Site(verb) => site::run(common, verb).await?,
+        Command::Camera(verb) => camera::run(common, verb).await?,
+        Command::Tag(verb) => tag::run(common, verb).await?,
         Command::Device(verb) => return device::run(common, verb).await,
         Command::Audit(verb) => return audit::run(common, verb).await,
         Command::User(verb) => user::run(common, verb).await?,

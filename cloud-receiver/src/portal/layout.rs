@@ -1,7 +1,7 @@
 //! The frame around every page: head, navigation, footer; and the small marks that pages share.
 
 use super::visit::Visit;
-use super::words::ChartWords;
+use super::words::{ChartWords, SecurityWords};
 use super::{assets, notices};
 use crate::store::AccountKind;
 use maud::{DOCTYPE, Markup, html};
@@ -15,6 +15,7 @@ pub enum Tab {
     Events,
     Charts,
     Notices,
+    Security,
     Account,
     /// The operators' pages.
     Devices,
@@ -74,6 +75,12 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
             icon_charts(),
         ),
         (Tab::Notices, "/notices", words.notices, icon_notices()),
+        (
+            Tab::Security,
+            "/security",
+            SecurityWords::of(visit.lang).security,
+            icon_security(),
+        ),
         (Tab::Account, "/account", words.account, icon_account()),
     ];
     let operators = [
@@ -201,6 +208,12 @@ fn icon_contracts() -> Markup {
 
 fn icon_charts() -> Markup {
     icon("M4 20h16M7 20v-7M12 20V5M17 20v-10")
+}
+
+fn icon_security() -> Markup {
+    icon(
+        "M12 3l7.500 3v5.500c0 4.500-3 8-7.500 9.500-4.500-1.500-7.500-5-7.500-9.500V6zM8.500 12l2.500 2.500L15.500 10",
+    )
 }
 
 fn icon_account() -> Markup {

@@ -31,6 +31,7 @@ mod problem;
 mod qr;
 mod reasons;
 mod second_factor;
+mod security;
 mod sign_in;
 mod thumbnail;
 mod timeline;
@@ -45,7 +46,7 @@ use crate::auth::session::OperatorSession;
 use crate::live::Live;
 use crate::store::{
     AccountBooks, AccountKind, Accounts, Acting, AlertReads, AuditBook, ContractBook,
-    CustomerReads, EvidenceReads, NoticeReads, OperatorDesk, SubscriptionBook,
+    CustomerReads, EvidenceReads, NoticeReads, OperatorDesk, SecurityReads, SubscriptionBook,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -77,6 +78,7 @@ pub trait PortalStore:
     + ContractBook
     + Acting
     + SubscriptionBook
+    + SecurityReads
 {
 }
 impl<T> PortalStore for T where
@@ -90,6 +92,7 @@ impl<T> PortalStore for T where
         + ContractBook
         + Acting
         + SubscriptionBook
+        + SecurityReads
 {
 }
 
@@ -242,6 +245,7 @@ pub fn routes() -> Vec<Route> {
         route("/charts", &["GET"], Page, get(charts::show)),
         route("/charts.csv", &["GET"], Page, get(charts::file)),
         route("/notices", &["GET"], Page, get(notices::show)),
+        route("/security", &["GET"], Page, get(security::show)),
         route("/account", &["GET"], Page, get(account::show)),
         route(
             "/account/notifications",

@@ -27,10 +27,12 @@ mod alerts;
 mod charts;
 mod missing;
 mod reasons;
+mod security;
 mod sentences;
 
 pub use charts::ChartWords;
 pub use reasons::Blindness;
+pub use security::{Clause, SecurityWords, clauses};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lang {
@@ -556,7 +558,7 @@ mod tests {
 
     /// The catalogue and the words of all topics.
     fn everything() -> Vec<(&'static str, &'static str, &'static str)> {
-        [ENTRIES, charts::ENTRIES].concat()
+        [ENTRIES, charts::ENTRIES, security::ENTRIES].concat()
     }
 
     fn is_japanese(text: &str) -> bool {

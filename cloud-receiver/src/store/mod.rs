@@ -21,6 +21,7 @@ mod missing;
 mod notices;
 pub mod retention;
 mod search;
+mod security;
 pub mod sqlite;
 mod subscriptions;
 
@@ -54,6 +55,7 @@ pub use notices::{NoticeBook, NoticeEnd, NoticeKind, NoticeReads, NoticeRow};
 
 pub use labels::{CameraRow, LabelBook};
 pub use search::{Direction, EventCounts, EventCursor, Found, SplitBy, TagRow, Tagged};
+pub use security::{Audited, DeviceFacts, HeadsFacts, SecurityFacts, SecurityReads};
 pub use subscriptions::{
     NewEvent, NotifierBook, Question, Queued, Rhythm, SubscriptionBook, SubscriptionRow, Wishes,
 };

@@ -7,6 +7,7 @@ mod missing;
 mod overview;
 mod pictures;
 mod search;
+mod security;
 mod stated;
 mod tags;
 
