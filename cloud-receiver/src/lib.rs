@@ -15,6 +15,7 @@
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
 //! | [`blob`] | pictures and clips, by hash, resumable |
+//! | `csv` | tables as files that a spreadsheet opens, and takes nothing in them for a formula |
 //! | [`disk`] | how full a disk is; what is kept free of blobs |
 //! | [`seal`] | encryption at rest: names, keys, AES-256-GCM |
 //! | [`live`] | news of what was committed, for open pages |
@@ -47,6 +48,7 @@ pub mod capacity;
 pub mod clock;
 pub mod cmd;
 pub mod config;
+mod csv;
 pub mod disk;
 pub mod enroll;
 pub mod erasure;

@@ -6,3 +6,4 @@ mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept
 mod erasure; // what is left of a customer who has left
 mod notices; // 12, 18: maintenance and incidents
+mod portal; // what customers find there, and take home

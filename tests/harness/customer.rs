@@ -88,6 +88,16 @@ impl Customer {
         Ok(request.send().await?)
     }
 
+    /// With more headers.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = request.header(COOKIE, &self.cookies);
+        let with = |request: reqwest::RequestBuilder, (name, value): &(&str, &str)| {
+            request.header(*name, *value)
+        };
+        Ok(headers.iter().fold(request, with).send().await?)
+    }
+
     /// Like [`Customer::get`], for an answer that does not end by itself.
     pub async fn stream(&self, path: &str) -> Result<Response> {
         let request = self.client.get(format!("{}{path}", self.base));

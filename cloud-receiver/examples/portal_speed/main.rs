@@ -7,6 +7,7 @@
 //! told is the median of the rounds of each, and how they compare. The pages are whole: HTML, strip, filter, gaps.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
 #[path = "../../tests/portal/browser.rs"]
 mod browser;
 #[path = "../../tests/portal/world.rs"]

@@ -3,6 +3,7 @@
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
 use crate::blob::Blobs;
+use crate::clock::now;
 use crate::evidence::export::{self, Sources, Summary, Wanted};
 use crate::evidence::local;
 use crate::store::sqlite::SqliteStore;
@@ -47,6 +48,7 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
     let contract = contract_by_name(&setup.store, &args.contract).await?;
     let devices = setup.store.evidence_devices(Some(contract.id)).await?;
     let wanted = Wanted {
+        made_at: now(),
         from: args.from,
         to: args.to,
         site: args

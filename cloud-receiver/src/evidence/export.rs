@@ -12,7 +12,6 @@ use super::heads::file_name;
 use super::local;
 use super::page::{self, PageEvent};
 use crate::blob::Blobs;
-use crate::clock::now;
 use crate::store::{
     BatchRow, ContractScope, ErasureBook, EvidenceDevice, EvidenceReads, HeadsBook, PictureRow,
     StoreError,
@@ -42,6 +41,8 @@ pub struct Wanted {
     pub device: Option<DeviceId>,
     /// Only this camera's pictures; records come of all cameras of its device.
     pub camera: Option<CameraId>,
+    /// When it is made, as it says of itself. The same of the same data has the same bytes, so that a download goes on.
+    pub made_at: UtcMicros,
 }
 
 /// What an export is made of.
@@ -140,7 +141,7 @@ pub(crate) async fn of_contract<S: EvidenceStore>(
     export.index(&contract_name, &devices).await?;
     let manifest = Manifest {
         v: manifest::VERSION,
-        made_at_us: now(),
+        made_at_us: wanted.made_at,
         receiver_key: sources.key.verifying_key(),
         contract,
         contract_name,
@@ -328,7 +329,13 @@ impl<S: EvidenceStore> Export<'_, S> {
             &self.summary,
             &self.sources.key.verifying_key(),
         );
-        self.out.put("index.html", html.into()).await
+        self.out.put("index.html", html.into()).await?;
+        self.out
+            .put("events.csv", page::csv(&events).into())
+            .await?;
+        self.out
+            .put("events.json", page::json(&events).into())
+            .await
     }
 
     async fn finish(mut self, manifest: &Manifest) -> Result<Summary, ExportError> {

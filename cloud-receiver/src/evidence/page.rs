@@ -4,6 +4,7 @@
 
 use super::export::Summary;
 use super::local;
+use crate::csv as table_file;
 use crate::portal::words::Lang;
 use crate::store::EvidenceEvent;
 use maud::{DOCTYPE, Markup, html};
@@ -15,6 +16,49 @@ pub(super) struct PageEvent {
     pub(super) camera: String,
     pub(super) picture: Option<String>,
     pub(super) event: EvidenceEvent,
+}
+
+/// The same events as a table that a spreadsheet opens.
+pub(super) fn csv(events: &[PageEvent]) -> Vec<u8> {
+    let heading = [
+        "開始 opened",
+        "終了 closed",
+        "拠点 site",
+        "カメラ camera",
+        "種類 class",
+        "確度 score",
+        "画像 picture",
+        "id",
+    ];
+    let line = |event: &PageEvent| {
+        let of = &event.event;
+        vec![
+            local::time(of.opened_us),
+            of.closed_us.map(local::time).unwrap_or_default(),
+            event.site.clone(),
+            event.camera.clone(),
+            of.class.clone(),
+            format!("{:.2}", of.score),
+            event.picture.clone().unwrap_or_default(),
+            of.id.to_string(),
+        ]
+    };
+    let heading = heading.iter().map(|name| (*name).to_owned()).collect();
+    table_file::file(std::iter::once(heading).chain(events.iter().map(line)))
+}
+
+/// And for programs.
+pub(super) fn json(events: &[PageEvent]) -> Vec<u8> {
+    let one = |event: &PageEvent| {
+        let of = &event.event;
+        serde_json::json!({
+            "id": of.id, "device": of.device, "camera": of.camera, "camera_name": event.camera,
+            "site_name": event.site, "class": of.class, "score": of.score, "opened_at_us": of.opened_us,
+            "closed_at_us": of.closed_us, "picture": event.picture,
+        })
+    };
+    let all: Vec<_> = events.iter().map(one).collect();
+    serde_json::to_vec_pretty(&all).expect("words and numbers are JSON")
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\

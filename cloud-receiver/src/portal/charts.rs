@@ -3,7 +3,6 @@
 //! Read from what is counted by hour as events change, so a year costs no more than a look at these counts. Drawn here as
 //! SVG: one small chart for each class or camera, with its name, its sum and its highest bar written on it.
 
-pub(super) mod csv;
 mod span;
 
 use super::PortalState;
@@ -13,6 +12,7 @@ use super::timeline::Choices;
 use super::visit::Visit;
 use super::words::{ChartWords, thousands};
 use crate::auth::session::Session;
+use crate::csv;
 use crate::store::{EventCounts, SplitBy};
 use axum::extract::{Query, State};
 use axum::http::header;
@@ -319,7 +319,7 @@ fn table(visit: &Visit, chart: &Chart) -> Markup {
     html! {
         details.strip-table.chart-table {
             summary { (ChartWords::of(visit.lang).as_table) }
-            div.wide tabindex="0" role="region" aria-label=(ChartWords::of(visit.lang).as_table) {
+            div.wide-table tabindex="0" role="region" aria-label=(ChartWords::of(visit.lang).as_table) {
                 table {
                     thead { tr { @for cell in &heading { th scope="col" { (cell) } } } }
                     tbody {

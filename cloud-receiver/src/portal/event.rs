@@ -1,5 +1,6 @@
 //! One event: the picture first, then when, where, what, and how far it can be trusted.
 
+mod address;
 mod moments;
 
 use super::export;
@@ -16,6 +17,7 @@ use super::{PortalState, timeline};
 use crate::auth::session::Session;
 use crate::store::{Direction, EventCursor, EventDetail, LinkState, PictureRef, Proof, TimeKnown};
 use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
 use maud::{Markup, html};
 use wire::record::{ObjectBox, PathPoint};
 use wire::{ClockState, EventId, Sha256};
@@ -25,6 +27,7 @@ pub async fn show(
     visit: Visit,
     session: Session,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Result<Markup, Problem> {
     let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
@@ -47,10 +50,14 @@ pub async fn show(
         detail.newer = next(Direction::Newer).await?;
     }
     views::note(&state, &session, "event.view", &id.to_string()).await?;
-    Ok(page(&visit, &asked, &detail))
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let address = format!("https://{}/events/{id}", host.unwrap_or_default());
+    Ok(page(&visit, &asked, &detail, &address))
 }
 
-pub(super) fn page(visit: &Visit, asked: &Asked, event: &EventDetail) -> Markup {
+pub(super) fn page(visit: &Visit, asked: &Asked, event: &EventDetail, address: &str) -> Markup {
     let words = visit.words();
     let row = &event.row;
     let title = reasons::title(visit, row);
@@ -80,6 +87,7 @@ pub(super) fn page(visit: &Visit, asked: &Asked, event: &EventDetail) -> Markup 
                     (verdict(visit, &event.proof, row.snapshot.picture()))
                     (facts(visit, event))
                     (export::offer(visit, &format!("/events/{}/export", row.id), words.export_event))
+                    (address::for_paper(address))
                 }
             }
         }

@@ -3,6 +3,8 @@
 //! It is streamed as it is made. If it cannot be finished, the connection breaks: a browser then says that the download
 //! failed, and nobody takes half a file for a whole one.
 
+mod resume;
+
 use super::PortalState;
 use super::problem::Problem;
 use super::timeline::Asked;
@@ -11,16 +13,13 @@ use crate::auth::session::Session;
 use crate::evidence::export::{EvidenceStore, ExportError, Sources, Wanted, for_customer};
 use crate::store::{Actor, ContractScope, Note};
 use async_trait::async_trait;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::stream;
 use maud::{Markup, html};
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use wire::{EventId, UtcMicros};
 
 /// Exports being made at the same time; each reads the disk as fast as its reader takes it.
@@ -29,6 +28,8 @@ pub const EXPORTS_AT_ONCE: usize = 4;
 const PIECES: usize = 4;
 /// Around an event, so that what was recorded with it is in the file too.
 const AROUND_EVENT_US: i64 = 10_000_000;
+
+pub use resume::Made;
 
 /// Where exports come from.
 #[async_trait]
@@ -59,19 +60,21 @@ pub async fn of_time(
     State(state): State<PortalState>,
     visit: Visit,
     session: Session,
+    headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let filter = asked.filter(&visit);
     let from = filter.from_us.unwrap_or(visit.midnight_today());
     let to = filter.to_us.unwrap_or(visit.end_of(visit.today()));
     let wanted = Wanted {
+        made_at: visit.now,
         from,
         to,
         site: filter.site,
         device: None,
         camera: filter.camera,
     };
-    send(&state, &visit, &session, wanted).await
+    send(&state, &visit, &session, &headers, wanted).await
 }
 
 /// Of one event.
@@ -79,6 +82,7 @@ pub async fn of_event(
     State(state): State<PortalState>,
     visit: Visit,
     session: Session,
+    headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
@@ -87,19 +91,21 @@ pub async fn of_event(
     let row = &event.row;
     let until = row.closed_at_us.unwrap_or(row.last_seen_at_us);
     let wanted = Wanted {
+        made_at: visit.now,
         from: row.opened_at_us.plus_us(-AROUND_EVENT_US),
         to: until.max(row.opened_at_us).plus_us(AROUND_EVENT_US),
         site: None,
         device: Some(event.device),
         camera: Some(row.camera),
     };
-    send(&state, &visit, &session, wanted).await
+    send(&state, &visit, &session, &headers, wanted).await
 }
 
 async fn send(
     state: &PortalState,
     visit: &Visit,
     session: &Session,
+    headers: &HeaderMap,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
     let turn = Arc::clone(&state.export_turns).try_acquire_owned();
@@ -108,30 +114,33 @@ async fn send(
         user = %session.login_id, export.from = %wanted.from, export.to = %wanted.to,
         "{} downloads an export", session.login_id
     );
-    let name = file_name(visit, wanted.from);
-    let (out, mut pieces) = mpsc::channel(PIECES);
-    let (exports, scope, asked) = (Arc::clone(&state.exports), session.scope, wanted.clone());
-    let task = tokio::spawn(async move {
-        let _turn = turn;
-        exports.write(scope, &asked, out).await
-    });
-    let Some(first) = pieces.recv().await else {
-        return Err(why_nothing(task).await);
-    };
+    let (exports, scope) = (Arc::clone(&state.exports), session.scope);
+    let asked = resume::Asked::of(headers, &state.exports_made, scope, wanted);
+    let whole = asked.measure(&exports, scope).await;
+    let whole = whole.map_err(|error| why_nothing(&error))?;
+    let (status, mut head, range) = asked.answer(whole.as_ref(), &state.exports_made, scope);
+    let name = file_name(visit, asked.wanted.from);
+    let (out, pieces) = mpsc::channel(PIECES);
+    let wanted = asked.wanted;
     let note = Note::new("export.download")
-        .of(session.scope.contract())
+        .of(scope.contract())
         .with("from_us", wanted.from.0)
         .with("to_us", wanted.to.0);
     let actor = Actor::User(session.login_id.clone());
     state.store.note(actor, note, visit.now).await?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/zip".to_owned()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{name}\""),
-        ),
-    ];
-    Ok((headers, body(first, pieces, task)).into_response())
+    let task = tokio::spawn(async move {
+        let _turn = turn;
+        exports.write(scope, &wanted, out).await
+    });
+    head.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/zip"),
+    );
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+        head.insert(header::CONTENT_DISPOSITION, value);
+    }
+    let body = resume::body(pieces, task, range, whole);
+    Ok((status, head, body).into_response())
 }
 
 /// caas-20261122-1405.zip
@@ -145,39 +154,11 @@ fn file_name(visit: &Visit, from: UtcMicros) -> String {
     format!("caas-{day}-{minute}.zip")
 }
 
-async fn why_nothing(task: JoinHandle<Result<(), ExportError>>) -> Problem {
-    match task.await {
-        Ok(Err(ExportError::NothingThere | ExportError::EmptyRange)) => Problem::NotFound,
-        Ok(Err(error)) => Problem::internal(error),
-        Ok(Ok(())) => Problem::internal("an export had no content"),
-        Err(error) => Problem::internal(error),
+fn why_nothing(error: &ExportError) -> Problem {
+    match error {
+        ExportError::NothingThere | ExportError::EmptyRange => Problem::NotFound,
+        error => Problem::internal(error),
     }
-}
-
-fn body(
-    first: Bytes,
-    pieces: mpsc::Receiver<Bytes>,
-    task: JoinHandle<Result<(), ExportError>>,
-) -> Body {
-    let state = (Some(first), pieces, Some(task));
-    Body::from_stream(stream::unfold(
-        state,
-        |(first, mut pieces, mut task)| async move {
-            if let Some(first) = first {
-                return Some((Ok(first), (None, pieces, task)));
-            }
-            if let Some(piece) = pieces.recv().await {
-                return Some((Ok(piece), (None, pieces, task)));
-            }
-            let failure = match task.take()?.await {
-                Ok(Ok(())) => return None,
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            tracing::error!("an export broke off: {failure}");
-            Some((Err(std::io::Error::other(failure)), (None, pieces, None)))
-        },
-    ))
 }
 
 /// The button, with what it is and how to check it.

@@ -1,7 +1,7 @@
 //! The frame around every page: head, navigation, footer; and the small marks that pages share.
 
 use super::visit::Visit;
-use super::words::{ChartWords, SecurityWords};
+use super::words::{ChartWords, DownloadWords, SecurityWords, Words};
 use super::{assets, notices};
 use crate::store::AccountKind;
 use maud::{DOCTYPE, Markup, html};
@@ -14,6 +14,7 @@ pub enum Tab {
     Overview,
     Events,
     Charts,
+    Download,
     Notices,
     Security,
     Account,
@@ -56,6 +57,7 @@ pub fn page(visit: &Visit, tab: Tab, title: &str, body: &Markup) -> Markup {
                 }
                 @if navigated { (navigation(visit, tab)) }
                 p.connection role="status" hidden { (icon_offline()) " " (words.reconnecting) }
+                @if is_live { (keys(words)) }
                 main #main tabindex="-1" { (notices::banner(visit)) (body) }
                 (footer(visit))
             }
@@ -75,6 +77,12 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
             icon_charts(),
         ),
         (Tab::Notices, "/notices", words.notices, icon_notices()),
+        (
+            Tab::Download,
+            "/download",
+            DownloadWords::of(visit.lang).download,
+            icon_download(),
+        ),
         (
             Tab::Security,
             "/security",
@@ -124,6 +132,24 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What keys do: opened by the script, on `?`.
+fn keys(words: &Words) -> Markup {
+    let all = [
+        ("j / ↓", words.key_next),
+        ("k / ↑", words.key_previous),
+        ("Enter", words.key_open),
+        ("← / →", words.key_neighbours),
+        ("?", words.key_help),
+    ];
+    html! {
+        dialog.keys aria-label=(words.keys) {
+            h2 { (words.keys) }
+            dl { @for (key, what) in all { dt { kbd { (key) } } dd { (what) } } }
+            form method="dialog" { button type="submit" { (words.close) } }
         }
     }
 }
@@ -208,6 +234,10 @@ fn icon_contracts() -> Markup {
 
 fn icon_charts() -> Markup {
     icon("M4 20h16M7 20v-7M12 20V5M17 20v-10")
+}
+
+fn icon_download() -> Markup {
+    icon("M12 4v11M7 11l5 5 5-5M4 20h16")
 }
 
 fn icon_security() -> Markup {

@@ -14,6 +14,7 @@ mod charts;
 mod condition;
 mod cookies;
 mod door;
+mod download;
 mod event;
 mod export;
 mod gaps;
@@ -122,6 +123,8 @@ pub struct PortalState {
     pub exports: Arc<dyn Exports>,
     /// One for each export that may be made at the same time.
     pub export_turns: Arc<Semaphore>,
+    /// So that a broken download goes on.
+    pub exports_made: Arc<export::Made>,
     pub live: Live,
     pub login: Arc<Login>,
     views: Arc<views::Views>,
@@ -153,6 +156,7 @@ impl PortalState {
             pictures,
             exports,
             export_turns: Arc::new(Semaphore::new(export::EXPORTS_AT_ONCE)),
+            exports_made: Arc::default(),
             live,
             login: Arc::new(Login::new(hashing)),
             views: Arc::default(),
@@ -242,6 +246,7 @@ pub fn routes() -> Vec<Route> {
         route("/events/{id}", &["GET"], Page, get(event::show)),
         route("/events/{id}/export", &["GET"], Page, get(export::of_event)),
         route("/export", &["GET"], Page, get(export::of_time)),
+        route("/download", &["GET"], Page, get(download::show)),
         route("/charts", &["GET"], Page, get(charts::show)),
         route("/charts.csv", &["GET"], Page, get(charts::file)),
         route("/notices", &["GET"], Page, get(notices::show)),

@@ -25,12 +25,14 @@ macro_rules! topic {
 
 mod alerts;
 mod charts;
+mod download;
 mod missing;
 mod reasons;
 mod security;
 mod sentences;
 
 pub use charts::ChartWords;
+pub use download::DownloadWords;
 pub use reasons::Blindness;
 pub use security::{Clause, SecurityWords, clauses};
 
@@ -224,6 +226,13 @@ catalogue! {
     whole_device: "装置全体" | "Whole device";
 
     tag: "タグ" | "Tag";
+    keys: "キーボード操作" | "Keyboard";
+    key_next: "次のイベントへ" | "Next event";
+    key_previous: "前のイベントへ" | "Previous event";
+    key_open: "選んだイベントを開く" | "Open the event";
+    key_neighbours: "イベントの画面で前後へ" | "On an event: its neighbours";
+    key_help: "この一覧を表示" | "Show this list";
+    close: "閉じる" | "Close";
     search_on: "続ける" | "Continue";
     back_to_list: "一覧へ" | "To the list";
     score: "確度" | "Score";
@@ -558,7 +567,13 @@ mod tests {
 
     /// The catalogue and the words of all topics.
     fn everything() -> Vec<(&'static str, &'static str, &'static str)> {
-        [ENTRIES, charts::ENTRIES, security::ENTRIES].concat()
+        [
+            ENTRIES,
+            charts::ENTRIES,
+            download::ENTRIES,
+            security::ENTRIES,
+        ]
+        .concat()
     }
 
     fn is_japanese(text: &str) -> bool {

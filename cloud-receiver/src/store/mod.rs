@@ -54,7 +54,7 @@ pub use missing::{Awaited, Hole, Loss, Missing, Spot, Stop, Window};
 pub use notices::{NoticeBook, NoticeEnd, NoticeKind, NoticeReads, NoticeRow};
 
 pub use labels::{CameraRow, LabelBook};
-pub use search::{Direction, EventCounts, EventCursor, Found, SplitBy, TagRow, Tagged};
+pub use search::{Direction, EventCounts, EventCursor, Found, SplitBy, Stock, TagRow, Tagged};
 pub use security::{Audited, DeviceFacts, HeadsFacts, SecurityFacts, SecurityReads};
 pub use subscriptions::{
     NewEvent, NotifierBook, Question, Queued, Rhythm, SubscriptionBook, SubscriptionRow, Wishes,
@@ -407,6 +407,13 @@ pub trait CustomerReads: Send + Sync {
         edges: Vec<UtcMicros>,
         split: SplitBy,
     ) -> Result<Vec<EventCounts>>;
+    /// Pictures of the filter's site and camera, by when they were captured: between each two of the edges.
+    async fn stock(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        edges: Vec<UtcMicros>,
+    ) -> Result<Vec<Stock>>;
     /// Tags of the contract, for the filter.
     async fn tags(&self, scope: ContractScope) -> Result<Vec<String>>;
     /// Classes seen so far, for the filter.

@@ -43,6 +43,13 @@ pub struct EventCounts {
     pub counts: Vec<u64>,
 }
 
+/// Pictures that are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stock {
+    pub pictures: u64,
+    pub bytes: u64,
+}
+
 /// What can carry a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "id")]

@@ -136,8 +136,8 @@ async fn fault_36_every_id_of_another_contract_is_one_that_nobody_has() {
 
 #[tokio::test]
 async fn fault_36_no_filter_finds_what_is_another_contracts() {
-    const KEYS: [&str; 9] = [
-        "id", "site", "camera", "device", "event", "class", "contract", "before", "sha256",
+    const KEYS: [&str; 10] = [
+        "id", "site", "camera", "device", "event", "class", "contract", "before", "sha256", "tag",
     ];
     let world = World::start().await;
     let (own, foreign) = (customer(&world, "甲").await, customer(&world, "乙").await);

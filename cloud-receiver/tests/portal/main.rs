@@ -12,6 +12,7 @@ mod headers;
 mod isolation;
 mod operator;
 mod operator_area;
+mod pages;
 mod rules;
 mod second_factor;
 mod sign_in;

@@ -7,6 +7,9 @@ const language = document.documentElement.lang === "en" ? "en" : "ja";
 
 keepAgesTicking();
 offerPrinting();
+listenToKeys();
+listenToFingers();
+lookCloser();
 reopenWhenOnline();
 if (document.body.dataset.live) listen(document.body.dataset.live);
 if ("serviceWorker" in navigator) {
@@ -269,6 +272,67 @@ function offerPrinting() {
     button.hidden = false;
     button.addEventListener("click", () => print());
   }
+}
+
+// --- Keys and fingers ---------------------------------------------------------------------------------------------
+
+function listenToKeys() {
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.target.closest("input, select, textarea, dialog, [contenteditable]")) return;
+    if (event.key === "?") {
+      document.querySelector("dialog.keys")?.showModal();
+      event.preventDefault();
+      return;
+    }
+    if (document.querySelector("[data-event-page]")) {
+      const back = ["ArrowLeft", "k"].includes(event.key);
+      if (back || ["ArrowRight", "j"].includes(event.key)) goTo(back ? "prev" : "next");
+      return;
+    }
+    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+    const cards = [...document.querySelectorAll("[data-event] > a")];
+    const at = cards.indexOf(document.activeElement);
+    // Arrows scroll the page until somebody has gone into the list.
+    if (!step || !cards.length || (at < 0 && event.key.startsWith("Arrow"))) return;
+    const next = cards[at < 0 ? 0 : at + step];
+    if (!next) return;
+    next.focus();
+    next.scrollIntoView({ block: "nearest" });
+    event.preventDefault();
+  });
+}
+
+function goTo(rel) {
+  const link = document.querySelector(`.neighbours a[rel="${rel}"]`);
+  if (link) location.assign(link.href);
+}
+
+// A swipe over the picture of an event leads to its neighbours.
+function listenToFingers() {
+  let from = null;
+  document.addEventListener("touchstart", (event) => {
+    const over = event.touches.length === 1 && event.target.closest(".event-picture") && !event.target.closest(".near");
+    from = over ? event.touches[0] : null;
+  }, { passive: true });
+  document.addEventListener("touchend", (event) => {
+    const to = event.changedTouches[0];
+    if (!from || !to) return;
+    const [x, y] = [to.clientX - from.clientX, to.clientY - from.clientY];
+    if (Math.abs(x) > 60 && Math.abs(x) > 2 * Math.abs(y)) goTo(x > 0 ? "prev" : "next");
+    from = null;
+  }, { passive: true });
+}
+
+function lookCloser() {
+  document.addEventListener("click", (event) => {
+    const layers = event.target.closest(".layers");
+    if (!layers) return;
+    const box = layers.getBoundingClientRect();
+    const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    if (!layers.classList.toggle("near")) return;
+    layers.scrollTo((layers.scrollWidth - layers.clientWidth) * x, (layers.scrollHeight - layers.clientHeight) * y);
+  });
 }
 
 function reopenWhenOnline() {

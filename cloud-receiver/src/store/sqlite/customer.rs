@@ -9,6 +9,7 @@ mod pictures;
 mod search;
 mod security;
 mod stated;
+mod stock;
 mod tags;
 
 #[cfg(test)]
@@ -20,7 +21,7 @@ use crate::seal::{Purpose, SecretKey};
 use crate::store::{
     ContractScope, CountSeries, CustomerReads, DeviceWrites, Direction, EventCounts, EventCursor,
     EventDetail, EventFilter, EventRow, Found, MediaRow, Missing, PictureRef, Result, SiteOverview,
-    SplitBy, StoreError, Window,
+    SplitBy, Stock, StoreError, Window,
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row};
@@ -150,6 +151,17 @@ impl CustomerReads for SqliteStore {
     ) -> Result<Vec<EventCounts>> {
         let filter = filter.clone();
         self.read(move |connection| events::counts(connection, scope, &filter, &edges, split))
+            .await
+    }
+
+    async fn stock(
+        &self,
+        scope: ContractScope,
+        filter: &EventFilter,
+        edges: Vec<UtcMicros>,
+    ) -> Result<Vec<Stock>> {
+        let filter = filter.clone();
+        self.read(move |connection| stock::read(connection, scope, &filter, &edges))
             .await
     }
 

@@ -4,7 +4,7 @@
 //! people, and a file from here must never run anything (CWE-1236).
 
 /// A file of these lines; the first one is its heading.
-pub(in crate::portal) fn file(lines: impl IntoIterator<Item = Vec<String>>) -> Vec<u8> {
+pub(crate) fn file(lines: impl IntoIterator<Item = Vec<String>>) -> Vec<u8> {
     let mut bytes = "\u{feff}".as_bytes().to_vec();
     for line in lines {
         let cells: Vec<String> = line.iter().map(|text| cell(text)).collect();

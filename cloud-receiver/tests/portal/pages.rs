@@ -1,0 +1,215 @@
+//! What a customer does with the portal beyond looking: filters by tags and scores, reads charts, takes files home and goes
+//! on with a broken download, and reads what there is to show for each clause.
+
+#![allow(clippy::unwrap_used)]
+
+use super::browser::{Browser, encode};
+use super::world::{MINUTE_US, Scene, World, now};
+use super::{Customer, customer};
+use cloud_receiver::evidence::check_export;
+use cloud_receiver::store::{LabelBook, Tagged};
+use reqwest::{Method, StatusCode};
+use wire::EventId;
+
+fn events_on(page: &str) -> Vec<String> {
+    let marks = page.split("data-event=\"").skip(1);
+    marks.map(|rest| rest[..36].to_owned()).collect()
+}
+
+/// An event of the customer's, so many minutes ago.
+async fn seen(
+    world: &World,
+    customer: &mut Customer,
+    class: &'static str,
+    minutes: i64,
+) -> EventId {
+    let mut scene = Scene::new(customer.camera, class, now().plus_us(-minutes * MINUTE_US));
+    scene.boxes[0].score = if class == "animal" { 0.55 } else { 0.91 };
+    let records = vec![scene.event_record()];
+    world.deliver(&mut customer.device, records).await;
+    scene.event
+}
+
+#[tokio::test]
+async fn events_are_found_by_tag_and_score_and_neighbours_are_those_of_the_filter() {
+    let world = World::start().await;
+    let mut own = customer(&world, "甲").await;
+    let old = seen(&world, &mut own, "animal", 9).await;
+    let middle = seen(&world, &mut own, "person", 8).await;
+    let new = seen(&world, &mut own, "person", 7).await;
+    for event in [old, new] {
+        let on = Tagged::Event(event);
+        world
+            .store
+            .add_tag(own.contract, on, "夜間", now())
+            .await
+            .unwrap();
+    }
+    let mut browser = own.browser(&world).await;
+    let tag = encode("夜間");
+    let found = browser.get(&format!("/events?tag={tag}")).await.text();
+    assert_eq!(events_on(&found), [new.to_string(), old.to_string()]);
+    let strict = browser
+        .get(&format!("/events?tag={tag}&score=90"))
+        .await
+        .text();
+    assert_eq!(events_on(&strict), [new.to_string()]);
+    assert!(strict.contains("90%以上"), "what is filtered by is told");
+    let page = browser
+        .get(&format!("/events/{old}?tag={tag}"))
+        .await
+        .text();
+    assert!(page.contains(&format!("/events/{new}?tag=")), "{page}");
+    assert!(!page.contains(&middle.to_string()));
+    let card = browser
+        .get(&format!("/events/{middle}/card?tag={tag}"))
+        .await;
+    assert_eq!(card.status, StatusCode::NO_CONTENT);
+    let card = browser
+        .get(&format!("/events/{new}/card?tag={tag}&score=90"))
+        .await;
+    assert_eq!(card.status, StatusCode::OK);
+
+    let other = customer(&world, "乙").await;
+    let theirs = other
+        .browser(&world)
+        .await
+        .get(&format!("/events?tag={tag}"))
+        .await
+        .text();
+    assert_eq!(events_on(&theirs), Vec::<String>::new());
+    assert!(
+        !theirs.contains("夜間</option>"),
+        "no tag of another contract is offered"
+    );
+}
+
+#[tokio::test]
+async fn charts_count_what_happened_and_their_file_opens_in_excel() {
+    let world = World::start().await;
+    let mut own = customer(&world, "=甲").await;
+    for minute in [1, 2, 3] {
+        seen(&world, &mut own, "bicycle", minute).await;
+    }
+    let mut browser = own.browser(&world).await;
+    let page = browser.get("/charts?by=day&days=2").await.text();
+    assert!(
+        page.contains("<h2>自転車</h2>") && page.contains("合計 3件"),
+        "{page}"
+    );
+    browser.language = "en";
+    let weeks = browser
+        .get("/charts?by=week&days=90&split=camera")
+        .await
+        .text();
+    assert!(
+        weeks.contains("Week, from Monday") && weeks.contains("in all"),
+        "{weeks}"
+    );
+    let answer = browser.get("/charts.csv?by=day&days=2&class=bicycle").await;
+    assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
+    let file = answer.text();
+    let mut lines = file.strip_prefix('\u{feff}').unwrap().lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        "\"Begins\",\"Day of the week\",\"Bicycle\",\"Total\""
+    );
+    let sum: u64 = lines
+        .map(|line| line.rsplit(',').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(sum, 3);
+    let cameras = browser.get("/charts.csv?split=camera&days=2").await.text();
+    assert!(
+        !cameras.contains(",\"="),
+        "no name begins a formula: {cameras}"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_download_goes_on_and_what_changed_is_sent_anew() {
+    let world = World::start().await;
+    let mut own = customer(&world, "甲").await;
+    let mut browser = own.browser(&world).await;
+    let page = browser.get("/download").await.text();
+    let link = page
+        .split("href=\"")
+        .find(|rest| rest.starts_with("/export?"))
+        .unwrap();
+    let link = link.split('"').next().unwrap().replace("&amp;", "&");
+    let whole = browser.get(&link).await;
+    assert_eq!(whole.header("accept-ranges"), "bytes");
+    assert_eq!(whole.header("content-length"), whole.body.len().to_string());
+    let tag = whole.header("etag").to_owned();
+    let part = async |browser: &Browser, range: &str, tag: &str| {
+        let request = browser.request(Method::GET, &link);
+        let request = request.header("range", range).header("if-range", tag);
+        let answer = request.send().await.unwrap();
+        let head = answer.headers().clone();
+        (answer.status(), head, answer.bytes().await.unwrap())
+    };
+    let half = whole.body.len() / 2;
+    let (status, head, rest) = part(&browser, &format!("bytes={half}-"), &tag).await;
+    assert_eq!(status, StatusCode::PARTIAL_CONTENT);
+    let expected = format!("bytes {half}-{}/{}", whole.body.len() - 1, whole.body.len());
+    assert_eq!(head["content-range"], expected);
+    assert!(rest == whole.body[half..], "the rest of the very same file");
+    let (status, _, some) = part(&browser, "bytes=10-19", &tag).await;
+    assert_eq!(
+        (status, &some[..]),
+        (StatusCode::PARTIAL_CONTENT, &whole.body[10..20])
+    );
+    let (status, ..) = part(&browser, "bytes=999999999-", &tag).await;
+    assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export.zip");
+    std::fs::write(&file, [&whole.body[..half], &rest[..]].concat()).unwrap();
+    let checked = check_export::check(&file, &[], None).unwrap();
+    assert!(
+        checked.report.findings.is_empty(),
+        "{:?}",
+        checked.report.findings
+    );
+
+    seen(&world, &mut own, "person", 0).await;
+    let (status, head, anew) = part(&browser, &format!("bytes={half}-"), &tag).await;
+    assert_eq!(status, StatusCode::OK, "another file now: all of it");
+    assert_ne!(head["etag"], tag);
+    assert!(anew.len() > half);
+}
+
+#[tokio::test]
+async fn the_security_page_shows_nineteen_clauses_and_says_what_was_never_done() {
+    let world = World::start().await;
+    let own = customer(&world, "甲").await;
+    let mut browser = own.browser(&world).await;
+    let page = browser.get("/security").await.text();
+    for number in 1..=19 {
+        assert!(
+            page.contains(&format!("id=\"clause-{number}\"")),
+            "clause {number}"
+        );
+    }
+    for words in [
+        "まだ実施されていません",
+        "AES-256-GCM",
+        "TLS 1.2",
+        "甲の倉庫の装置",
+        "Argon2id",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let on = Tagged::Site(own.device.row.site);
+    world
+        .store
+        .add_tag(own.contract, on, "夜間", now())
+        .await
+        .unwrap();
+    assert!(
+        browser
+            .get("/security")
+            .await
+            .text()
+            .contains("付けられているタグ: 1件")
+    );
+}
