@@ -248,6 +248,7 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
             div.strip data-part="strip" data-strip[is_live] data-query=(asked.query()) {
                 (found.strip.draw(visit, asked))
             }
+            @if asked.filter(visit).least_score_percent.is_some() { p.hint { (visit.words().strip_all_scores) } }
             (found.counts.draw(visit))
         }
         @if is_live { (live_list(visit, &items, asked, None)) } @else { (groups(visit, asked, &items)) }

@@ -218,6 +218,7 @@ catalogue! {
     strip_whole_day: "1日全体を表示" | "Show the whole day";
     strip_table: "表で見る" | "As a table";
     strip_hours: "時間帯" | "Hours";
+    strip_all_scores: "上の帯は、確度で絞り込む前の件数です。" | "The strip above counts events of every score.";
     strip_missing: "欠けているもの" | "What is missing";
     export_time: "この時間の記録をダウンロード" | "Download the records of this time";
     export_event: "このイベントの記録をダウンロード" | "Download the records of this event";

@@ -130,18 +130,17 @@ impl Asked {
         };
         put(header::ETAG, &tag);
         let is_same = self.if_range.as_ref().is_none_or(|asked| *asked == tag);
-        let (status, range) = match self.range.filter(|_| is_same) {
+        let part = self.range.filter(|_| is_same).and_then(|(from, to)| {
+            let end = to.map_or(whole.bytes, |to| to.saturating_add(1).min(whole.bytes));
+            // One that lies beyond the end is not of this file: then all of it is sent.
+            (from < end).then_some(from..end)
+        });
+        let (status, range) = match part {
             None => (StatusCode::OK, 0..whole.bytes),
-            Some((from, to)) => {
-                let end = to.map_or(whole.bytes, |to| to.saturating_add(1).min(whole.bytes));
-                if from >= end {
-                    put(header::CONTENT_RANGE, &format!("bytes */{}", whole.bytes));
-                    (StatusCode::RANGE_NOT_SATISFIABLE, 0..0)
-                } else {
-                    let text = format!("bytes {from}-{}/{}", end - 1, whole.bytes);
-                    put(header::CONTENT_RANGE, &text);
-                    (StatusCode::PARTIAL_CONTENT, from..end)
-                }
+            Some(part) => {
+                let text = format!("bytes {}-{}/{}", part.start, part.end - 1, whole.bytes);
+                put(header::CONTENT_RANGE, &text);
+                (StatusCode::PARTIAL_CONTENT, part)
             }
         };
         put(
