@@ -76,13 +76,13 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
             ChartWords::of(visit.lang).charts,
             icon_charts(),
         ),
-        (Tab::Notices, "/notices", words.notices, icon_notices()),
         (
             Tab::Download,
             "/download",
             DownloadWords::of(visit.lang).download,
             icon_download(),
         ),
+        (Tab::Notices, "/notices", words.notices, icon_notices()),
         (
             Tab::Security,
             "/security",
