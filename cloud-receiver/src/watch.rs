@@ -5,13 +5,16 @@
 
 use crate::store::{AlertKind, AlertRow, AlertStep, Matter, Terms, Watched};
 use std::collections::{BTreeMap, BTreeSet};
-use wire::{ContractId, UtcMicros};
+use wire::heartbeat::Heartbeat;
+use wire::{ClockState, ContractId, UtcMicros};
 
 const MINUTE_US: i64 = 60_000_000;
 /// How long something must be well before its alert is over.
 const CALM_US: i64 = 5 * MINUTE_US;
 /// For what flaps the calm doubles each time, up to 64 times: more than five hours.
 const CALM_DOUBLINGS: u32 = 6;
+/// A device says how it is every minute, and may be heard of otherwise in between.
+const ON_THE_WAY_US: u64 = 180_000_000;
 /// How long mail waits for more to tell of: when a line is cut, devices fall silent one after another within a minute.
 pub const GATHER_US: i64 = 90_000_000;
 
@@ -49,9 +52,8 @@ pub fn judge(device: &Watched, terms: &Terms, listening: UtcMicros, at: UtcMicro
     let is_known = is_fresh && !is_silent;
     match device.heartbeat.as_ref().filter(|_| is_known) {
         Some(heartbeat) => {
-            let off_ms = heartbeat.clock.offset_us.unsigned_abs() / 1000;
-            if off_ms > terms.clock_off_ms {
-                judged.wrong.insert(clock, heartbeat.sent_at_us);
+            if clock_off_ms(heartbeat, heard) > terms.clock_off_ms {
+                judged.wrong.insert(clock, heard);
             }
         }
         None => drop(judged.unknown.insert(clock)),
@@ -65,6 +67,15 @@ pub fn judge(device: &Watched, terms: &Terms, listening: UtcMicros, at: UtcMicro
         }
     }
     judged
+}
+
+/// As the device measured it; where it has not, by when its word arrived, which may be late.
+fn clock_off_ms(heartbeat: &Heartbeat, heard: UtcMicros) -> u64 {
+    if heartbeat.clock.state != ClockState::Unsynced {
+        return heartbeat.clock.offset_us.unsigned_abs() / 1000;
+    }
+    let apart_us = heard.since_us(heartbeat.sent_at_us).unsigned_abs();
+    apart_us.saturating_sub(ON_THE_WAY_US) / 1000
 }
 
 /// What becomes of the alerts.
@@ -140,11 +151,12 @@ pub fn to_tell(alerts: &[AlertRow], at: UtcMicros) -> (Vec<&AlertRow>, Vec<&Aler
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::store::WatchedCamera;
     use uuid::Uuid;
-    use wire::heartbeat::{Heartbeat, SpoolReport};
-    use wire::{CameraId, ClockStamp, ClockState, DeviceId, Epoch};
+    use wire::heartbeat::SpoolReport;
+    use wire::{CameraId, ClockStamp, DeviceId, Epoch};
 
     fn minute(minute: i64) -> UtcMicros {
         UtcMicros(minute * MINUTE_US)
@@ -196,6 +208,13 @@ mod tests {
             wrong(&off, 0, 100),
             [AlertKind::ClockOff, AlertKind::CameraSilent]
         );
+        let mut never_set = device(100, 0, ("running", 1));
+        let heartbeat = never_set.heartbeat.as_mut().unwrap();
+        heartbeat.clock = ClockStamp::UNSYNCED;
+        heartbeat.sent_at_us = minute(98);
+        assert_eq!(wrong(&never_set, 0, 100), []);
+        never_set.heartbeat.as_mut().unwrap().sent_at_us = minute(0);
+        assert_eq!(wrong(&never_set, 0, 100), [AlertKind::ClockOff]);
         let barely = device(100, 1000, ("retrying", 90));
         assert_eq!(wrong(&barely, 0, 100), []);
     }

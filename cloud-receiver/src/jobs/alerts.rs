@@ -71,12 +71,12 @@ async fn turn(
             Some((device.contract, judged))
         })
         .collect();
-    let live = store.live_alerts(at).await?;
+    let live = store.live_alerts().await?;
     store
         .step_alerts(watch::steps(&judged, &live, at), at)
         .await?;
 
-    let live = store.live_alerts(at).await?;
+    let live = store.live_alerts().await?;
     let (begun, ended) = watch::to_tell(&live, at);
     if begun.is_empty() && ended.is_empty() {
         return Ok(());

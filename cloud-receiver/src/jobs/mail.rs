@@ -23,16 +23,27 @@ const FIRST_WAIT_US: i64 = 15 * SECOND_US;
 const LONGEST_WAIT_US: i64 = 3600 * SECOND_US;
 /// How long a message is offered.
 const PATIENCE_US: i64 = 3 * 24 * 3600 * SECOND_US;
+const FORGET_EVERY_US: i64 = 24 * 3600 * SECOND_US;
 /// Mail about events is no proof of anything.
 const FORGET_AFTER_US: i64 = 30 * 24 * 3600 * SECOND_US;
 
 pub async fn run(store: SqliteStore, settings: Mail, stop: CancellationToken) {
     let mut changes = store.changes();
+    let mut forgotten: Option<UtcMicros> = None;
     loop {
         // What comes from now on calls.
         changes.borrow_and_update();
         if let Err(error) = turn(&store, &settings, &stop).await {
             tracing::error!("the outbox cannot be read: {error}; it is tried again");
+        }
+        if forgotten.is_none_or(|last| now().since_us(last) > FORGET_EVERY_US) {
+            forgotten = Some(now());
+            if let Err(error) = store
+                .forget_event_mail(now().plus_us(-FORGET_AFTER_US))
+                .await
+            {
+                tracing::error!("old mail cannot be forgotten: {error}; it is tried again");
+            }
         }
         let wait = wait(&store).await;
         tokio::select! {
@@ -53,9 +64,6 @@ async fn wait(store: &SqliteStore) -> Duration {
 
 /// Offers everything that is due.
 async fn turn(store: &SqliteStore, settings: &Mail, stop: &CancellationToken) -> Result<()> {
-    store
-        .forget_event_mail(now().plus_us(-FORGET_AFTER_US))
-        .await?;
     loop {
         let due = store.mail_due(now(), AT_ONCE).await?;
         if due.is_empty() || stop.is_cancelled() {

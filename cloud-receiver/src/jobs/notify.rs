@@ -43,7 +43,8 @@ pub async fn run(store: SqliteStore, blobs: Arc<Blobs>, config: Config, stop: Ca
     }
 }
 
-async fn turn(
+/// Compares what is new, and writes what is due.
+pub async fn turn(
     store: &SqliteStore,
     blobs: &Blobs,
     config: &Config,

@@ -94,7 +94,7 @@ pub trait AlertBook: Send + Sync {
     /// All devices that are not revoked.
     async fn watched(&self) -> Result<Vec<Watched>>;
     /// Those that are open, and those whose end is not told yet.
-    async fn live_alerts(&self, at: UtcMicros) -> Result<Vec<AlertRow>>;
+    async fn live_alerts(&self) -> Result<Vec<AlertRow>>;
     async fn step_alerts(&self, steps: Vec<AlertStep>, at: UtcMicros) -> Result<()>;
     /// Puts mail into the outbox, and notes of which beginnings and ends it tells, in one commit.
     async fn alerts_told(

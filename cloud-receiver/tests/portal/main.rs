@@ -10,6 +10,7 @@ mod export;
 mod gaps;
 mod headers;
 mod isolation;
+mod notifications;
 mod operator;
 mod operator_area;
 mod pages;

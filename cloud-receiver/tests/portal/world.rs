@@ -66,7 +66,7 @@ pub struct World {
     /// The portal's own certificate, DER.
     pub certificate: Vec<u8>,
     pub hashing: Hashing,
-    blobs: Arc<Blobs>,
+    pub blobs: Arc<Blobs>,
     stop: CancellationToken,
 }
 

@@ -128,7 +128,7 @@ impl AlertBook for SqliteStore {
         Ok(watched)
     }
 
-    async fn live_alerts(&self, _at: UtcMicros) -> Result<Vec<AlertRow>> {
+    async fn live_alerts(&self) -> Result<Vec<AlertRow>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "select {COLUMNS} from alert a
