@@ -413,11 +413,11 @@ catalogue! {
     notify_is_stopped: "通知はメールのリンクから停止されています。保存すると再開します。" | "Notifications were stopped by a mail's link. Saving starts them again.";
     notify_question_subject: "メールアドレスの確認" | "Please confirm your mail address";
     notify_confirm_title: "メールアドレスの確認" | "Confirm the mail address";
-    notify_confirm_text: "このアドレスで通知を受け取りますか。" | "Do you want notifications at this address?";
+    notify_confirm_text: "ボタンを押すと、このアドレスで通知を受け取れます。" | "Press the button to get notifications at this address.";
     notify_confirm_button: "受け取る" | "Yes, send them";
     notify_confirmed: "確認しました。これから通知をお送りします。" | "Confirmed. Notifications are sent from now on.";
     notify_stop_title: "通知の停止" | "Stop notifications";
-    notify_stop_text: "このメール通知を停止しますか。" | "Do you want to stop these notifications?";
+    notify_stop_text: "ボタンを押すと、このメール通知を停止します。" | "Press the button to stop these notifications.";
     notify_stop_button: "停止する" | "Stop them";
     notify_stopped: "停止しました。再開するには、ポータルのアカウント画面で保存してください。" | "Stopped. To start again, save the setting on your account page.";
     notify_link_unknown: "このリンクは使えません。期限が切れたか、すでに使われています。" | "This link cannot be used. It is too old, or was used before.";
