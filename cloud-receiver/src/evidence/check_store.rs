@@ -4,7 +4,7 @@
 use super::check_index::{Rows, compare};
 use super::export::{EvidenceStore, Sources};
 use crate::blob::BlobError;
-use crate::store::{BatchRow, EvidenceDevice, HeadsRow, StoreError};
+use crate::store::{BatchRow, EvidenceDevice, HeadsRow, PictureRow, StoreError};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use wire::evidence::export::open_heads;
@@ -60,14 +60,9 @@ pub async fn check<S: EvidenceStore>(
         if let Entry::Vacant(contract) = pictures.entry(device.contract) {
             contract.insert(check_blobs(sources, device.contract, &mut report).await?);
         }
-        let (one, findings) = check_device(
-            sources,
-            &device,
-            &heads,
-            &pictures[&device.contract],
-            awaited,
-        )
-        .await?;
+        let (awaited, expired) = awaited;
+        let here = pictures[&device.contract].union(expired).copied().collect();
+        let (one, findings) = check_device(sources, &device, &heads, &here, awaited).await?;
         report.findings.extend(findings);
         report.devices.push((device, one));
     }
@@ -190,14 +185,17 @@ async fn check_blobs<S: EvidenceStore>(
     Ok(here)
 }
 
-/// Hashes that signed records name and that, by the receiver's rows, have not arrived.
+/// Hashes that signed records name and that, by the receiver's rows, have not arrived; and those that were deleted as
+/// agreed, which nobody misses.
 async fn awaited_of<S: EvidenceStore>(
     sources: &Sources<S>,
     device: &EvidenceDevice,
-) -> Result<HashSet<Sha256>, StoreError> {
+) -> Result<(HashSet<Sha256>, HashSet<Sha256>), StoreError> {
     let rows = sources.store.picture_rows(device.device, None).await?;
-    let awaited = rows.iter().filter(|picture| !picture.arrived);
-    Ok(awaited.map(|picture| picture.sha256).collect())
+    let gone = rows.iter().filter(|picture| !picture.arrived);
+    let (expired, awaited): (Vec<_>, Vec<_>) = gone.partition(|picture| picture.expired);
+    let hashes = |rows: Vec<&PictureRow>| rows.iter().map(|picture| picture.sha256).collect();
+    Ok((hashes(awaited), hashes(expired)))
 }
 
 async fn check_device<S: EvidenceStore>(

@@ -78,6 +78,8 @@ pub struct PictureRow {
     /// As the box's clock said.
     pub captured_device_us: i64,
     pub arrived: bool,
+    /// It was here, and was deleted when its agreed time was over.
+    pub expired: bool,
     /// Who brought the blob, where it has a row.
     pub brought_by: Option<DeviceId>,
 }

@@ -139,7 +139,8 @@ fn batch_rows(connection: &Connection, device: DeviceId) -> Result<Vec<BatchRow>
 }
 
 const PICTURE: &str = "select m.epoch, m.seq, m.batch, m.sha256, m.class, m.content_type, m.camera,
-        m.event, m.captured_us, m.arrived, b.device, m.captured_device_us
+        m.event, m.captured_us, m.arrived, b.device, m.captured_device_us,
+        m.expired_us is not null
  from media m left join blob b on b.contract = m.contract and b.sha256 = m.sha256";
 
 fn picture_at(row: &Row<'_>) -> rusqlite::Result<PictureRow> {
@@ -155,6 +156,7 @@ fn picture_at(row: &Row<'_>) -> rusqlite::Result<PictureRow> {
         captured_us: time_at(row, 8)?,
         captured_device_us: row.get(11)?,
         arrived: row.get(9)?,
+        expired: row.get(12)?,
         brought_by: optional_uuid_at(row, 10)?.map(DeviceId),
     })
 }
