@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use e2e::agent::Agent;
 use e2e::customer::Customer;
+use e2e::fault::faketime::FakeTime;
 use e2e::fault::feeder::Options;
 use e2e::fault::feeding::Feed;
 use e2e::fault::{Chance, Feeder};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -364,6 +365,102 @@ fn clause_11_a_mistaken_date_can_be_mended_and_an_early_erasure_is_asked_for() -
     Ok(())
 }
 
+/// Serves at another time until a condition holds.
+fn at<T>(
+    story: &Story,
+    time: &FakeTime,
+    offset_us: i64,
+    what: &str,
+    condition: impl FnMut() -> Option<T>,
+) -> Result<T> {
+    time.set(offset_us / 1_000_000)?;
+    let mut command = serving(story)?;
+    time.dress(&mut command);
+    let log = story.folder.path().join("other-time.log");
+    let mut process = Process::start("cloud-receiver", command, &log)?;
+    let found = wait::until(what, PATIENCE, condition);
+    process.kill();
+    found
+}
+
+#[test]
+fn clause_11_by_the_calendar_it_begins_after_a_business_day_and_is_over_by_the_third() -> Result<()>
+{
+    let mut story = Story::new(&[], 30)?;
+    let time = FakeTime::new(story.folder.path(), 0)?;
+    story.receiver.stop()?;
+    let shown = story.end_and_done()?;
+    let moment = |name: &str| shown["state"][name].as_i64().context("a moment");
+    let (begins, by) = (moment("begins_us")?, moment("by_us")?);
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
+    let (minute, hour) = (60_000_000, 3_600_000_000);
+    let first = || {
+        let list = story.receiver.command(&["erase", "list"]).ok()?;
+        list.as_array()?.first().cloned()
+    };
+    let lock = story.data().join("erasure.lock");
+    fs::remove_file(&lock)?;
+    // It makes the file when it looks, and lets go of it when it has.
+    let has_looked = || fs::File::open(&lock).ok()?.try_lock().ok();
+
+    at(
+        &story,
+        &time,
+        begins - now - 5 * minute,
+        "its first look",
+        has_looked,
+    )?;
+    assert_eq!(first(), None, "a minute too early nothing has begun");
+    // The device does not answer: half a day is left to it.
+    let waiting = at(
+        &story,
+        &time,
+        begins - now + minute,
+        "its beginning",
+        || first().filter(|row| row["step"] == "await_devices"),
+    )?;
+    assert_eq!(waiting["due_us"].as_i64(), Some(by));
+    let done = at(&story, &time, begins - now + 13 * hour, "its end", || {
+        first().filter(|row| row["finished_us"].is_number())
+    })?;
+    assert!(done["finished_us"].as_i64().context("when")? < by);
+    assert_eq!(done["certificate"]["devices"][0]["outcome"], "unconfirmed");
+    Ok(())
+}
+
+#[test]
+fn clause_11_pictures_go_after_the_agreed_days_and_nothing_looks_lost() -> Result<()> {
+    let mut story = Story::new(&[], 30)?;
+    let time = FakeTime::new(story.folder.path(), 0)?;
+    story.receiver.stop()?;
+    story
+        .receiver
+        .command(&["contract", "set", NAME, "--keep-snapshots", "90"])?;
+    let others = rows_of_other(&story.data())?;
+    let pictures = || {
+        let planned = story
+            .receiver
+            .command(&["erase", "run", NAME, "--dry-run"])
+            .ok()?;
+        Some((
+            planned["counts"]["blob"].as_u64()?,
+            planned["counts"]["object"].as_u64()?,
+        ))
+    };
+    assert_eq!(pictures(), Some((3, 3)));
+    let day = 24 * 3_600_000_000;
+    at(&story, &time, 91 * day, "the pictures' end", || {
+        pictures().filter(|left| *left == (0, 0))
+    })?;
+    assert_eq!(rows_of_other(&story.data())?, others);
+    for check in [&["verify"][..], &["audit", "deliveries"]] {
+        let output = story.receiver.command_raw(check)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{check:?}: {said}");
+    }
+    Ok(())
+}
+
 /// Kills of one test run.
 const KILLS: u32 = 25;
 
@@ -420,17 +517,18 @@ fn clause_11_killed_during_erasure_it_ends_as_if_it_had_not_been() -> Result<()>
 
 /// Without waiting for anything: the kill may come before it listens.
 fn serve(story: &Story) -> Result<Process> {
+    let log = story.folder.path().join("killed.log");
+    Process::start("cloud-receiver", serving(story)?, &log)
+}
+
+fn serving(story: &Story) -> Result<Command> {
     let mut command = Command::new(program("cloud-receiver")?);
     let config = story.receiver.config();
     command
         .args(["serve", "--config"])
         .arg(config)
         .env("RUST_LOG", "warn");
-    Process::start(
-        "cloud-receiver",
-        command,
-        &story.folder.path().join("killed.log"),
-    )
+    Ok(command)
 }
 
 /// All of a certificate but ids and times.
