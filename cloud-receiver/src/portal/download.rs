@@ -118,7 +118,7 @@ fn page(visit: &Visit, asked: &Asked, sites: &[SiteOverview], rows: &[Row]) -> M
                     tr {
                         th scope="col" { (words.day) }
                         th.number scope="col" { (words.events) }
-                        th.number scope="col" { (words.pictures) }
+                        th.number.spare scope="col" { (words.pictures) }
                         th.number scope="col" { (words.size) }
                         th scope="col" { (words.file) }
                     }
@@ -129,7 +129,7 @@ fn page(visit: &Visit, asked: &Asked, sites: &[SiteOverview], rows: &[Row]) -> M
                         tr {
                             th scope="row" { (day) }
                             td.number.tabular { (thousands(row.events)) }
-                            td.number.tabular { (thousands(row.stock.pictures)) }
+                            td.number.spare.tabular { (thousands(row.stock.pictures)) }
                             td.number.tabular { (visit.lang.size(row.stock.bytes)) }
                             td {
                                 @if row.day > visit.today() || row.events + row.stock.pictures == 0 {
@@ -147,7 +147,7 @@ fn page(visit: &Visit, asked: &Asked, sites: &[SiteOverview], rows: &[Row]) -> M
                     tr {
                         th scope="row" { (words.total) }
                         td.number.tabular { (thousands(rows.iter().map(|row| row.events).sum())) }
-                        td.number.tabular { (thousands(rows.iter().map(|row| row.stock.pictures).sum())) }
+                        td.number.spare.tabular { (thousands(rows.iter().map(|row| row.stock.pictures).sum())) }
                         td.number.tabular { (visit.lang.size(rows.iter().map(|row| row.stock.bytes).sum())) }
                         td {}
                     }

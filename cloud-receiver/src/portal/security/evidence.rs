@@ -152,7 +152,9 @@ fn registering(shown: &Shown<'_>) -> Vec<Item> {
 }
 
 fn removing(shown: &Shown<'_>) -> Vec<Item> {
-    audited(shown, |action| action == "user.remove")
+    audited(shown, words(shown).removals, |action| {
+        action == "user.remove"
+    })
 }
 
 fn access_rights(shown: &Shown<'_>) -> Vec<Item> {
@@ -202,7 +204,9 @@ fn deletion(shown: &Shown<'_>) -> Vec<Item> {
     };
     let mut items = vec![Item::good(period)];
     items.push(Item::good(lang.kept_for(kept(contract.terms.retention))));
-    items.extend(audited(shown, |action| action.starts_with("erasure")));
+    items.extend(audited(shown, words(shown).erasures, |action| {
+        action.starts_with("erasure")
+    }));
     items
 }
 
@@ -217,14 +221,18 @@ fn kept(retention: Retention) -> [Option<u32>; 4] {
 }
 
 fn change_notices(shown: &Shown<'_>) -> Vec<Item> {
-    audited(shown, |action| action.starts_with("notice.maintenance"))
+    audited(shown, words(shown).maintenance, |action| {
+        action.starts_with("notice.maintenance")
+    })
 }
 
 fn backup(shown: &Shown<'_>) -> Vec<Item> {
     let mut items = vec![
         Item::good(words(shown).download_all).leading_to("/download", words(shown).to_download),
     ];
-    items.extend(audited(shown, |action| action.starts_with("backup")));
+    items.extend(audited(shown, words(shown).backups, |action| {
+        action.starts_with("backup")
+    }));
     items
 }
 
@@ -233,7 +241,7 @@ fn capacity(shown: &Shown<'_>) -> Vec<Item> {
 }
 
 fn event_logs(shown: &Shown<'_>) -> Vec<Item> {
-    audited(shown, |_| true)
+    audited(shown, words(shown).all_done, |_| true)
 }
 
 fn vulnerabilities(shown: &Shown<'_>) -> Vec<Item> {
@@ -252,7 +260,9 @@ fn secure_development(shown: &Shown<'_>) -> Vec<Item> {
 }
 
 fn incidents(shown: &Shown<'_>) -> Vec<Item> {
-    let mut items = audited(shown, |action| action.starts_with("notice.incident"));
+    let mut items = audited(shown, words(shown).incidents, |action| {
+        action.starts_with("notice.incident")
+    });
     if let Some(mail) = &shown.visit.contact.mail {
         items.push(Item::good(shown.visit.lang.inquiries_to(mail)));
     }
@@ -294,12 +304,13 @@ fn clock(shown: &Shown<'_>, device: &DeviceFacts) -> Item {
 }
 
 /// What the audit log has of these actions.
-fn audited(shown: &Shown<'_>, is_meant: impl Fn(&str) -> bool) -> Vec<Item> {
-    match shown.facts.audited(is_meant) {
-        None => vec![Item::not_yet(shown)],
+fn audited(shown: &Shown<'_>, what: &str, is_meant: impl Fn(&str) -> bool) -> Vec<Item> {
+    vec![match shown.facts.audited(is_meant) {
+        None => Item::new(Mark::NotYet, format!("{what}: {}", words(shown).not_yet)),
         Some((count, last)) => {
             let last = shown.visit.full(last);
-            vec![Item::good(shown.visit.lang.audited(count, &last))]
+            let told = shown.visit.lang.audited(count, &last);
+            Item::good(format!("{what}: {told}"))
         }
-    }
+    }]
 }

@@ -12,7 +12,7 @@ topic! { DownloadWords;
     pictures: "画像" | "Pictures";
     size: "およその大きさ" | "Size, about";
     file: "ファイル" | "File";
-    get: "ZIPをダウンロード" | "Download ZIP";
+    get: "ZIPを保存" | "Save ZIP";
     nothing: "記録なし" | "Nothing recorded";
     size_hint: "大きさは画像の合計です。記録の分だけ少し大きくなります。" | "The size is that of the pictures; the records add a little.";
     total: "合計" | "Total";
