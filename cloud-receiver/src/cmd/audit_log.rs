@@ -1,12 +1,12 @@
 //! `audit list|verify|export`: who did what, and whether the log is whole.
 
-use super::{Common, contract, print, report, setup};
+use super::{Common, console, contract, print, report, setup};
 use crate::clock::now;
 use crate::evidence::audit_file::{self, Wanted};
 use crate::evidence::check_export::{heads_files, open_all};
 use crate::evidence::local;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{AuditBook, AuditFilter, AuditRow};
+use crate::store::{AuditBook, AuditFilter, AuditRow, Note};
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -229,6 +229,12 @@ pub(super) async fn export(common: &Common, args: ExportArgs) -> anyhow::Result<
         .create_new(true)
         .open(&args.out)
         .with_context(|| format!("creating {out}"))?;
+    let mut note = Note::new("audit.export")
+        .with("from_us", args.from.0)
+        .with("to_us", args.to.0)
+        .with("names", args.names);
+    note.contract = contract;
+    setup.store.note(console(), note, now()).await?;
     let (key, writer) = (&setup.keys.evidence, BufWriter::new(&file));
     let held = audit_file::write(&setup.store, key, wanted, args.names, now(), writer).await?;
     file.sync_all().with_context(|| format!("writing {out}"))?;

@@ -1,13 +1,13 @@
 //! `export`: one file with what happened, and the proof of it.
 
 use super::lookup::{Candidate, find};
-use super::{Common, Setup, report, setup};
+use super::{Common, Setup, console, report, setup};
 use crate::blob::Blobs;
 use crate::clock::now;
 use crate::evidence::export::{self, Sources, Summary, Wanted};
 use crate::evidence::local;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, ContractRow, EvidenceDevice, EvidenceReads};
+use crate::store::{Administration, AuditBook, ContractRow, EvidenceDevice, EvidenceReads, Note};
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +69,12 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
     };
     let key = setup.keys.evidence.verifying_key();
     let sources = sources(setup)?;
+    // Noted first: what left cannot be taken back.
+    let note = Note::new("export.write")
+        .of(contract.id)
+        .with("from_us", args.from.0)
+        .with("to_us", args.to.0);
+    sources.store.note(console(), note, now()).await?;
     let summary = write(&sources, contract.id, &wanted, &args.out).await?;
     let mut words = format!(
         "{}: {} events, {} pictures, {} signed records; devices: {}; {:.1} MB\n\

@@ -1,6 +1,6 @@
 //! `init`: everything a receiver needs before it can serve. Overwrites nothing.
 
-use super::{Common, report};
+use super::{Common, console, report};
 use crate::app::{TLS_DIR, database};
 use crate::auth::password;
 use crate::clock::now;
@@ -70,7 +70,8 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
     )?;
     let path = database(&config);
     let store = SqliteStore::open(&path, keys.master.clone(), Live::default(), true)
-        .with_context(|| format!("creating {}", path.display()))?;
+        .with_context(|| format!("creating {}", path.display()))?
+        .by(console());
     let issued = password::generate();
     store
         .add_operator(OPERATOR, &password::hash(&issued)?, now())
