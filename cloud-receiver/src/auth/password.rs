@@ -123,9 +123,10 @@ fn is_common(folded: &str) -> bool {
     roots().any(|root| {
         folded == root
             || plain == root
-            || tried.iter().any(|word| word == root)
             || made_of(&plain, root)
+            || tried.iter().any(|word| word == root || made_of(word, root))
     }) || is_two_roots(&plain)
+        || tried.iter().any(|word| is_two_roots(word))
 }
 
 fn roots() -> impl Iterator<Item = &'static str> {
