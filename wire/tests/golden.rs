@@ -12,7 +12,7 @@ use uuid::Uuid;
 use wire::command::{Command, Request, SignedCommand};
 use wire::enroll::{EnrollRequest, EnrollResponse, Refusal};
 use wire::evidence::erasure;
-use wire::evidence::heads::{DeviceHead, EpochHead, Section, SignedHeads, Statement};
+use wire::evidence::heads::{AuditHead, DeviceHead, EpochHead, Section, SignedHeads, Statement};
 use wire::evidence::manifest as export;
 use wire::heartbeat::{CameraReport, Heartbeat, SpoolReport};
 use wire::record::*;
@@ -550,6 +550,14 @@ fn evidence() {
     let statement: Statement = serde_json::from_str(&heads.statement).unwrap();
     check("heads-statement", &statement);
     heads.open(&key.verifying_key()).unwrap();
+    let with_audit = Statement {
+        audit: Some(AuditHead {
+            no: 9,
+            hash: Sha256::of(b"entry"),
+        }),
+        ..statement
+    };
+    check("heads-statement-with-audit", &with_audit);
 
     let manifest = export::Manifest {
         v: 1,
