@@ -1,5 +1,6 @@
 //! Clause 11: when a contract has ended, everything it had is destroyed within three business days - and nothing else is.
 
+use crate::story::{deliver, enrolled};
 use anyhow::{Context, Result, ensure};
 use e2e::agent::Agent;
 use e2e::customer::Customer;
@@ -57,13 +58,13 @@ impl Story {
             account,
             folder,
         };
-        deliver(&story.box_of_ended, &story.folder, events, 1)?;
+        deliver(&story.box_of_ended, story.folder.path(), events, 1)?;
         let other = enrolled(
             &story.receiver,
             &story.folder.path().join("box-2"),
             "残る倉庫",
         )?;
-        deliver(&other, &story.folder, 40, 2)?;
+        deliver(&other, story.folder.path(), 40, 2)?;
         Ok(story)
     }
 
@@ -81,31 +82,6 @@ impl Story {
     fn data(&self) -> PathBuf {
         self.folder.path().join("receiver/data")
     }
-}
-
-fn enrolled(receiver: &Receiver, folder: &Path, site: &str) -> Result<Agent> {
-    let agent = Agent::configure(folder, &[], "")?;
-    agent.enroll(&receiver.portal_url(), &receiver.claim(site)?)?;
-    Ok(agent)
-}
-
-/// Events, and a picture with every tenth.
-fn deliver(agent: &Agent, folder: &TempDir, events: u64, seed: u64) -> Result<()> {
-    let options = Options {
-        seed,
-        ..Options::default()
-    };
-    let log = folder.path().join("feeder.log");
-    let mut feeder = Feeder::start(&agent.data_dir(), &log, &options, &Default::default())?;
-    let feed = Feed {
-        events,
-        picture_every: 10,
-        picture_bytes: 2_000,
-        ..Feed::default()
-    };
-    feeder.put_all(feed, PATIENCE)?;
-    feeder.drained(PATIENCE)?;
-    feeder.stop()
 }
 
 fn erased(receiver: &Receiver) -> Result<Value> {

@@ -4,6 +4,8 @@
 mod accounts; // who has an account, and what is written down
 mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept
+mod custody; // what is kept cannot be changed or read unnoticed
 mod erasure; // what is left of a customer who has left
 mod notices; // 12, 18: maintenance and incidents
 mod portal; // what customers find there, and take home
+mod story; // what most of these begin with

@@ -150,7 +150,8 @@ fn clause_13_everything_can_be_downloaded_and_a_broken_download_goes_on() -> Res
     std::fs::write(&file, &joined)?;
     let path = file.to_str().context("a path")?;
     let checked = site.receiver.command_raw(&["verify", "--export", path])?;
-    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned()
+        + &String::from_utf8_lossy(&checked.stderr);
     ensure!(checked.status.success(), "verify --export: {said}");
     let names = run_ok("unzip", ["-Z1", path])?;
     for name in ["index.html", "events.csv", "events.json", "manifest.json"] {

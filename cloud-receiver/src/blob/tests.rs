@@ -140,10 +140,8 @@ impl Bench {
     }
 
     async fn finish(&self, owner: Owner, bytes: &[u8], from: usize) -> Ended {
-        let mut upload = self.upload(owner, bytes, from).await;
-        let rest = Bytes::copy_from_slice(&bytes[from..]);
-        upload.write(rest).await.unwrap();
-        upload.end(NOW).await.unwrap()
+        let upload = self.upload(owner, bytes, from).await;
+        ended(upload, &bytes[from..]).await
     }
 
     /// As the portal reads: by the device that the row names.
@@ -194,6 +192,11 @@ fn picture() -> Vec<u8> {
     let noise = (0..CHUNK as u32 * 5 / 2).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
     bytes.extend(noise);
     bytes
+}
+
+async fn ended(mut upload: Upload, rest: &[u8]) -> Ended {
+    upload.write(Bytes::copy_from_slice(rest)).await.unwrap();
+    upload.end(NOW).await.unwrap()
 }
 
 #[tokio::test]
@@ -304,8 +307,10 @@ async fn two_devices_that_bring_the_same_bytes_at_once_leave_one_that_opens() {
     let (one, other) = (bench.owner(contract).await, bench.owner(contract).await);
     for round in 0..40_u8 {
         let bytes = vec![round; 3000];
+        // Both are let in before either has ended.
         let (first, second) =
-            tokio::join!(bench.finish(one, &bytes, 0), bench.finish(other, &bytes, 0));
+            tokio::join!(bench.upload(one, &bytes, 0), bench.upload(other, &bytes, 0));
+        let (first, second) = tokio::join!(ended(first, &bytes), ended(second, &bytes));
         let new = [first, second]
             .iter()
             .filter(|end| **end == Ended::Stored(true))

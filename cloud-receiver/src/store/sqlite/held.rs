@@ -15,6 +15,9 @@ pub(super) enum By {
     Event,
     Site,
     Login,
+    Camera,
+    /// A contract's own, and what operators were told of anybody: it may name the contract.
+    Letter,
     /// It is the contract.
     Itself,
 }
@@ -28,6 +31,10 @@ impl By {
             By::Event => "event in (select no from event where contract = ?1)",
             By::Site => "site in (select id from site where contract = ?1)",
             By::Login => "login_id in (select login_id from user where contract = ?1)",
+            By::Camera => "camera in (select id from camera where contract = ?1)",
+            By::Letter => {
+                "(contract = ?1 or contract is null and kind = 'alert' and coalesce(taken_us, given_up_us) is not null)"
+            }
             By::Itself => "id = ?1",
         }
     }
@@ -35,6 +42,17 @@ impl By {
 
 /// In the order in which they go: what others are found by goes after them.
 pub(super) const HELD: &[(&str, By)] = &[
+    ("subscription_event", By::Login),
+    ("subscription", By::Contract),
+    ("alert", By::Contract),
+    ("mail", By::Letter),
+    ("notice_contract", By::Contract),
+    // Before the events: else each of them would be taken off its hour.
+    ("event_hour", By::Contract),
+    ("event_source", By::Contract),
+    ("event_tag", By::Contract),
+    ("place_tag", By::Contract),
+    ("camera_label", By::Camera),
     ("event_batch", By::Event),
     ("media", By::Contract),
     ("event", By::Contract),
@@ -68,6 +86,8 @@ pub(super) const KEPT: &[(&str, &str)] = &[
         "audit",
         "what was done stays provable; what names a person is sealed under the key that is gone",
     ),
+    ("capacity_level", "of the receiver as a whole"),
+    ("capacity_sample", "of the receiver as a whole"),
     ("control", "a counter"),
     ("erasure", "the certificate"),
     (
@@ -75,8 +95,13 @@ pub(super) const KEPT: &[(&str, &str)] = &[
         "hashes, ids and counts, signed and sent out long ago",
     ),
     ("master_key", "the receiver's"),
+    (
+        "notice",
+        "the operator's words to customers, which name no person",
+    ),
     ("operator", "the operator's people"),
     ("operator_session", "the operator's people"),
+    ("subscription_cursor", "a counter"),
 ];
 
 pub(super) fn count(connection: &Connection, contract: [u8; 16]) -> Result<BTreeMap<String, u64>> {
