@@ -122,9 +122,13 @@ impl App {
         )
         .at(config.portal_url());
         portal_state.claims = Some(Arc::new(claims));
-        let login = Arc::clone(&portal_state.login);
-        app.tasks
-            .spawn(jobs::sign_ins::run(store.clone(), login, app.stop.clone()));
+        portal_state.region = residency::declared(&config.data_dir)?.map(Arc::from);
+        app.tasks.spawn(jobs::sign_ins::run(
+            store.clone(),
+            Arc::clone(&portal_state.login),
+            Arc::clone(&portal_state.views),
+            app.stop.clone(),
+        ));
         let others = https::enroll_router(Arc::new(enroller))
             .merge(https::health_router(store.clone(), Arc::clone(&blobs)));
         let portal_router = portal::with_headers(others).merge(portal::router(portal_state));

@@ -70,7 +70,7 @@ impl Story {
 
     fn end_and_done(&self) -> Result<Value> {
         self.receiver
-            .command(&["contract", "end", NAME, "--on", "2026-01-31"])?;
+            .command(&["contract", "end", NAME, "--on", "2026-01-31", "--yes"])?;
         self.receiver.command(&["contract", "done", NAME])
     }
 
@@ -301,7 +301,7 @@ fn clause_11_a_hold_blocks_erasure_and_lifting_it_makes_it_due_again() -> Result
     assert_eq!(receiver.command(&["hold", "list"])?[0]["why"], why);
 
     let id = hold["id"].as_str().context("its id")?;
-    receiver.command(&["hold", "remove", id])?;
+    receiver.command(&["hold", "remove", id, "--yes"])?;
     let row = story.erased()?;
     // Nobody runs the box.
     assert_eq!(row["certificate"]["devices"][0]["outcome"], "unconfirmed");

@@ -6,7 +6,7 @@ use e2e::customer::Customer;
 use e2e::fault::feeder::Options;
 use e2e::fault::feeding::Feed;
 use e2e::fault::site::Site;
-use e2e::process::run_ok;
+use e2e::process::{run, run_ok};
 use e2e::receiver::Receiver;
 use std::time::Duration;
 
@@ -149,7 +149,12 @@ fn clause_13_everything_can_be_downloaded_and_a_broken_download_goes_on() -> Res
     let file = folder.path().join("day.zip");
     std::fs::write(&file, &joined)?;
     let path = file.to_str().context("a path")?;
-    let checked = site.receiver.command_raw(&["verify", "--export", path])?;
+    let key = site.receiver.command(&["heads", "key"])?;
+    let key = key["receiver_key"].as_str().context("a key")?;
+    let checked = run(
+        "cloud-receiver",
+        ["verify", "--export", path, "--receiver-key", key],
+    )?;
     let said = String::from_utf8_lossy(&checked.stdout).into_owned()
         + &String::from_utf8_lossy(&checked.stderr);
     ensure!(checked.status.success(), "verify --export: {said}");

@@ -1,5 +1,6 @@
 //! `contract`: who owns the data, and what was agreed.
 
+use super::confirm::Confirm;
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
 use crate::clock::now;
@@ -52,6 +53,8 @@ pub(super) enum Verb {
         /// The last day, in the contract's time zone.
         #[arg(long, value_name = "DATE")]
         on: Date,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Say that work for the contract is done: when its period is over, too, what it has is erased.
     Done {
@@ -210,9 +213,19 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
         Verb::Add { name, terms, until } => add(common, &setup, name, terms, until).await,
         Verb::List => list(common, &setup).await,
         Verb::Show { contract } => show(common, &setup, &contract).await,
-        Verb::End { contract, on } => {
+        Verb::End {
+            contract,
+            on,
+            confirm,
+        } => {
             let detail = detail(&setup.store, &contract).await?;
             let until = end_of(on, &detail.terms)?;
+            if until <= now() {
+                confirm.ask(&format!(
+                    "{on} is over: once work is done, everything of \"{}\" is erased within days.",
+                    detail.name
+                ))?;
+            }
             setup.store.set_until(detail.id, Some(until), now()).await?;
             show(common, &setup, &contract).await
         }

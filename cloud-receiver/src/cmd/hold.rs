@@ -1,5 +1,6 @@
 //! `hold`: what must be kept, whatever a contract's period or retention says - a lawsuit, a request of the police.
 
+use super::confirm::Confirm;
 use super::contract::by_name;
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
@@ -39,6 +40,8 @@ pub(super) enum Verb {
     Remove {
         /// Its id, or the beginning of it.
         hold: String,
+        #[command(flatten)]
+        confirm: Confirm,
     },
 }
 
@@ -78,7 +81,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             let lines: Vec<_> = holds.iter().map(line).collect();
             report(common, &holds, &lines.join("\n"))
         }
-        Verb::Remove { hold } => {
+        Verb::Remove { hold, confirm } => {
             let candidates = setup
                 .store
                 .holds()
@@ -91,6 +94,10 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
                 });
             let list = "\"hold list\" shows them";
             let hold = find("hold", &hold, list, candidates.collect())?;
+            confirm.ask(&format!(
+                "What only this hold keeps may be deleted at once: {}.",
+                line(&hold)
+            ))?;
             setup.store.remove_hold(hold.id, now()).await?;
             report(common, &hold, &format!("lifted: {}", line(&hold)))
         }

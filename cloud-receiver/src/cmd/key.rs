@@ -86,6 +86,8 @@ async fn rotate(common: &Common) -> anyhow::Result<()> {
     let next = folder.next_master(&keys)?;
     let contract_keys = store.rewrap(&next).await?;
     folder.put_master_in_place()?;
+    let note = Note::new("key.rotate").on(MasterId::of(&next));
+    store.note(super::console(), note, now()).await?;
     let key_backup = KeyBackupFile::at(config.key_backup_at());
     store.write_key_backup(&key_backup).await?;
     let log_emptied = store.empty_log().await?;

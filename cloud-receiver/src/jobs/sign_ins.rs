@@ -1,8 +1,10 @@
-//! Notes how often somebody tried to sign in with a login ID that nobody has: once a minute, as a count. One entry for
-//! each would let a stranger fill the audit log. A crash loses the count of a minute at most; a stop loses none.
+//! Notes what was not noted when it happened: views for which the audit log had no room; and once a minute, as a count, how
+//! often somebody tried to sign in with a login ID that nobody has. One entry for each would let a stranger fill the log. A
+//! crash loses the count of a minute at most; a stop loses none.
 
 use crate::auth::login::Login;
 use crate::clock::now;
+use crate::portal::Views;
 use crate::store::{Actor, AuditBook, Note};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-pub async fn run(store: impl AuditBook, login: Arc<Login>, stop: CancellationToken) {
+pub async fn run(
+    store: impl AuditBook,
+    login: Arc<Login>,
+    views: Arc<Views>,
+    stop: CancellationToken,
+) {
     let mut goes_on = true;
     while goes_on {
         goes_on = stop
@@ -18,6 +25,9 @@ pub async fn run(store: impl AuditBook, login: Arc<Login>, stop: CancellationTok
             .await
             .is_some();
         turn(&store, &login).await;
+        if let Err(error) = views.catch_up(&store, now()).await {
+            tracing::error!(%error, "views wait to be noted: {error}");
+        }
     }
 }
 
@@ -52,7 +62,7 @@ mod tests {
         login.give_back_unknown(3);
         let stop = CancellationToken::new();
         stop.cancel();
-        run(store.clone(), Arc::clone(&login), stop).await;
+        run(store.clone(), Arc::clone(&login), Arc::default(), stop).await;
         turn(&store, &login).await;
         let rows = store.audit_after(0, 10).await.unwrap();
         let found: Vec<_> = rows

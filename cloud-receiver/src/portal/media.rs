@@ -1,7 +1,8 @@
 //! Pictures, for those whose contract they belong to.
 //!
-//! A picture's address is its hash, so it never changes and a browser may keep it; only its owner's browser, and
-//! nothing between. Of a picture of another contract nobody learns that it exists.
+//! A picture's address is its hash, so it never changes. Its owner's browser may keep it, and nothing between; but it asks each time
+//! whether it may still show it: a view is noted, and who is signed out, or whose picture is deleted, sees nothing. Of a
+//! picture of another contract nobody learns that it exists.
 
 use super::PortalState;
 use super::problem::Problem;
@@ -10,7 +11,7 @@ use crate::auth::session::Session;
 use crate::blob::Blobs;
 use async_trait::async_trait;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use wire::{ContractId, DeviceId, Sha256};
@@ -56,12 +57,21 @@ const SHOWN_TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/webp"];
 pub async fn show(
     State(state): State<PortalState>,
     session: Session,
+    headers: HeaderMap,
     Path(sha256): Path<String>,
 ) -> Result<Response, Problem> {
     let sha256: Sha256 = sha256.parse().map_err(|_| Problem::NotFound)?;
     let row = state.store.media(session.scope, sha256).await?;
     let row = row.ok_or(Problem::NotFound)?;
     let name = sha256.to_string();
+    let tag = format!("\"{name}\"");
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known == tag.as_str())
+    {
+        views::note(&state, &session, "picture.view", &name).await?;
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
     let (bytes, noted) = tokio::join!(
         state
             .pictures
@@ -77,7 +87,7 @@ pub async fn show(
             header::CONTENT_TYPE,
             *shown.unwrap_or(&"application/octet-stream"),
         ),
-        (header::CACHE_CONTROL, "private, max-age=604800, immutable"),
+        (header::CACHE_CONTROL, "private, no-cache"),
         (
             HeaderName::from_static("content-disposition"),
             if shown.is_some() {
@@ -87,5 +97,5 @@ pub async fn show(
             },
         ),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, [(header::ETAG, tag)], bytes).into_response())
 }

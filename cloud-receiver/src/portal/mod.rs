@@ -60,6 +60,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+pub use views::Views;
 use visit::Visit;
 use wire::UtcMicros;
 use wire::claim::Fingerprint;
@@ -127,7 +128,9 @@ pub struct PortalState {
     pub exports_made: Arc<export::Made>,
     pub live: Live,
     pub login: Arc<Login>,
-    views: Arc<views::Views>,
+    pub views: Arc<Views>,
+    /// In which region the store says that it is.
+    pub region: Option<Arc<str>>,
     /// Without it no claim codes are given here.
     pub claims: Option<Arc<Claims>>,
     pub contact: Arc<Contact>,
@@ -160,6 +163,7 @@ impl PortalState {
             live,
             login: Arc::new(Login::new(hashing)),
             views: Arc::default(),
+            region: None,
             claims: None,
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),

@@ -30,6 +30,7 @@ pub async fn show(
         facts: &facts,
         session: &session,
         user: user.as_ref(),
+        region: state.region.as_deref(),
     };
     Ok(page(&shown))
 }
@@ -40,6 +41,8 @@ struct Shown<'a> {
     facts: &'a SecurityFacts,
     session: &'a Session,
     user: Option<&'a AccountRow>,
+    /// Where the store says that it is.
+    region: Option<&'a str>,
 }
 
 fn page(shown: &Shown<'_>) -> Markup {

@@ -1,14 +1,17 @@
 //! Who looked at what: noted in the audit log before it is shown.
 //!
 //! A view waits for the commit that notes it, which goes on while the picture is read and opened, and takes many views
-//! along when many come at once. So none is shown that is not noted: while the log cannot be written, nothing is shown.
-//! The same person looking at the same thing again within a minute is one view.
+//! along when many come at once. The same person looking at the same thing again within a minute is one view.
+//!
+//! While the log cannot be written - the disk is full - customers go on looking: it is then that they want to know what
+//! happened. Such views wait in memory and are noted with their own time as soon as there is room; each of them is told
+//! in the receiver's own log at once, so that a crash before that hides nothing.
 
 use super::PortalState;
 use super::problem::Problem;
 use crate::auth::session::Session;
-use crate::store::{Actor, Note};
-use std::collections::HashMap;
+use crate::store::{Actor, AuditBook, Note, StoreError};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use wire::UtcMicros;
 
@@ -16,14 +19,27 @@ const ONE_VIEW_US: i64 = 60_000_000;
 /// Views remembered; when full, those that are over are forgotten, or else all.
 const MOST: usize = 20_000;
 
-/// What was seen within the last minute, by whom.
+/// Views that wait for room; beyond, they are counted.
+const MOST_WAITING: usize = 10_000;
+
+/// What was seen within the last minute, by whom; and what the log could not take yet.
 #[derive(Debug, Default)]
-pub struct Views(Mutex<HashMap<(String, String), UtcMicros>>);
+pub struct Views {
+    seen: Mutex<HashMap<(String, String), UtcMicros>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    notes: VecDeque<(Actor, Note, UtcMicros)>,
+    /// Of those for which there was no place here.
+    only_told: u64,
+}
 
 impl Views {
     /// Whether this is a view of its own.
     fn is_new(&self, who: &str, what: &str, now: UtcMicros) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |at: &UtcMicros| now.since_us(*at) >= ONE_VIEW_US;
         if seen.len() >= MOST {
             seen.retain(|_, at| !is_over(at));
@@ -40,8 +56,44 @@ impl Views {
     }
 
     fn forget(&self, who: &str, what: &str) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.remove(&(who.to_owned(), what.to_owned()));
+    }
+}
+
+impl Views {
+    fn keep(&self, actor: Actor, note: Note, at: UtcMicros) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.notes.len() < MOST_WAITING {
+            waiting.notes.push_back((actor, note, at));
+        } else {
+            waiting.only_told += 1;
+        }
+    }
+
+    /// Notes what waits, as far as the log takes it.
+    pub async fn catch_up(&self, store: &impl AuditBook, now: UtcMicros) -> Result<(), StoreError> {
+        loop {
+            let next = {
+                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.notes.front().cloned()
+            };
+            let Some((actor, note, at)) = next else { break };
+            store.note(actor, note, at).await?;
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.notes.pop_front();
+        }
+        let only_told = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.only_told
+        };
+        if only_told > 0 {
+            let note = Note::new("view.only_told").with("count", only_told);
+            store.note(Actor::System, note, now).await?;
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.only_told -= only_told;
+        }
+        Ok(())
     }
 }
 
@@ -58,11 +110,19 @@ pub async fn note(
     }
     let note = Note::new(action).of(session.scope.contract()).on(what);
     let actor = Actor::User(session.login_id.clone());
-    let noted = state.store.note(actor, note, now).await;
-    if noted.is_err() {
-        state.views.forget(&session.login_id, what);
+    match state.store.note(actor.clone(), note.clone(), now).await {
+        Ok(()) => Ok(()),
+        Err(StoreError::NoSpace(_) | StoreError::Database(_)) => {
+            let user = &session.login_id;
+            tracing::warn!(%user, %what, "{action} of {what} by {user} waits to be noted: the audit log cannot be written");
+            state.views.keep(actor, note, now);
+            Ok(())
+        }
+        Err(error) => {
+            state.views.forget(&session.login_id, what);
+            Err(error.into())
+        }
     }
-    Ok(noted?)
 }
 
 #[cfg(test)]
@@ -82,7 +142,7 @@ mod tests {
         for n in 0..MOST * 2 {
             views.is_new("hana", &n.to_string(), at(200));
         }
-        let held = views.0.lock().map(|seen| seen.len());
+        let held = views.seen.lock().map(|seen| seen.len());
         assert!(held.is_ok_and(|held| held <= MOST));
     }
 }

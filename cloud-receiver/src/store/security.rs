@@ -22,6 +22,13 @@ pub struct SecurityFacts {
     /// Of them, who still has the password that was issued.
     pub issued_passwords: u64,
     pub tags: u64,
+    /// Erasures of contracts that have ended, by this receiver: how many, and when the last was finished.
+    pub erased: Option<(u64, UtcMicros)>,
+    /// Backups made of this receiver, and when the last was.
+    pub backups: Option<(u64, UtcMicros)>,
+    /// What the contract was told of: maintenance, and incidents.
+    pub maintenance: Option<(u64, UtcMicros)>,
+    pub incidents: Option<(u64, UtcMicros)>,
     /// Entries of the audit log about this contract, by their action: how many, and the last of them.
     pub audited: Vec<Audited>,
 }

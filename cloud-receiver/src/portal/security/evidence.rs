@@ -3,7 +3,7 @@
 use super::Shown;
 use crate::portal::words::SecurityWords;
 use crate::store::{DeviceFacts, Retention};
-use wire::ClockState;
+use wire::{ClockState, UtcMicros};
 
 /// Something to show for a clause.
 pub(super) struct Item {
@@ -119,7 +119,10 @@ fn users_part(shown: &Shown<'_>) -> Vec<Item> {
 }
 
 fn kept_where(shown: &Shown<'_>) -> Vec<Item> {
-    vec![Item::new(Mark::NotYet, words(shown).region_not_declared)]
+    vec![match shown.region {
+        Some(region) => Item::good(format!("{}: {region}", words(shown).region)),
+        None => Item::new(Mark::NotYet, words(shown).region_not_declared),
+    }]
 }
 
 fn tags(shown: &Shown<'_>) -> Vec<Item> {
@@ -204,9 +207,7 @@ fn deletion(shown: &Shown<'_>) -> Vec<Item> {
     };
     let mut items = vec![Item::good(period)];
     items.push(Item::good(lang.kept_for(kept(contract.terms.retention))));
-    items.extend(audited(shown, words(shown).erasures, |action| {
-        action.starts_with("erasure")
-    }));
+    items.push(counted(shown, words(shown).erasures, shown.facts.erased));
     items
 }
 
@@ -221,18 +222,18 @@ fn kept(retention: Retention) -> [Option<u32>; 4] {
 }
 
 fn change_notices(shown: &Shown<'_>) -> Vec<Item> {
-    audited(shown, words(shown).maintenance, |action| {
-        action.starts_with("notice.maintenance")
-    })
+    vec![counted(
+        shown,
+        words(shown).maintenance,
+        shown.facts.maintenance,
+    )]
 }
 
 fn backup(shown: &Shown<'_>) -> Vec<Item> {
     let mut items = vec![
         Item::good(words(shown).download_all).leading_to("/download", words(shown).to_download),
     ];
-    items.extend(audited(shown, words(shown).backups, |action| {
-        action.starts_with("backup")
-    }));
+    items.push(counted(shown, words(shown).backups, shown.facts.backups));
     items
 }
 
@@ -260,9 +261,11 @@ fn secure_development(shown: &Shown<'_>) -> Vec<Item> {
 }
 
 fn incidents(shown: &Shown<'_>) -> Vec<Item> {
-    let mut items = audited(shown, words(shown).incidents, |action| {
-        action.starts_with("notice.incident")
-    });
+    let mut items = vec![counted(
+        shown,
+        words(shown).incidents,
+        shown.facts.incidents,
+    )];
     if let Some(mail) = &shown.visit.contact.mail {
         items.push(Item::good(shown.visit.lang.inquiries_to(mail)));
     }
@@ -305,12 +308,16 @@ fn clock(shown: &Shown<'_>, device: &DeviceFacts) -> Item {
 
 /// What the audit log has of these actions.
 fn audited(shown: &Shown<'_>, what: &str, is_meant: impl Fn(&str) -> bool) -> Vec<Item> {
-    vec![match shown.facts.audited(is_meant) {
+    vec![counted(shown, what, shown.facts.audited(is_meant))]
+}
+
+fn counted(shown: &Shown<'_>, what: &str, found: Option<(u64, UtcMicros)>) -> Item {
+    match found {
         None => Item::new(Mark::NotYet, format!("{what}: {}", words(shown).not_yet)),
         Some((count, last)) => {
             let last = shown.visit.full(last);
             let told = shown.visit.lang.audited(count, &last);
             Item::good(format!("{what}: {told}"))
         }
-    }]
+    }
 }

@@ -16,6 +16,7 @@ topic! { SecurityWords;
     not_yet: "まだ実施されていません" | "Not done so far";
     no_heads: "受信サーバーの署名済み明細はまだ作られていません" | "No signed statement of what is held has been made yet";
     heads_not_sent: "署名済み明細は、まだ外部に送られていません" | "The signed statement has not been sent out of the receiver yet";
+    region: "保管場所の地域" | "Region where data is kept";
     region_not_declared: "この受信サーバーには、保管場所の地域がまだ宣言されていません" | "No region has been declared for this receiver yet";
     all_changed: "発行したままのパスワードを使っている利用者はいません" | "No user still has the password that was issued";
     read_only: "一般ユーザの画面からは、契約のデータを変更できません" | "General users can change nothing of the contract's data";

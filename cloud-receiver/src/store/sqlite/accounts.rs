@@ -360,7 +360,7 @@ impl Accounts for SqliteAccounts {
                 "select s.login_id, s.created_us, s.last_used_us, a.must_change_password, s.proven_us,
                         a.second_factor_us is not null, c.id, c.name
                  from session s join user a on a.login_id = s.login_id join contract c on c.id = a.contract
-                 where s.token_hash = ?1"
+                 where s.token_hash = ?1 and a.contract not in (select contract from erasure)"
             }
             AccountKind::Operator => {
                 "select s.login_id, s.created_us, s.last_used_us, a.must_change_password, s.proven_us,

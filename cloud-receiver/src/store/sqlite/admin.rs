@@ -1,6 +1,7 @@
 //! The operator's verbs and enrollment.
 
 use super::audit::append;
+use super::erasure::must_not_be_erased;
 use super::{
     SqliteStore, certificate_at, changes, epoch_of, id16, optional_time_at, ranges, time_at,
     uuid_at,
@@ -58,6 +59,10 @@ fn enroll(
         Some((_, expires, false)) if expires <= at => return Ok(Err(ClaimRefusal::Expired)),
         Some((place, _, false)) => place,
     };
+    // Its devices were told to destroy what they hold: none comes in any more.
+    if must_not_be_erased(connection, place.contract).is_err() {
+        return Ok(Err(ClaimRefusal::Unknown));
+    }
     // A device on file keeps what it is known by. Its site may change with the claim, its contract may not: what
     // it has delivered is sealed for that one.
     let certificate = &device.certificate;
@@ -172,6 +177,7 @@ impl Administration for SqliteStore {
             .on(id)
             .with_personal("name", &*name);
         self.write_noted(note, at, move |connection| {
+            must_not_be_erased(connection, contract)?;
             let added = connection.execute(
                 "insert or ignore into site (id, contract, name, created_us) values (?1, ?2, ?3, ?4)",
                 (id16(id.0), id16(contract.0), name, at.0),
@@ -210,8 +216,10 @@ impl Administration for SqliteStore {
         at: UtcMicros,
         expires: UtcMicros,
     ) -> Result<()> {
-        let note = Note::new("device.claim").on(site);
+        let contract = self.contract_of_site(site).await?;
+        let note = Note::new("device.claim").of(contract).on(site);
         self.write_noted(note, at, move |connection| {
+            must_not_be_erased(connection, contract)?;
             connection.execute(
                 "insert into claim (secret_hash, site, created_us, expires_us) values (?1, ?2, ?3, ?4)",
                 (secret_hash.0, id16(site.0), at.0, expires.0),
@@ -257,6 +265,7 @@ impl Administration for SqliteStore {
             .of(contract)
             .with_personal("login_id", &*login_id);
         self.write_noted(note, at, move |connection| {
+            must_not_be_erased(connection, contract)?;
             refuse_taken(connection, &login_id)?;
             connection.execute(
                 "insert into user (login_id, contract, password_hash, must_change_password, created_us)

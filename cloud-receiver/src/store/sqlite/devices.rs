@@ -175,6 +175,17 @@ impl DeviceWrites for SqliteStore {
 }
 
 impl SqliteStore {
+    pub(super) async fn contract_of_site(&self, site: SiteId) -> Result<ContractId> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached("select contract from site where id = ?1")?
+                .query_row([id16(site.0)], |row| Ok(ContractId(uuid_at(row, 0)?)))
+                .optional()?
+                .ok_or(StoreError::Missing("site"))
+        })
+        .await
+    }
+
     pub(super) async fn contract_of(&self, device: DeviceId) -> Result<ContractId> {
         self.read(move |connection| {
             connection

@@ -441,6 +441,14 @@ impl ErasureBook for SqliteStore {
                         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
                     let deleted =
                         held::delete_some(&step, table, *by, id16(contract.0), ROWS_AT_ONCE)?;
+                    if *table == "event" && deleted > 0 {
+                        // Numbers of the newest events are given out again: nobody must take those for told.
+                        step.execute(
+                            "update subscription_cursor
+                             set event = min(event, (select coalesce(max(no), 0) from event))",
+                            [],
+                        )?;
+                    }
                     step.commit()?;
                     if deleted > 0 {
                         return Ok(false);

@@ -16,7 +16,7 @@ pub(super) enum By {
     Site,
     Login,
     Camera,
-    /// A contract's own, and what operators were told of anybody: it may name the contract.
+    /// A contract's own, which are counted; and with them goes what operators were told, because it may name the contract.
     Letter,
     /// It is the contract.
     Itself,
@@ -107,7 +107,11 @@ pub(super) const KEPT: &[(&str, &str)] = &[
 pub(super) fn count(connection: &Connection, contract: [u8; 16]) -> Result<BTreeMap<String, u64>> {
     let mut counts = BTreeMap::new();
     for (table, by) in HELD {
-        let sql = format!("select count(*) from {table} where {}", by.condition());
+        let own = match by {
+            By::Letter => By::Contract,
+            by => *by,
+        };
+        let sql = format!("select count(*) from {table} where {}", own.condition());
         let count: i64 = connection
             .prepare(&sql)?
             .query_row([contract], |row| row.get(0))?;

@@ -6,7 +6,7 @@ use crate::store::{
     SecurityFacts, SecurityReads, StoreError,
 };
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 use wire::{DeviceId, UtcMicros};
 
 #[async_trait]
@@ -22,7 +22,24 @@ impl SecurityReads for SqliteStore {
                     .query_row([id], |row| row.get(0))?;
                 Ok(count.cast_unsigned())
             };
+            let counted = |sql: &str, id: &dyn ToSql| -> Result<Option<(u64, UtcMicros)>> {
+                let found: (i64, Option<i64>) = connection
+                    .prepare_cached(sql)?
+                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(found.1.map(|last| (found.0.cast_unsigned(), UtcMicros(last))))
+            };
+            let told = |kind: &str| {
+                let sql = format!(
+                    "select count(*), max(n.created_us) from notice_contract c join notice n on n.id = c.notice
+                     where c.contract = ?1 and n.kind = '{kind}'"
+                );
+                counted(&sql, &id)
+            };
             Ok(SecurityFacts {
+                erased: counted("select count(*), max(finished_us) from erasure where step = ?1", &"done")?,
+                backups: counted("select count(*), max(at_us) from audit where action = ?1", &"backup.make")?,
+                maintenance: told("maintenance")?,
+                incidents: told("incident")?,
                 contract,
                 key_since_us: connection
                     .prepare_cached("select created_us from contract_key where contract = ?1")?
