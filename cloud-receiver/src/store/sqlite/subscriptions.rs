@@ -83,6 +83,49 @@ fn set(
     Ok(())
 }
 
+/// Whether it was the answer to the question that stands: the user may have asked another address since the token was
+/// looked up, and that one's owner has said nothing.
+fn confirm(connection: &Connection, login_id: &str, token: Sha256, at: UtcMicros) -> Result<bool> {
+    let changed = connection.execute(
+        "update subscription set confirmed_us = ?3, confirm_hash = null, confirm_until_us = null
+         where login_id = ?1 and confirm_hash = ?2 and confirm_until_us > ?3",
+        (login_id, token.0, at.0),
+    )?;
+    Ok(changed > 0)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    Now,
+    Before,
+    /// The token is no longer the one of this user's mails.
+    Unknown,
+}
+
+fn stop(connection: &Connection, login_id: &str, token: Sha256, at: UtcMicros) -> Result<Stopped> {
+    let is_known: bool = connection.query_row(
+        "select exists (select 1 from subscription where login_id = ?1 and stop_hash = ?2)",
+        (login_id, token.0),
+        |row| row.get(0),
+    )?;
+    if !is_known {
+        return Ok(Stopped::Unknown);
+    }
+    let changed = connection.execute(
+        "update subscription set stopped_us = ?2 where login_id = ?1 and stopped_us is null",
+        (login_id, at.0),
+    )?;
+    connection.execute(
+        "delete from subscription_event where login_id = ?1",
+        [login_id],
+    )?;
+    Ok(if changed > 0 {
+        Stopped::Now
+    } else {
+        Stopped::Before
+    })
+}
+
 impl SqliteStore {
     async fn opened_subscription(
         &self,
@@ -200,21 +243,21 @@ impl SubscriptionBook for SqliteStore {
         let Some((login_id, contract)) = self.subscription_by(condition, token, at).await? else {
             return Ok(false);
         };
-        if sure {
-            let note = Note::new("subscription.confirm")
-                .of(contract)
-                .with_personal("user", login_id.as_str());
-            self.write_noted(note, at, move |connection| {
-                connection.execute(
-                    "update subscription set confirmed_us = ?2, confirm_hash = null, confirm_until_us = null
-                     where login_id = ?1",
-                    (login_id, at.0),
-                )?;
-                Ok(())
-            })
-            .await?;
+        if !sure {
+            return Ok(true);
         }
-        Ok(true)
+        let note = Note::new("subscription.confirm")
+            .of(contract)
+            .with_personal("user", login_id.as_str());
+        let sealed = self.sealed(note).await?;
+        self.write(move |connection| {
+            let confirmed = confirm(connection, &login_id, token, at)?;
+            if confirmed {
+                audit::append(connection, &sealed, at)?;
+            }
+            Ok(confirmed)
+        })
+        .await
     }
 
     async fn stop_subscription(&self, token: Sha256, at: UtcMicros, sure: bool) -> Result<bool> {
@@ -222,29 +265,22 @@ impl SubscriptionBook for SqliteStore {
         let Some((login_id, contract)) = self.subscription_by(condition, token, at).await? else {
             return Ok(false);
         };
-        if sure {
-            let note = Note::new("subscription.stop")
-                .of(contract)
-                .with_personal("user", login_id.as_str());
-            let sealed = self.sealed(note).await?;
-            self.write(move |connection| {
-                // Mail providers may say it twice.
-                let changed = connection.execute(
-                    "update subscription set stopped_us = ?2 where login_id = ?1 and stopped_us is null",
-                    (&login_id, at.0),
-                )?;
-                connection.execute(
-                    "delete from subscription_event where login_id = ?1",
-                    [&login_id],
-                )?;
-                if changed > 0 {
-                    audit::append(connection, &sealed, at)?;
-                }
-                Ok(())
-            })
-            .await?;
+        if !sure {
+            return Ok(true);
         }
-        Ok(true)
+        let note = Note::new("subscription.stop")
+            .of(contract)
+            .with_personal("user", login_id.as_str());
+        let sealed = self.sealed(note).await?;
+        self.write(move |connection| {
+            let stopped = stop(connection, &login_id, token, at)?;
+            // Mail providers may say it twice.
+            if stopped == Stopped::Now {
+                audit::append(connection, &sealed, at)?;
+            }
+            Ok(stopped != Stopped::Unknown)
+        })
+        .await
     }
 }
 
@@ -378,3 +414,6 @@ impl NotifierBook for SqliteStore {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;
