@@ -27,8 +27,6 @@ const PAGE: &str = "/account/notifications";
 const MINUTE_US: i64 = 60_000_000;
 /// How long the question to an address can be answered.
 const QUESTION_US: i64 = 24 * 60 * MINUTE_US;
-/// Nobody's mailbox is filled with questions: one in so long.
-const NEXT_QUESTION_US: i64 = 5 * MINUTE_US;
 const COOL_DOWNS: [u32; 5] = [5, 10, 30, 60, 240];
 
 /// What can be chosen.
@@ -100,19 +98,13 @@ pub async fn submit(
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
-    let is_confirmed = before
-        .as_ref()
-        .is_some_and(|row| row.confirmed_us.is_some() && row.wishes.address == wishes.address);
-    let asked_lately = before.as_ref().and_then(|row| row.confirm_until_us);
-    let asked_lately = asked_lately
-        .is_some_and(|until| until.since_us(visit.now) > QUESTION_US - NEXT_QUESTION_US);
-    if !is_confirmed && asked_lately {
-        let wrong = Some((Notice::Wait, words.notify_asked_lately));
-        let page = page(&visit, before.as_ref(), &choices, wrong);
-        return Ok((StatusCode::TOO_MANY_REQUESTS, page).into_response());
-    }
+    let is_confirmed = before.as_ref().is_some_and(|row| {
+        row.confirmed_us.is_some()
+            && row.stopped_us.is_none()
+            && row.wishes.address == wishes.address
+    });
     let question = (!is_confirmed).then(|| question(&state, &session, &wishes, visit.now));
-    store
+    let done = store
         .set_subscription(
             session.scope,
             &session.login_id,
@@ -121,6 +113,11 @@ pub async fn submit(
             visit.now,
         )
         .await?;
+    if !done {
+        let wrong = Some((Notice::Wait, words.notify_asked_lately));
+        let page = page(&visit, before.as_ref(), &choices, wrong);
+        return Ok((StatusCode::TOO_MANY_REQUESTS, page).into_response());
+    }
     let how = if is_confirmed { "saved" } else { "asked" };
     Ok(Redirect::to(&format!("{PAGE}?{how}=1")).into_response())
 }
@@ -221,6 +218,8 @@ fn page(
         cool_down_minutes: COOL_DOWNS[1],
         ..Wishes::default()
     };
+    // Dropped is as if it had never been.
+    let row = row.filter(|row| !row.wishes.address.is_empty());
     let wishes = row.map_or(&usual, |row| &row.wishes);
     let state = row.map(|row| match (row.stopped_us, row.confirmed_us) {
         (Some(_), _) => (Notice::Wait, words.notify_is_stopped),

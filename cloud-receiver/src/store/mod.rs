@@ -57,7 +57,8 @@ pub use labels::{CameraRow, LabelBook};
 pub use search::{Direction, EventCounts, EventCursor, Found, SplitBy, Stock, TagRow, Tagged};
 pub use security::{Audited, DeviceFacts, HeadsFacts, SecurityFacts, SecurityReads};
 pub use subscriptions::{
-    NewEvent, NotifierBook, Question, Queued, Rhythm, SubscriptionBook, SubscriptionRow, Wishes,
+    NEXT_QUESTION_US, NewEvent, NotifierBook, Question, Queued, Rhythm, SubscriptionBook,
+    SubscriptionRow, Wishes,
 };
 
 use crate::ca::Certificate;

@@ -47,8 +47,12 @@ pub struct SubscriptionRow {
     pub mailed_us: Option<UtcMicros>,
     /// Until when the question that was mailed can be answered.
     pub confirm_until_us: Option<UtcMicros>,
+    /// Without an address: it was dropped.
     pub wishes: Wishes,
 }
+
+/// Nobody's mailbox is filled with questions: a user asks one in so long.
+pub const NEXT_QUESTION_US: i64 = 5 * 60 * 1_000_000;
 
 /// The question to the owner of an address.
 #[derive(Clone, Debug)]
@@ -92,7 +96,8 @@ pub trait SubscriptionBook: Send + Sync {
         scope: ContractScope,
         login_id: &str,
     ) -> Result<Option<SubscriptionRow>>;
-    /// With a question where the address is new; then nothing is sent before it is answered.
+    /// With a question where the address is not confirmed; then nothing is sent before it is answered. Says whether it was
+    /// done: it is not where the last question is too young, or where the address is confirmed no more and there is no question.
     async fn set_subscription(
         &self,
         scope: ContractScope,
@@ -100,8 +105,8 @@ pub trait SubscriptionBook: Send + Sync {
         wishes: Wishes,
         question: Option<Question>,
         at: UtcMicros,
-    ) -> Result<()>;
-    /// Forgets the address and everything else.
+    ) -> Result<bool>;
+    /// Forgets the address and everything else, except when the last question was.
     async fn drop_subscription(
         &self,
         scope: ContractScope,

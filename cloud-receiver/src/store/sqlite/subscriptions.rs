@@ -3,8 +3,8 @@
 use super::{SqliteStore, audit, damaged, hash_at, id16, mail, optional_time_at, time_at, uuid_at};
 use crate::seal::{Name, Purpose};
 use crate::store::{
-    ContractScope, NewEvent, NewMail, Note, NotifierBook, Question, Queued, Result, StoreError,
-    SubscriptionBook, SubscriptionRow, Wishes,
+    ContractScope, NEXT_QUESTION_US, NewEvent, NewMail, Note, NotifierBook, Question, Queued,
+    Result, StoreError, SubscriptionBook, SubscriptionRow, Wishes,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -56,30 +56,77 @@ fn event_at(row: &Row<'_>) -> rusqlite::Result<NewEvent> {
     })
 }
 
-fn set(
+/// What a user wishes, as it is kept.
+struct Kept {
+    stop: Sha256,
+    sealed: Vec<u8>,
+}
+
+/// Wishes at an address whose owner said yes. Not where that is no longer so: stopped since, or dropped.
+fn set(connection: &Connection, login_id: &str, kept: &Kept) -> Result<bool> {
+    let changed = connection.execute(
+        "update subscription set stop_hash = ?2, sealed = ?3
+         where login_id = ?1 and confirmed_us is not null and stopped_us is null",
+        (login_id, kept.stop.0, &kept.sealed),
+    )?;
+    Ok(changed > 0)
+}
+
+/// Wishes at an address whose owner is asked. Not where the last question is younger than the least time between two: it is
+/// looked at here, because of many at the same moment only one may pass.
+fn ask(
     connection: &Connection,
     contract: ContractId,
     login_id: &str,
-    stop: Sha256,
-    question: Option<(Sha256, UtcMicros)>,
-    sealed: &[u8],
-) -> Result<()> {
-    connection.execute(
-        "insert into subscription (login_id, contract, stop_hash, sealed) values (?1, ?2, ?3, ?4)
-         on conflict (login_id) do update set stop_hash = excluded.stop_hash, sealed = excluded.sealed, stopped_us = null",
-        (login_id, id16(contract.0), stop.0, sealed),
+    kept: &Kept,
+    (hash, until): (Sha256, UtcMicros),
+) -> Result<bool> {
+    let changed = connection.execute(
+        "insert into subscription (login_id, contract, stop_hash, sealed, confirm_hash, confirm_until_us)
+         values (?1, ?2, ?3, ?4, ?5, ?6)
+         on conflict (login_id) do update set stop_hash = excluded.stop_hash, sealed = excluded.sealed,
+             stopped_us = null, confirmed_us = null, confirm_hash = excluded.confirm_hash,
+             confirm_until_us = excluded.confirm_until_us
+         where coalesce(confirm_until_us <= excluded.confirm_until_us - ?7, 1)",
+        (
+            login_id,
+            id16(contract.0),
+            kept.stop.0,
+            &kept.sealed,
+            hash.0,
+            until.0,
+            NEXT_QUESTION_US,
+        ),
     )?;
-    if let Some((hash, until)) = question {
-        connection.execute(
-            "update subscription set confirmed_us = null, confirm_hash = ?2, confirm_until_us = ?3 where login_id = ?1",
-            (login_id, hash.0, until.0),
-        )?;
+    if changed > 0 {
         // What waits was wished for at another address.
         connection.execute(
             "delete from subscription_event where login_id = ?1",
             [login_id],
         )?;
     }
+    Ok(changed > 0)
+}
+
+/// The row stays, and says nothing but when the last question was: else dropping would be the way to ask strangers without
+/// end.
+fn drop_wishes(
+    connection: &Connection,
+    contract: ContractId,
+    login_id: &str,
+    kept: &Kept,
+    at: UtcMicros,
+) -> Result<()> {
+    connection.execute(
+        "update subscription set stop_hash = ?3, sealed = ?4, stopped_us = ?5, confirmed_us = null,
+             confirm_hash = null, mailed_us = null
+         where login_id = ?1 and contract = ?2",
+        (login_id, id16(contract.0), kept.stop.0, &kept.sealed, at.0),
+    )?;
+    connection.execute(
+        "delete from subscription_event where login_id = ?1",
+        [login_id],
+    )?;
     Ok(())
 }
 
@@ -140,6 +187,16 @@ impl SqliteStore {
         Ok(row)
     }
 
+    async fn kept(&self, contract: ContractId, login_id: &str, wishes: &Wishes) -> Result<Kept> {
+        let json =
+            serde_json::to_vec(wishes).map_err(|error| StoreError::Database(error.to_string()))?;
+        let key = self.key(contract).await?;
+        Ok(Kept {
+            stop: Sha256::of(wishes.stop_token.as_bytes()),
+            sealed: key.seal(&name(contract, login_id), &json),
+        })
+    }
+
     /// Whose token of this column it is.
     async fn subscription_by(
         &self,
@@ -192,15 +249,9 @@ impl SubscriptionBook for SqliteStore {
         wishes: Wishes,
         question: Option<Question>,
         at: UtcMicros,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let contract = scope.contract();
-        let json =
-            serde_json::to_vec(&wishes).map_err(|error| StoreError::Database(error.to_string()))?;
-        let sealed = self
-            .key(contract)
-            .await?
-            .seal(&name(contract, login_id), &json);
-        let stop = Sha256::of(wishes.stop_token.as_bytes());
+        let kept = self.kept(contract, login_id, &wishes).await?;
         let (question, mail) = match question {
             Some(question) => (
                 Some((question.token_hash, question.until_us)),
@@ -212,10 +263,18 @@ impl SubscriptionBook for SqliteStore {
         let note = Note::new("subscription.set")
             .of(contract)
             .with_personal("address", wishes.address);
+        let note = self.sealed(note).await?;
         let login_id = login_id.to_owned();
-        self.write_noted(note, at, move |connection| {
-            set(connection, contract, &login_id, stop, question, &sealed)?;
-            mail::insert(connection, &mail, at)
+        self.write(move |connection| {
+            let done = match question {
+                Some(question) => ask(connection, contract, &login_id, &kept, question)?,
+                None => set(connection, &login_id, &kept)?,
+            };
+            if done {
+                mail::insert(connection, &mail, at)?;
+                audit::append(connection, &note, at)?;
+            }
+            Ok(done)
         })
         .await
     }
@@ -226,14 +285,19 @@ impl SubscriptionBook for SqliteStore {
         login_id: &str,
         at: UtcMicros,
     ) -> Result<()> {
-        let note = Note::new("subscription.drop").of(scope.contract());
+        let contract = scope.contract();
+        let Some(row) = self.subscription(scope, login_id).await? else {
+            return Ok(());
+        };
+        let nothing = Wishes {
+            stop_token: row.wishes.stop_token,
+            ..Wishes::default()
+        };
+        let kept = self.kept(contract, login_id, &nothing).await?;
+        let note = Note::new("subscription.drop").of(contract);
         let login_id = login_id.to_owned();
         self.write_noted(note, at, move |connection| {
-            connection.execute(
-                "delete from subscription where login_id = ?1 and contract = ?2",
-                (login_id, id16(scope.contract().0)),
-            )?;
-            Ok(())
+            drop_wishes(connection, contract, &login_id, &kept, at)
         })
         .await
     }

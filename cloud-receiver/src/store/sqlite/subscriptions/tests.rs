@@ -55,7 +55,7 @@ impl Bench {
     }
 
     /// The question's token is the address.
-    async fn ask(&self, address: &str, at: UtcMicros) {
+    async fn ask(&self, address: &str, at: UtcMicros) -> bool {
         let question = Question {
             token_hash: Sha256::of(address.as_bytes()),
             until_us: at.plus_us(24 * 60 * MINUTE_US),
@@ -83,6 +83,17 @@ impl Bench {
         self.store.confirm_address(token, at, true).await.unwrap()
     }
 
+    async fn drop_it(&self, at: UtcMicros) {
+        let dropped = self.store.drop_subscription(self.scope(), LOGIN, at).await;
+        dropped.unwrap();
+    }
+
+    /// Whom the outbox has something for.
+    async fn mail_to(&self) -> Vec<String> {
+        let mail: Vec<MailRow> = self.store.mail(MailChoice::Newest(100)).await.unwrap();
+        mail.into_iter().map(|row| row.letter.to).collect()
+    }
+
     async fn row(&self) -> SubscriptionRow {
         let row = self.store.subscription(self.scope(), LOGIN).await;
         row.unwrap().unwrap()
@@ -93,8 +104,8 @@ impl Bench {
 async fn an_address_is_not_confirmed_by_the_answer_to_another_ones_question() {
     let bench = Bench::new().await;
     let minute = |minutes: i64| NOW.plus_us(minutes * MINUTE_US);
-    bench.ask("first@example.jp", NOW).await;
-    bench.ask("other@example.jp", minute(6)).await;
+    assert!(bench.ask("first@example.jp", NOW).await);
+    assert!(bench.ask("other@example.jp", minute(6)).await);
     // As if its token had been looked up before the other address was saved.
     let first = Sha256::of(b"first@example.jp");
     let store = &bench.store;
@@ -107,4 +118,24 @@ async fn an_address_is_not_confirmed_by_the_answer_to_another_ones_question() {
     assert_eq!(bench.row().await.stopped_us, None);
     assert!(bench.confirm("other@example.jp", minute(8)).await);
     assert_eq!(bench.row().await.confirmed_us, Some(minute(8)));
+}
+
+#[tokio::test]
+async fn dropping_the_setting_is_no_way_to_ask_strangers_without_end() {
+    let bench = Bench::new().await;
+    let minute = |minutes: i64| NOW.plus_us(minutes * MINUTE_US);
+    assert!(bench.ask("stranger1@example.jp", NOW).await);
+    for second in 1..4 {
+        let at = NOW.plus_us(second * 1_000_000);
+        bench.drop_it(at).await;
+        assert_eq!(bench.row().await.wishes.address, "");
+        assert!(!bench.ask("stranger2@example.jp", at).await);
+    }
+    assert!(!bench.confirm("stranger1@example.jp", minute(4)).await);
+    assert!(!bench.ask("stranger2@example.jp", minute(4)).await);
+    assert!(bench.ask("stranger2@example.jp", minute(5)).await);
+    assert!(!bench.mail_to().await.is_empty());
+    assert_eq!(bench.row().await.wishes.address, "stranger2@example.jp");
+    assert!(bench.confirm("stranger2@example.jp", minute(6)).await);
+    assert!(bench.row().await.stopped_us.is_none());
 }
