@@ -410,7 +410,7 @@ catalogue! {
     notify_wrong_address: "メールアドレスの形式が正しくありません。" | "This is not a mail address.";
     notify_is_on: "通知は有効です。" | "Notifications are on.";
     notify_is_asked: "アドレスの確認待ちです。メールのリンクを開いてください。" | "The address is not confirmed yet. Please open the link in the mail.";
-    notify_is_stopped: "通知はメールのリンクから停止されています。保存すると再開します。" | "Notifications were stopped by a mail's link. Saving starts them again.";
+    notify_is_stopped: "通知はメールのリンクから停止されています。再開するには、保存のうえ、確認のメールのリンクを開いてください。" | "Notifications were stopped by a mail's link. To start again, save, then open the link in the mail that you get.";
     notify_question_subject: "メールアドレスの確認" | "Please confirm your mail address";
     notify_confirm_title: "メールアドレスの確認" | "Confirm the mail address";
     notify_confirm_text: "ボタンを押すと、このアドレスで通知を受け取れます。" | "Press the button to get notifications at this address.";
@@ -419,7 +419,7 @@ catalogue! {
     notify_stop_title: "通知の停止" | "Stop notifications";
     notify_stop_text: "ボタンを押すと、このメール通知を停止します。" | "Press the button to stop these notifications.";
     notify_stop_button: "停止する" | "Stop them";
-    notify_stopped: "停止しました。再開するには、ポータルのアカウント画面で保存してください。" | "Stopped. To start again, save the setting on your account page.";
+    notify_stopped: "停止しました。再開するには、ポータルのアカウント画面で保存し、確認のメールのリンクを開いてください。" | "Stopped. To start again, save the setting on your account page and open the link in the mail that you get.";
     notify_link_unknown: "このリンクは使えません。期限が切れたか、すでに使われています。" | "This link cannot be used. It is too old, or was used before.";
     mail_late: "（装置から遅れて届いたもの）" | "(came late from the device)";
     mail_stop_line: "通知を停止する" | "Stop these notifications";

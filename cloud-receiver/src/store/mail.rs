@@ -53,7 +53,7 @@ pub struct NewMail {
     /// Whose people it is to; absent: the operator's own.
     pub contract: Option<ContractId>,
     pub kind: MailKind,
-    /// The notice that it tells of.
+    /// The notice that it tells of. Of mail to a user the store sets it, to find what must not be sent any more.
     pub about: Option<Uuid>,
     pub letter: Letter,
 }

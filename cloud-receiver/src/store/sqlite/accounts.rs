@@ -271,6 +271,10 @@ impl Accounts for SqliteAccounts {
             .write_noted(note, at, move |connection| {
                 let others = format!("select count(*) from {account} where login_id <> ?1");
                 let others: i64 = connection.query_row(&others, [&login_id], |row| row.get(0))?;
+                if !keeps_one {
+                    // Also mail to it that is not sent yet: nobody could stop it any more.
+                    super::subscriptions::forget_untaken(connection, &login_id)?;
+                }
                 // Its sessions go with it, by reference.
                 let removed = connection.execute(
                     &format!("delete from {account} where login_id = ?1"),

@@ -56,6 +56,19 @@ pub(super) fn insert(connection: &Connection, mail: &[SealedMail], at: UtcMicros
     Ok(())
 }
 
+/// The same of messages that are found by what only the transaction knows.
+pub(super) fn insert_about(
+    connection: &Connection,
+    mut mail: Vec<SealedMail>,
+    about: Option<Uuid>,
+    at: UtcMicros,
+) -> Result<()> {
+    for mail in &mut mail {
+        mail.about = about;
+    }
+    insert(connection, &mail, at)
+}
+
 /// A row as it lies there.
 struct Lying {
     row: MailRow,

@@ -56,6 +56,30 @@ fn event_at(row: &Row<'_>) -> rusqlite::Result<NewEvent> {
     })
 }
 
+/// What the outbox knows a user's mail by. It says nothing to who does not have the token of its links.
+fn mark(connection: &Connection, login_id: &str) -> Result<Option<Uuid>> {
+    let mark = connection
+        .prepare_cached("select substr(stop_hash, 1, 16) from subscription where login_id = ?1")?
+        .query_row([login_id], |row| uuid_at(row, 0))
+        .optional()?;
+    Ok(mark)
+}
+
+/// What waits for a user's next mail, and what waits in the outbox, or was given up and could be offered again.
+pub(super) fn forget_untaken(connection: &Connection, login_id: &str) -> Result<()> {
+    connection.execute(
+        "delete from subscription_event where login_id = ?1",
+        [login_id],
+    )?;
+    if let Some(mark) = mark(connection, login_id)? {
+        connection.execute(
+            "delete from mail where about = ?1 and kind in ('event', 'confirm') and taken_us is null",
+            [id16(mark)],
+        )?;
+    }
+    Ok(())
+}
+
 /// What a user wishes, as it is kept.
 struct Kept {
     stop: Sha256,
@@ -100,10 +124,7 @@ fn ask(
     )?;
     if changed > 0 {
         // What waits was wished for at another address.
-        connection.execute(
-            "delete from subscription_event where login_id = ?1",
-            [login_id],
-        )?;
+        forget_untaken(connection, login_id)?;
     }
     Ok(changed > 0)
 }
@@ -123,11 +144,7 @@ fn drop_wishes(
          where login_id = ?1 and contract = ?2",
         (login_id, id16(contract.0), kept.stop.0, &kept.sealed, at.0),
     )?;
-    connection.execute(
-        "delete from subscription_event where login_id = ?1",
-        [login_id],
-    )?;
-    Ok(())
+    forget_untaken(connection, login_id)
 }
 
 /// Whether it was the answer to the question that stands: the user may have asked another address since the token was
@@ -159,13 +176,11 @@ fn stop(connection: &Connection, login_id: &str, token: Sha256, at: UtcMicros) -
         return Ok(Stopped::Unknown);
     }
     let changed = connection.execute(
-        "update subscription set stopped_us = ?2 where login_id = ?1 and stopped_us is null",
+        "update subscription set stopped_us = ?2, confirmed_us = null, confirm_hash = null
+         where login_id = ?1 and stopped_us is null",
         (login_id, at.0),
     )?;
-    connection.execute(
-        "delete from subscription_event where login_id = ?1",
-        [login_id],
-    )?;
+    forget_untaken(connection, login_id)?;
     Ok(if changed > 0 {
         Stopped::Now
     } else {
@@ -271,7 +286,8 @@ impl SubscriptionBook for SqliteStore {
                 None => set(connection, &login_id, &kept)?,
             };
             if done {
-                mail::insert(connection, &mail, at)?;
+                let mark = mark(connection, &login_id)?;
+                mail::insert_about(connection, mail, mark, at)?;
                 audit::append(connection, &note, at)?;
             }
             Ok(done)
@@ -471,7 +487,8 @@ impl NotifierBook for SqliteStore {
             )?;
             // Stopped since it was written: then it is not sent.
             if still > 0 {
-                mail::insert(connection, &sealed, at)?;
+                let mark = mark(connection, &login_id)?;
+                mail::insert_about(connection, sealed, mark, at)?;
             }
             Ok(())
         })

@@ -6,7 +6,9 @@ use super::*;
 use crate::live::Live;
 use crate::seal::SecretKey;
 use crate::store::sqlite::FILE_NAME;
-use crate::store::{Administration, Letter, MailKind};
+use crate::store::{
+    AccountBooks, AccountKind, Administration, Letter, MailBook, MailChoice, MailKind, MailRow,
+};
 
 const NOW: UtcMicros = UtcMicros(1_700_000_000_000_000);
 const MINUTE_US: i64 = 60_000_000;
@@ -83,14 +85,40 @@ impl Bench {
         self.store.confirm_address(token, at, true).await.unwrap()
     }
 
+    /// The same wishes once more, without a question.
+    async fn save(&self, at: UtcMicros) -> bool {
+        let wishes = Self::wishes("tanto@example.jp");
+        let saved = self
+            .store
+            .set_subscription(self.scope(), LOGIN, wishes, None, at)
+            .await;
+        saved.unwrap()
+    }
+
+    /// As the job writes it once an event is due.
+    async fn event_mail(&self) {
+        let mail = NewMail {
+            contract: Some(self.contract),
+            kind: MailKind::Event,
+            about: None,
+            letter: letter("tanto@example.jp"),
+        };
+        let queued = self.store.queue_mailed(LOGIN, 1, mail, NOW).await;
+        queued.unwrap();
+    }
+
     async fn drop_it(&self, at: UtcMicros) {
         let dropped = self.store.drop_subscription(self.scope(), LOGIN, at).await;
         dropped.unwrap();
     }
 
+    async fn mail(&self) -> Vec<MailRow> {
+        self.store.mail(MailChoice::Newest(100)).await.unwrap()
+    }
+
     /// Whom the outbox has something for.
     async fn mail_to(&self) -> Vec<String> {
-        let mail: Vec<MailRow> = self.store.mail(MailChoice::Newest(100)).await.unwrap();
+        let mail = self.mail().await;
         mail.into_iter().map(|row| row.letter.to).collect()
     }
 
@@ -138,4 +166,64 @@ async fn dropping_the_setting_is_no_way_to_ask_strangers_without_end() {
     assert_eq!(bench.row().await.wishes.address, "stranger2@example.jp");
     assert!(bench.confirm("stranger2@example.jp", minute(6)).await);
     assert!(bench.row().await.stopped_us.is_none());
+}
+
+/// Asked, confirmed, and with a mail about events in the outbox.
+async fn told() -> Bench {
+    let bench = Bench::new().await;
+    assert!(bench.ask("tanto@example.jp", NOW).await);
+    assert!(bench.confirm("tanto@example.jp", NOW).await);
+    let [question] = &bench.mail().await[..] else {
+        panic!("one question")
+    };
+    bench
+        .store
+        .mail_taken(question, "server", "250", NOW)
+        .await
+        .unwrap();
+    bench.event_mail().await;
+    assert_eq!(bench.mail().await.len(), 2);
+    bench
+}
+
+#[tokio::test]
+async fn what_was_stopped_begins_again_only_with_a_yes_of_the_owner_of_the_address() {
+    let bench = told().await;
+    let minute = |minutes: i64| NOW.plus_us(minutes * MINUTE_US);
+    let stop = Sha256::of(b"stop");
+    let stopped = bench.store.stop_subscription(stop, minute(1), true).await;
+    assert!(stopped.unwrap());
+    assert_eq!(bench.mail().await.len(), 1, "the one that was taken");
+    // Saved without a question, as it is with an address that is confirmed.
+    assert!(!bench.save(minute(2)).await);
+    bench.event_mail().await;
+    assert_eq!(bench.mail().await.len(), 1);
+    assert!(bench.ask("tanto@example.jp", minute(6)).await);
+    assert_eq!(bench.row().await.confirmed_us, None);
+    bench.event_mail().await;
+    assert_eq!(bench.mail().await.len(), 2, "the question alone");
+    assert!(bench.confirm("tanto@example.jp", minute(7)).await);
+    bench.event_mail().await;
+    assert_eq!(bench.mail().await.len(), 3);
+}
+
+#[tokio::test]
+async fn mail_in_the_outbox_goes_with_what_it_was_sent_for() {
+    let minute = |minutes: i64| NOW.plus_us(minutes * MINUTE_US);
+    let dropped = told().await;
+    dropped.drop_it(minute(1)).await;
+    assert_eq!(dropped.mail().await.len(), 1, "the one that was taken");
+
+    let changed = told().await;
+    assert!(changed.ask("other@example.jp", minute(6)).await);
+    assert_eq!(
+        changed.mail_to().await,
+        ["tanto@example.jp", "other@example.jp"],
+        "the two questions"
+    );
+
+    let removed = told().await;
+    let accounts = removed.store.accounts(AccountKind::Customer);
+    accounts.remove(LOGIN, minute(1)).await.unwrap();
+    assert_eq!(removed.mail().await.len(), 1, "the one that was taken");
 }
