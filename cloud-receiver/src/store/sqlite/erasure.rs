@@ -402,6 +402,7 @@ impl ErasureBook for SqliteStore {
                 "delete from command where device in (select id from device where contract = ?1)",
                 [key],
             )?;
+            connection.execute("delete from mail where contract = ?1", [key])?;
             changes::bump(connection)
         })
         .await?;

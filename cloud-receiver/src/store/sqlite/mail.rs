@@ -169,21 +169,51 @@ impl SqliteStore {
             .map_err(|error| StoreError::Corrupt(format!("message {}: {error}", row.no)))
     }
 
-    /// Those whose contract's key is gone are erased, and left out.
-    async fn opened(&self, rows: Vec<Lying>) -> Result<Vec<MailRow>> {
-        let mut opened = Vec::with_capacity(rows.len());
-        for mut lying in rows {
-            match self.open_part(&lying.row, "letter", &lying.letter).await {
-                Ok(letter) => lying.row.letter = letter,
-                Err(StoreError::Missing(_)) => continue,
+    async fn opened_row(&self, mut lying: Lying) -> Result<MailRow> {
+        lying.row.letter = self.open_part(&lying.row, "letter", &lying.letter).await?;
+        if let Some(outcome) = &lying.outcome {
+            lying.row.outcome = self.open_part(&lying.row, "outcome", outcome).await?;
+        }
+        Ok(lying.row)
+    }
+
+    /// Those that can be read, and the numbers of those that cannot: their contract's key is gone, or they are damaged. One
+    /// of them must not stand in the way of all others.
+    async fn opened(&self, rows: Vec<Lying>) -> Result<(Vec<MailRow>, Vec<u64>)> {
+        let (mut opened, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for lying in rows {
+            let no = lying.row.no;
+            match self.opened_row(lying).await {
+                Ok(row) => opened.push(row),
+                Err(StoreError::Missing(_)) => unreadable.push(no),
+                Err(StoreError::Corrupt(problem)) => {
+                    tracing::error!(mail.no = no, "message {no} cannot be read: {problem}");
+                    unreadable.push(no);
+                }
+                // Of the database as a whole.
                 Err(error) => return Err(error),
             }
-            if let Some(outcome) = &lying.outcome {
-                lying.row.outcome = self.open_part(&lying.row, "outcome", outcome).await?;
-            }
-            opened.push(lying.row);
         }
-        Ok(opened)
+        Ok((opened, unreadable))
+    }
+
+    async fn give_up(&self, numbers: Vec<u64>, at: UtcMicros) -> Result<()> {
+        for no in &numbers {
+            tracing::error!(
+                mail.no = no,
+                "message {no} is given up, because it cannot be read"
+            );
+        }
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "update mail set given_up_us = ?2 where no = ?1 and taken_us is null and given_up_us is null",
+            )?;
+            for no in numbers {
+                statement.execute((no.cast_signed(), at.0))?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -216,22 +246,32 @@ impl MailBook for SqliteStore {
         let rows = self
             .read(move |connection| listed(connection, condition, values))
             .await?;
-        self.opened(rows).await
+        Ok(self.opened(rows).await?.0)
     }
 
     async fn mail_due(&self, at: UtcMicros, limit: u32) -> Result<Vec<MailRow>> {
-        let values = vec![Value::Integer(at.0), Value::Integer(limit.into())];
-        let rows = self
-            .read(move |connection| {
-                let waiting = "taken_us is null and given_up_us is null and due_us <= ?1";
-                listed(
-                    connection,
-                    &format!("{waiting} order by due_us, no limit ?2"),
-                    values,
-                )
-            })
-            .await?;
-        self.opened(rows).await
+        loop {
+            let values = vec![Value::Integer(at.0), Value::Integer(limit.into())];
+            let rows = self
+                .read(move |connection| {
+                    let waiting = "taken_us is null and given_up_us is null and due_us <= ?1";
+                    listed(
+                        connection,
+                        &format!("{waiting} order by due_us, no limit ?2"),
+                        values,
+                    )
+                })
+                .await?;
+            let (opened, unreadable) = self.opened(rows).await?;
+            let is_all = unreadable.is_empty();
+            if !is_all {
+                self.give_up(unreadable, at).await?;
+            }
+            // Nothing is due only if nothing was found, not if nothing of it could be read.
+            if is_all || !opened.is_empty() {
+                return Ok(opened);
+            }
+        }
     }
 
     async fn next_mail_due(&self) -> Result<Option<UtcMicros>> {
@@ -325,3 +365,6 @@ impl MailBook for SqliteStore {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::keys::{KeyBackupFile, KeysError};
-use crate::store::{Actor, AuditBook, ContractBook, ErasureBook, Hold, NewErasure, Note, Step};
+use crate::store::{
+    Actor, AuditBook, ContractBook, ErasureBook, Hold, Letter, MailBook, MailKind, NewErasure,
+    NewMail, Note, Step,
+};
 use wire::evidence::erasure::Order;
 
 fn order() -> Order {
@@ -48,6 +51,8 @@ impl Bench {
         let store = &self.store;
         store.shut(id, 0, NOW).await.unwrap();
         assert!(store.destroy_key(id, &self.backup(), NOW).await.unwrap());
+        // What can be read no more must not wait to be sent.
+        assert_eq!(store.next_mail_due().await.unwrap(), None);
         store.erasure_at(id, Step::DeleteRows, NOW).await.unwrap();
         while !store.delete_rows(id, NOW).await.unwrap() {}
         let key = SigningKey::from_seed([7; 32]);
@@ -105,6 +110,13 @@ async fn the_key_is_forgotten_everywhere_and_the_audit_log_still_chains() {
     for batch in chain(&bench, 1, Sha256::ZERO, &story()) {
         bench.deliver(&batch).await;
     }
+    let letter = NewMail {
+        contract: Some(contract),
+        kind: MailKind::Notice,
+        about: None,
+        letter: Letter::default(),
+    };
+    store.add_mail(vec![letter], NOW).await.unwrap();
     let note = Note::new("picture.view").of(contract);
     let user = || Actor::User("tanaka".into());
     store.note(user(), note.clone(), NOW).await.unwrap();
