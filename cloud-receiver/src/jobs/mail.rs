@@ -26,6 +26,8 @@ const PATIENCE_US: i64 = 3 * 24 * 3600 * SECOND_US;
 const FORGET_EVERY_US: i64 = 24 * 3600 * SECOND_US;
 /// Mail about events is no proof of anything.
 const FORGET_AFTER_US: i64 = 30 * 24 * 3600 * SECOND_US;
+/// Operators' alerts lie there in clear, with the names of customers and places; in a week somebody has looked.
+const FORGET_ALERTS_AFTER_US: i64 = 7 * 24 * 3600 * SECOND_US;
 
 pub async fn run(store: SqliteStore, settings: Mail, stop: CancellationToken) {
     let mut changes = store.changes();
@@ -37,11 +39,11 @@ pub async fn run(store: SqliteStore, settings: Mail, stop: CancellationToken) {
             tracing::error!("the outbox cannot be read: {error}; it is tried again");
         }
         if forgotten.is_none_or(|last| now().since_us(last) > FORGET_EVERY_US) {
-            forgotten = Some(now());
-            if let Err(error) = store
-                .forget_event_mail(now().plus_us(-FORGET_AFTER_US))
-                .await
-            {
+            let at = now();
+            forgotten = Some(at);
+            let events = at.plus_us(-FORGET_AFTER_US);
+            let alerts = at.plus_us(-FORGET_ALERTS_AFTER_US);
+            if let Err(error) = store.forget_mail(events, alerts).await {
                 tracing::error!("old mail cannot be forgotten: {error}; it is tried again");
             }
         }

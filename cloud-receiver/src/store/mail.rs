@@ -123,6 +123,7 @@ pub trait MailBook: Send + Sync {
     ) -> Result<()>;
     /// Offers messages again that were given up, or that wait for their next attempt, at once. How many.
     async fn retry_mail(&self, numbers: Vec<u64>, at: UtcMicros) -> Result<u64>;
-    /// Forgets mail about events that was settled before a moment: nobody asks for proof of it.
-    async fn forget_event_mail(&self, before: UtcMicros) -> Result<u64>;
+    /// Forgets what nobody asks for proof of: mail to users about events of before a moment that is settled, and operators'
+    /// own alerts, which name customers in clear, once they were settled before another one.
+    async fn forget_mail(&self, events: UtcMicros, alerts: UtcMicros) -> Result<u64>;
 }

@@ -352,14 +352,15 @@ impl MailBook for SqliteStore {
         .await
     }
 
-    async fn forget_event_mail(&self, before: UtcMicros) -> Result<u64> {
+    async fn forget_mail(&self, events: UtcMicros, alerts: UtcMicros) -> Result<u64> {
         self.write(move |connection| {
             let gone = connection
                 .prepare_cached(
-                    "delete from mail where kind in ('event', 'confirm') and created_us < ?1
-                     and (taken_us is not null or given_up_us is not null)",
+                    "delete from mail where (taken_us is not null or given_up_us is not null)
+                     and (kind in ('event', 'confirm') and created_us < ?1
+                          or kind = 'alert' and contract is null and coalesce(taken_us, given_up_us) < ?2)",
                 )?
-                .execute([before.0])?;
+                .execute((events.0, alerts.0))?;
             Ok(gone as u64)
         })
         .await

@@ -74,3 +74,36 @@ async fn letters_that_cannot_be_read_do_not_stop_the_others() {
     let newest = store.mail(MailChoice::Newest(10)).await.unwrap();
     assert_eq!(recipients(&newest), ["well@example.jp"]);
 }
+
+#[tokio::test]
+async fn operators_alerts_are_forgotten_once_they_are_settled() {
+    let (_dir, store, contract) = store().await;
+    let mail = vec![
+        new(None, MailKind::Alert, "taken@example.jp"),
+        new(None, MailKind::Alert, "given-up@example.jp"),
+        new(None, MailKind::Alert, "waits@example.jp"),
+        new(Some(contract), MailKind::Alert, "contact@example.jp"),
+        new(Some(contract), MailKind::Notice, "notice@example.jp"),
+    ];
+    store.add_mail(mail, NOW).await.unwrap();
+    let rows = store.mail(MailChoice::Newest(10)).await.unwrap();
+    let settled = NOW.plus_us(10);
+    for row in [&rows[0], &rows[3], &rows[4]] {
+        store
+            .mail_taken(row, "server", "250", settled)
+            .await
+            .unwrap();
+    }
+    let refused = store.mail_failed(&rows[1], "no", None, settled).await;
+    refused.unwrap();
+    assert_eq!(store.forget_mail(settled, settled).await.unwrap(), 0);
+    let later = settled.plus_us(1);
+    assert_eq!(store.forget_mail(NOW, later).await.unwrap(), 2);
+    let left = store.mail(MailChoice::Newest(10)).await.unwrap();
+    let kept = [
+        "waits@example.jp",
+        "contact@example.jp",
+        "notice@example.jp",
+    ];
+    assert_eq!(recipients(&left), kept);
+}
