@@ -12,7 +12,7 @@ use crate::portal::when::When;
 use crate::portal::words::Lang;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    AlertBook, AlertKind, AlertRow, ContractDetail, Letter, MailKind, NewMail, Watched,
+    AlertBook, AlertKind, AlertRow, AlertStep, ContractDetail, Letter, MailKind, NewMail, Watched,
 };
 use crate::watch;
 use jiff::tz::TimeZone;
@@ -71,10 +71,18 @@ async fn turn(
             Some((device.contract, judged))
         })
         .collect();
+    // Where nobody looks any more, silence would count as well, and somebody would be told so.
     let live = store.live_alerts().await?;
-    store
-        .step_alerts(watch::steps(&judged, &live, at), at)
-        .await?;
+    let (live, unwatched): (Vec<_>, Vec<_>) = live
+        .into_iter()
+        .partition(|alert| contracts.contains_key(&alert.contract));
+    let mut steps = watch::steps(&judged, &live, at);
+    steps.extend(
+        unwatched
+            .iter()
+            .map(|alert| AlertStep::Forsake { no: alert.no }),
+    );
+    store.step_alerts(steps, at).await?;
 
     let live = store.live_alerts().await?;
     let (begun, ended) = watch::to_tell(&live, at);
@@ -391,6 +399,26 @@ mod tests {
             mail[0].letter.text
         );
         assert!(mail[0].letter.text.contains("Acme"));
+    }
+
+    #[tokio::test]
+    async fn clause_19_a_silent_device_is_not_said_to_be_well_because_its_contract_is_over() {
+        let scene = Scene::new(1).await;
+        scene.heard(0.0, 0).await;
+        for minutes in [10.5, 12.5] {
+            scene.turn(minutes).await;
+        }
+        assert_eq!(scene.mail().await.len(), 2, "operator and contact");
+        let store = &scene.receiver.app.store;
+        let contract = store.contracts().await.unwrap().remove(0).id;
+        let over = Some(scene.at(20.0));
+        store.set_until(contract, over, now()).await.unwrap();
+        for minutes in [21.0, 27.0, 30.0, 60.0] {
+            scene.turn(minutes).await;
+        }
+        assert_eq!(scene.mail().await.len(), 2);
+        assert_eq!(store.open_alerts().await.unwrap(), []);
+        assert_eq!(store.live_alerts().await.unwrap(), []);
     }
 
     #[tokio::test]

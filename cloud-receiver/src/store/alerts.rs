@@ -87,6 +87,10 @@ pub enum AlertStep {
     Close {
         no: u64,
     },
+    /// Nobody watches any more whether it is over: it ends, and nobody is told so.
+    Forsake {
+        no: u64,
+    },
 }
 
 #[async_trait]

@@ -67,6 +67,12 @@ fn step(connection: &Connection, step: &AlertStep, at: UtcMicros) -> Result<()> 
         AlertStep::Close { no } => connection
             .prepare_cached("update alert set closed_us = ?2 where no = ?1 and closed_us is null")?
             .execute((no.cast_signed(), at.0))?,
+        AlertStep::Forsake { no } => connection
+            .prepare_cached(
+                "update alert set closed_us = coalesce(closed_us, ?2), end_told_us = ?2
+                 where no = ?1 and end_told_us is null",
+            )?
+            .execute((no.cast_signed(), at.0))?,
     };
     Ok(())
 }
