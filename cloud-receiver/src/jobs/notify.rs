@@ -85,8 +85,16 @@ pub async fn turn(
         let Some(contract) = contracts.get(&subscription.contract) else {
             continue;
         };
-        if notify::has_cooled(subscription, at) {
-            tell(store, blobs, config, subscription, contract, at).await?;
+        if !notify::has_cooled(subscription, at) {
+            continue;
+        }
+        // The others are told all the same; what could not be told waits for the next turn.
+        if let Err(error) = tell(store, blobs, config, subscription, contract, at).await {
+            tracing::error!(
+                contract = %contract.id,
+                "a user of contract {} cannot be told of events: {error:#}; it is tried again",
+                contract.id
+            );
         }
     }
     Ok(())

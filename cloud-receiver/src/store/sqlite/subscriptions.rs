@@ -367,7 +367,7 @@ impl SubscriptionBook for SqliteStore {
 #[async_trait]
 impl NotifierBook for SqliteStore {
     async fn active_subscriptions(&self) -> Result<Vec<SubscriptionRow>> {
-        let rows: Vec<_> = self
+        let rows: Vec<(SubscriptionRow, Vec<u8>)> = self
             .read(|connection| {
                 let mut statement = connection.prepare_cached(&format!(
                     "select {COLUMNS} from subscription where confirmed_us is not null and stopped_us is null"
@@ -378,10 +378,16 @@ impl NotifierBook for SqliteStore {
             .await?;
         let mut opened = Vec::with_capacity(rows.len());
         for row in rows {
+            let contract = row.0.contract;
             match self.opened_subscription(row).await {
                 Ok(row) => opened.push(row),
                 // Its contract is erased.
                 Err(StoreError::Missing(_)) => {}
+                Err(StoreError::Corrupt(problem)) => tracing::error!(
+                    %contract,
+                    "a user of contract {contract} is not told of events: {problem}; the user must save the setting anew"
+                ),
+                // Of the database as a whole.
                 Err(error) => return Err(error),
             }
         }

@@ -227,3 +227,24 @@ async fn mail_in_the_outbox_goes_with_what_it_was_sent_for() {
     accounts.remove(LOGIN, minute(1)).await.unwrap();
     assert_eq!(removed.mail().await.len(), 1, "the one that was taken");
 }
+
+#[tokio::test]
+async fn one_setting_that_is_damaged_does_not_silence_the_others() {
+    let bench = told().await;
+    let store = &bench.store;
+    let other = store.add_user("other", bench.contract, "hash", true, NOW);
+    other.await.unwrap();
+    store
+        .write(|connection| {
+            Ok(connection.execute(
+                "insert into subscription (login_id, contract, stop_hash, confirmed_us, sealed)
+                 select 'other', contract, zeroblob(32), confirmed_us, x'00' from subscription",
+                [],
+            )?)
+        })
+        .await
+        .unwrap();
+    let active = store.active_subscriptions().await.unwrap();
+    let logins: Vec<_> = active.iter().map(|row| row.login_id.as_str()).collect();
+    assert_eq!(logins, [LOGIN]);
+}
