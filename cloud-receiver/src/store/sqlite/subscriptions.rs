@@ -3,8 +3,8 @@
 use super::{SqliteStore, audit, damaged, hash_at, id16, mail, optional_time_at, time_at, uuid_at};
 use crate::seal::{Name, Purpose};
 use crate::store::{
-    ContractScope, NEXT_QUESTION_US, NewEvent, NewMail, Note, NotifierBook, Question, Queued,
-    Result, StoreError, SubscriptionBook, SubscriptionRow, Wishes,
+    Actor, ContractScope, NEXT_QUESTION_US, NewEvent, NewMail, Note, NotifierBook, Question,
+    Queued, Result, StoreError, SubscriptionBook, SubscriptionRow, Wishes,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -278,7 +278,8 @@ impl SubscriptionBook for SqliteStore {
         let note = Note::new("subscription.set")
             .of(contract)
             .with_personal("address", wishes.address);
-        let note = self.sealed(note).await?;
+        let user = Actor::User(login_id.into());
+        let note = self.by(user).sealed(note).await?;
         let login_id = login_id.to_owned();
         self.write(move |connection| {
             let done = match question {
@@ -311,8 +312,9 @@ impl SubscriptionBook for SqliteStore {
         };
         let kept = self.kept(contract, login_id, &nothing).await?;
         let note = Note::new("subscription.drop").of(contract);
+        let user = self.by(Actor::User(login_id.into()));
         let login_id = login_id.to_owned();
-        self.write_noted(note, at, move |connection| {
+        user.write_noted(note, at, move |connection| {
             drop_wishes(connection, contract, &login_id, &kept, at)
         })
         .await

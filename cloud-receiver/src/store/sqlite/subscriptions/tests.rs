@@ -7,7 +7,8 @@ use crate::live::Live;
 use crate::seal::SecretKey;
 use crate::store::sqlite::FILE_NAME;
 use crate::store::{
-    AccountBooks, AccountKind, Administration, Letter, MailBook, MailChoice, MailKind, MailRow,
+    AccountBooks, AccountKind, Administration, AuditBook, Letter, MailBook, MailChoice, MailKind,
+    MailRow,
 };
 
 const NOW: UtcMicros = UtcMicros(1_700_000_000_000_000);
@@ -247,4 +248,24 @@ async fn one_setting_that_is_damaged_does_not_silence_the_others() {
     let active = store.active_subscriptions().await.unwrap();
     let logins: Vec<_> = active.iter().map(|row| row.login_id.as_str()).collect();
     assert_eq!(logins, [LOGIN]);
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_user_who_set_and_dropped() {
+    let bench = Bench::new().await;
+    assert!(bench.ask("tanto@example.jp", NOW).await);
+    bench.drop_it(NOW).await;
+    let rows = bench.store.audit_after(0, 100).await.unwrap();
+    let mut found = 0;
+    for row in rows
+        .iter()
+        .filter(|row| row.action.starts_with("subscription."))
+    {
+        assert_eq!(row.actor, "user", "{row:?}");
+        assert_eq!(row.actor_name, None, "it stands sealed");
+        let personal = bench.store.audit_personal(row).await.unwrap().unwrap();
+        assert_eq!(personal["user"], LOGIN);
+        found += 1;
+    }
+    assert_eq!(found, 2);
 }
