@@ -162,6 +162,7 @@ impl Enroller {
             mqtt_host: self.directions.mqtt_host.clone(),
             mqtt_port: self.directions.mqtt_port,
             command_key: self.directions.command_key,
+            contract: Some(place.contract),
             contract_name: place.contract_name,
             site_name: place.site_name,
             receiver_time_us: now(),

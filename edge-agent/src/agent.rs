@@ -6,6 +6,7 @@
 mod cameras;
 mod commands;
 mod delivery;
+mod handed_on;
 mod interrupted;
 mod roster;
 mod stages;
@@ -96,9 +97,13 @@ impl Agent {
 
         let spool = open_spool(&config, identity, &time, &health).await?;
         spool.set_contract_ended(crate::ended::is_marked(&data_dir));
+        let is_wiped = handed_on::wipe_if_owed(&data_dir, &spool).await?;
         let sink: Arc<dyn Sink> = Arc::new(spool.clone());
         record_device_state(&spool, &time, "started", &model, THREAD_PATIENCE).await;
-        interrupted::end_interrupted(&spool).await?;
+        // Of what another contract's cameras saw the end is nobody's business either.
+        if !is_wiped {
+            interrupted::end_interrupted(&spool).await?;
+        }
 
         let saved_floor = SavedFloor::load(&Identity::folder(&data_dir));
         let floor = TimeFloor::new(Some(saved_floor.get()));

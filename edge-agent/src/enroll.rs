@@ -58,6 +58,11 @@ pub enum EnrollError {
          away, so that it becomes a new device; what it has not delivered yet stays behind"
     )]
     OtherOwner,
+    #[error(
+        "it cannot be noted on this box's disk that what waits is another contract's ({0}); nothing was stored: make \
+         room or mend the disk, and ask for a new code"
+    )]
+    Mark(std::io::Error),
     #[error("the receiver's answer makes no sense ({0}); nothing was stored")]
     Answer(String),
 }
@@ -112,10 +117,10 @@ pub async fn enroll(data_dir: &Path, claim: &Claim<'_>) -> Result<Enrollment, En
     let code: ClaimCode = claim.code.parse()?;
     let url = address(claim.url)?;
     let identity = Identity::load_or_create(data_dir)?;
-    if let Some(before) = identity.enrollment.filter(|_| !claim.again) {
+    if let Some(before) = identity.enrollment.as_ref().filter(|_| !claim.again) {
         return Err(EnrollError::AlreadyEnrolled {
-            contract: before.contract_name,
-            site: before.site_name,
+            contract: before.contract_name.clone(),
+            site: before.site_name.clone(),
         });
     }
     let key = certificate::new_tls_key()?;
@@ -140,15 +145,32 @@ pub async fn enroll(data_dir: &Path, claim: &Claim<'_>) -> Result<Enrollment, En
 
     let receiver_time = response.receiver_time_us;
     let enrollment = accept(response, &key, identity.device_id)?;
-    enrollment.save(data_dir)?;
-    if let Err(error) = crate::ended::clear(data_dir) {
-        let folder = data_dir.display();
-        tracing::error!(%error, "this box will keep nothing until contract-ended.json is removed from {folder}: {error}");
-    }
+    keep(data_dir, identity.enrollment.as_ref(), &enrollment)?;
     if let Err(error) = saved_floor.save(receiver_time) {
         tracing::warn!(%error, "the time floor could not be saved: {error}");
     }
     Ok(enrollment)
+}
+
+/// In this order: whatever is cut short, nothing of the contract of before is delivered under the new one.
+fn keep(
+    data_dir: &Path,
+    before: Option<&Enrollment>,
+    enrollment: &Enrollment,
+) -> Result<(), EnrollError> {
+    // What a box recorded before it was ever enrolled is the first contract's.
+    let is_handed_on = before.is_some_and(|before| !before.is_of_one_contract_with(enrollment));
+    if is_handed_on || crate::ended::is_marked(data_dir) {
+        crate::ended::owe_wipe(data_dir).map_err(EnrollError::Mark)?;
+        tracing::warn!(
+            "this box served another contract: what waits for delivery is destroyed before it delivers again"
+        );
+    }
+    if let Err(error) = crate::ended::clear(data_dir) {
+        let folder = data_dir.display();
+        tracing::error!(%error, "this box will keep nothing until contract-ended.json is removed from {folder}: {error}");
+    }
+    Ok(enrollment.save(data_dir)?)
 }
 
 fn address(text: &str) -> Result<Url, EnrollError> {
@@ -184,6 +206,7 @@ fn accept(
         mqtt_host: response.mqtt_host,
         mqtt_port: response.mqtt_port,
         command_key: response.command_key,
+        contract: response.contract,
         contract_name: response.contract_name,
         site_name: response.site_name,
         replaces: None,
@@ -195,8 +218,8 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, SanType, SigningKey};
     use uuid::Uuid;
-    use wire::UtcMicros;
     use wire::enroll::device_uri;
+    use wire::{ContractId, UtcMicros};
 
     const DEVICE: DeviceId = DeviceId(Uuid::from_u128(7));
 
@@ -213,6 +236,7 @@ mod tests {
             mqtt_host: "receiver.example".into(),
             mqtt_port: 8883,
             command_key: wire::SigningKey::from_seed([1; 32]).verifying_key(),
+            contract: None,
             contract_name: "契約".into(),
             site_name: "本店".into(),
             receiver_time_us: UtcMicros(1),
@@ -240,6 +264,32 @@ mod tests {
             let refused = accept(wrong, &ours, DEVICE).expect_err("refused");
             assert!(matches!(refused, EnrollError::Answer(_)), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_waits_is_the_next_contracts_only_if_that_is_the_same() {
+        let ours = key();
+        let of = |contract: u128| {
+            let mut answer = answer(&ours, DEVICE);
+            answer.contract = Some(ContractId(Uuid::from_u128(contract)));
+            accept(answer, &ours, DEVICE).expect("fits")
+        };
+        let owed = |before: Option<u128>, has_ended: bool, now: u128| {
+            let dir = tempfile::tempdir().expect("temp dir");
+            if has_ended {
+                crate::ended::mark(dir.path()).expect("marked");
+            }
+            keep(dir.path(), before.map(of).as_ref(), &of(now)).expect("kept");
+            assert!(!crate::ended::is_marked(dir.path()), "it keeps again");
+            let kept = Enrollment::load(dir.path()).expect("readable");
+            assert_eq!(kept.and_then(|kept| kept.contract), of(now).contract);
+            crate::ended::owes_wipe(dir.path())
+        };
+        assert!(!owed(None, false, 1), "recorded before it was enrolled");
+        assert!(!owed(Some(1), false, 1), "enrolled again");
+        assert!(owed(Some(1), false, 2), "handed on");
+        assert!(owed(Some(1), true, 1), "ended, and perhaps not wiped");
+        assert!(owed(None, true, 1));
     }
 
     #[test]

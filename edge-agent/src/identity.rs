@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-use wire::{DeviceId, Sha256, SigningKey, VerifyingKey};
+use wire::{ContractId, DeviceId, Sha256, SigningKey, VerifyingKey};
 
 /// The device's own part exists from the first start on, so that every record is signed; enrollment comes later
 /// and changes neither id nor record key.
@@ -49,6 +49,9 @@ pub struct Enrollment {
     pub mqtt_host: String,
     pub mqtt_port: u16,
     pub command_key: VerifyingKey,
+    /// Absent: of a time when receivers did not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractId>,
     pub contract_name: String,
     pub site_name: String,
     /// The certificate that this one renewed; none if it came with a claim code.
@@ -164,6 +167,17 @@ impl Enrollment {
         write_json(data_dir, ENROLLMENT_FILE, self, files::write)
     }
 
+    /// Whether what was recorded under this one may be delivered under `next`. In doubt it may not: a customer's pictures
+    /// must never reach another's portal.
+    pub fn is_of_one_contract_with(&self, next: &Enrollment) -> bool {
+        match (self.contract, next.contract) {
+            (Some(before), Some(now)) => before == now,
+            (Some(_), None) => false,
+            // All that an older one tells.
+            (None, _) => self.contract_name == next.contract_name,
+        }
+    }
+
     /// Tells one certificate from another.
     pub fn fingerprint(&self) -> Sha256 {
         Sha256::of(self.certificate_pem.as_bytes())
@@ -235,6 +249,7 @@ mod tests {
             mqtt_host: "receiver.example".into(),
             mqtt_port: 8883,
             command_key: SigningKey::from_seed([1; 32]).verifying_key(),
+            contract: None,
             contract_name: "契約".into(),
             site_name: "本店".into(),
             replaces: None,
@@ -259,6 +274,25 @@ mod tests {
         assert_eq!(kept.tls_key_pem, "private");
         assert_eq!(kept.site_name, "本店");
         assert!(!format!("{kept:?}").contains("private"));
+    }
+
+    #[test]
+    fn in_doubt_two_enrollments_are_not_of_one_contract() {
+        let of = |number: Option<u128>, name: &str| Enrollment {
+            contract: number.map(|number| ContractId(Uuid::from_u128(number))),
+            contract_name: name.into(),
+            ..enrollment()
+        };
+        for (before, now, is_one) in [
+            (of(Some(1), "a"), of(Some(1), "renamed"), true),
+            (of(Some(1), "a"), of(Some(2), "a"), false),
+            (of(Some(1), "a"), of(None, "a"), false),
+            (of(None, "a"), of(Some(1), "a"), true),
+            (of(None, "a"), of(Some(1), "b"), false),
+            (of(None, "a"), of(None, "b"), false),
+        ] {
+            assert_eq!(before.is_of_one_contract_with(&now), is_one);
+        }
     }
 
     #[test]

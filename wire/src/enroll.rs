@@ -4,7 +4,7 @@
 //! device has checked the receiver against the fingerprint in its claim code before it sends anything.
 
 use crate::digest::Sha256;
-use crate::ids::{DeviceId, EnrollmentId};
+use crate::ids::{ContractId, DeviceId, EnrollmentId};
 use crate::sign::{BadSignature, Purpose, SigningKey, VerifyingKey};
 use crate::time::UtcMicros;
 use data_encoding::HEXLOWER;
@@ -69,6 +69,9 @@ pub struct EnrollResponse {
     pub mqtt_port: u16,
     /// The key that commands are signed with.
     pub command_key: VerifyingKey,
+    /// Tells one contract from another, so that a box knows when it is handed on. Absent: the receiver is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<ContractId>,
     pub contract_name: String,
     pub site_name: String,
     pub receiver_time_us: UtcMicros,

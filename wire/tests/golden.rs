@@ -369,18 +369,24 @@ fn enrollment_keeps_its_meaning() {
             "0.1.0".into(),
         ),
     );
+    let response = EnrollResponse {
+        certificate_pem: "CERT".into(),
+        ca_pem: "CA".into(),
+        device_url: "https://receiver.example:8444".into(),
+        mqtt_host: "receiver.example".into(),
+        mqtt_port: 8883,
+        command_key: key.verifying_key(),
+        contract: None,
+        contract_name: "株式会社例".into(),
+        site_name: "本社".into(),
+        receiver_time_us: UtcMicros(1_795_000_000_000_000),
+    };
+    check("enroll-response", &response);
     check(
-        "enroll-response",
+        "enroll-response-contract",
         &EnrollResponse {
-            certificate_pem: "CERT".into(),
-            ca_pem: "CA".into(),
-            device_url: "https://receiver.example:8444".into(),
-            mqtt_host: "receiver.example".into(),
-            mqtt_port: 8883,
-            command_key: key.verifying_key(),
-            contract_name: "株式会社例".into(),
-            site_name: "本社".into(),
-            receiver_time_us: UtcMicros(1_795_000_000_000_000),
+            contract: Some(ContractId(uuid(0xc7))),
+            ..response
         },
     );
     check(

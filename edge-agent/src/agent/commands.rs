@@ -4,6 +4,7 @@
 //! command may have waited.
 
 use crate::clock::TimeSource;
+use crate::ended;
 use crate::spool::SpoolHandle;
 use crate::uplink::Renewal;
 use crate::vision::Vision;
@@ -92,19 +93,28 @@ impl Executor {
         }
     }
 
-    /// The mark first: whatever comes between, nothing is kept from then on.
+    /// The marks first: whatever comes between, nothing is kept from then on, and what is there is not delivered.
     async fn wipe(&self) -> Outcome {
         let data_dir = self.data_dir.clone();
-        let marked = tokio::task::spawn_blocking(move || crate::ended::mark(&data_dir));
+        let marked = tokio::task::spawn_blocking(move || {
+            ended::owe_wipe(&data_dir)?;
+            ended::mark(&data_dir)
+        });
         if let Err(error) = marked.await.map_err(io::Error::other).flatten() {
             return Outcome::Failed(format!("it cannot be noted on this box's disk ({error})"));
         }
         self.spool.set_contract_ended(true);
         match self.spool.wipe().await {
-            Ok(wiped) => Outcome::Done(format!(
-                "{} records and {} pictures that waited are destroyed; nothing is kept any more",
-                wiped.records, wiped.pictures
-            )),
+            Ok(wiped) => {
+                // Before the answer is kept: it would be destroyed with the rest at the next start.
+                if let Err(error) = ended::wiped(&self.data_dir) {
+                    tracing::error!(%error, "what is kept is wiped once more at the next start: {error}");
+                }
+                Outcome::Done(format!(
+                    "{} records and {} pictures that waited are destroyed; nothing is kept any more",
+                    wiped.records, wiped.pictures
+                ))
+            }
             Err(error) => Outcome::Failed(error.to_string()),
         }
     }

@@ -2,8 +2,10 @@
 //! commands to whoever carries them out. A box that is enrolled again goes on with what it was given, at once.
 
 use super::commands::Executor;
+use super::handed_on;
 use super::view::{self, Delivery, View};
 use crate::config::Config;
+use crate::ended;
 use crate::identity::Enrollment;
 use crate::uplink::{TimeFloor, Uplink, UplinkParts};
 use std::sync::Arc;
@@ -27,7 +29,8 @@ pub(super) async fn deliver(
     }
     let mut complaint = String::new();
     loop {
-        match try_to_deliver(&config, &view, &floor, &stop) {
+        let until = stop.child_token();
+        match try_to_deliver(&config, &view, &floor, &until).await {
             Ok(Some((uplink, orders))) => {
                 complaint.clear();
                 let executor = Executor {
@@ -37,14 +40,19 @@ pub(super) async fn deliver(
                     renewal: uplink.renewal(),
                     data_dir: config.device.data_dir.clone(),
                 };
-                let executed = tokio::spawn(executor.run(orders, stop.clone()));
+                let executed = tokio::spawn(executor.run(orders, until.clone()));
                 stop.run_until_cancelled(follow(&uplink, &config, &view))
                     .await;
+                until.cancel();
                 uplink.join().await;
                 if let Err(error) = executed.await {
                     tracing::error!(%error, "carrying out commands ended badly: {error}");
                 }
-                return;
+                if stop.is_cancelled() {
+                    return;
+                }
+                // Handed on: nothing is on its way any more, so the next turn can wipe.
+                continue;
             }
             Ok(None) => view.set_delivery(Delivery::NotEnrolled),
             Err(error) => {
@@ -63,12 +71,16 @@ pub(super) async fn deliver(
     }
 }
 
-/// Hands on what `enroll --again` leaves, for ever.
+/// Takes up what `enroll --again` leaves, until the box is handed on to another contract.
 async fn follow(uplink: &Uplink, config: &Config, view: &View) {
     let mut complaint = None;
     loop {
         tokio::time::sleep(ENROLLMENT_POLL).await;
-        let outcome = adopt(uplink, config, view).map_err(|error| crate::error::in_words(&error));
+        let outcome = match adopt(uplink, config, view) {
+            Ok(Adopted::Goes) => Ok(()),
+            Ok(Adopted::IsHandedOn) => return,
+            Err(error) => Err(crate::error::in_words(&error)),
+        };
         if let Err(why) = &outcome
             && complaint.as_ref() != Some(why)
         {
@@ -80,15 +92,22 @@ async fn follow(uplink: &Uplink, config: &Config, view: &View) {
     }
 }
 
-fn adopt(uplink: &Uplink, config: &Config, view: &View) -> anyhow::Result<()> {
+enum Adopted {
+    Goes,
+    /// What waits must not go by the new enrollment. Batches that are leased already would: this uplink has to end.
+    IsHandedOn,
+}
+
+fn adopt(uplink: &Uplink, config: &Config, view: &View) -> anyhow::Result<Adopted> {
     let Some(enrollment) = Enrollment::load(&config.device.data_dir)? else {
-        return Ok(());
+        return Ok(Adopted::Goes);
     };
+    // The mark is older than the enrollment that it goes with.
+    if uplink.is_news(&enrollment) && ended::owes_wipe(&config.device.data_dir) {
+        return Ok(Adopted::IsHandedOn);
+    }
     let report = view::enrollment_report(&enrollment);
     if uplink.adopt(enrollment)? {
-        // Enrolling takes the mark of an ended contract away.
-        let ended = crate::ended::is_marked(&config.device.data_dir);
-        view.spool.set_contract_ended(ended);
         tracing::info!(
             "this box was enrolled again: delivering to {}",
             report.receiver
@@ -98,13 +117,13 @@ fn adopt(uplink: &Uplink, config: &Config, view: &View) -> anyhow::Result<()> {
         watch: uplink.watch(),
         enrollment: report,
     });
-    Ok(())
+    Ok(Adopted::Goes)
 }
 
 type Orders = mpsc::Receiver<wire::command::Command>;
 
 /// `None` while the box is not enrolled.
-fn try_to_deliver(
+async fn try_to_deliver(
     config: &Config,
     view: &Arc<View>,
     floor: &TimeFloor,
@@ -113,6 +132,10 @@ fn try_to_deliver(
     let Some(enrollment) = Enrollment::load(&config.device.data_dir)? else {
         return Ok(None);
     };
+    // Enrolling takes the mark of an ended contract away.
+    let data_dir = &config.device.data_dir;
+    handed_on::wipe_if_owed(data_dir, &view.spool).await?;
+    view.spool.set_contract_ended(ended::is_marked(data_dir));
     let report = view::enrollment_report(&enrollment);
     tracing::info!(
         "enrolled at {} / {}: delivering to {}",

@@ -25,7 +25,8 @@ pub struct Args {
     /// A file that holds the claim code. Without it and --code, standard input is read.
     #[arg(long, value_name = "PATH")]
     code_file: Option<PathBuf>,
-    /// Even if this box is enrolled already. Nothing that waits for delivery is lost.
+    /// Even if this box is enrolled already. What waits for delivery is kept if the contract is the same, and destroyed
+    /// if it is another.
     #[arg(long)]
     again: bool,
 }

@@ -110,6 +110,7 @@ mod tests {
             mqtt_host: "receiver.example".into(),
             mqtt_port: 8883,
             command_key: SigningKey::from_seed([1; 32]).verifying_key(),
+            contract: None,
             contract_name: "契約".into(),
             site_name: "本店".into(),
             replaces: replaces.map(Enrollment::fingerprint),

@@ -138,11 +138,16 @@ impl Uplink {
 
     /// Takes up what `enroll` gave, if it is not what is in use already. Says whether it was news.
     pub fn adopt(&self, enrollment: Enrollment) -> Result<bool, UplinkError> {
-        if self.courier.credentials.borrow().enrollment.fingerprint() == enrollment.fingerprint() {
-            return Ok(false);
+        let is_news = self.is_news(&enrollment);
+        if is_news {
+            self.courier.adopt(enrollment)?;
         }
-        self.courier.adopt(enrollment)?;
-        Ok(true)
+        Ok(is_news)
+    }
+
+    /// Whether it is another one than is in use.
+    pub fn is_news(&self, enrollment: &Enrollment) -> bool {
+        self.courier.credentials.borrow().enrollment.fingerprint() != enrollment.fingerprint()
     }
 
     /// Waits for the end after the stop was given; at most some seconds. Close the spool afterwards.

@@ -234,6 +234,7 @@ fn enrollment(ca: &Ca, leaf: &Leaf, https_port: u16, mqtt_port: u16) -> Enrollme
         mqtt_host: "127.0.0.1".into(),
         mqtt_port,
         command_key: command_key().verifying_key(),
+        contract: None,
         contract_name: "contract".into(),
         site_name: "site".into(),
         replaces: None,
