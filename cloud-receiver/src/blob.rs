@@ -15,14 +15,14 @@
 
 mod erase;
 mod part;
-mod stream;
+pub(crate) mod stream;
 mod sweep;
 
 pub use sweep::Swept;
 
 use crate::clock::now;
 use crate::disk::Room;
-use crate::seal::{Name, Purpose, SealError};
+use crate::seal::{Name, Purpose, SealError, SecretKey};
 use crate::store::{BlobRow, BlobRows, StoreError};
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use wire::digest::Hasher;
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
 /// Uploads at the same time; further ones wait. Each holds [`part::IN_MEMORY`] and a chunk at most: 48 MiB for all.
@@ -432,6 +433,28 @@ impl Upload {
         writer.finish().await?;
         Ok(())
     }
+}
+
+/// The file of an object below the data folder, for whoever copies objects as they are.
+pub(crate) fn object_file(dir: &Path, contract: ContractId, sha256: Sha256) -> PathBuf {
+    dir.join("blobs")
+        .join(contract.to_string())
+        .join(sha256.to_string())
+}
+
+/// Whether a sealed file opens, and holds the bytes that it is named after.
+pub(crate) fn opens(
+    sealed: impl io::Read,
+    key: &SecretKey,
+    owner: Owner,
+    sha256: Sha256,
+) -> io::Result<bool> {
+    let mut opener = stream::Opener::begin(key, &name(owner, sha256), sealed)?;
+    let mut hasher = Hasher::default();
+    while let Some(plain) = opener.next()? {
+        hasher.update(plain);
+    }
+    Ok(hasher.finish() == sha256)
 }
 
 fn object_path(contract: ContractId, sha256: Sha256) -> ObjectPath {

@@ -14,6 +14,7 @@
 //! | [`erasure`] | when what a contract has is due to be erased, and the erasing itself |
 //! | [`order`] | orders to devices: how one is made, what became of it |
 //! | [`store`] | the seam to the database, and SQLite behind it; reads of customers' data take a `ContractScope` |
+//! | [`backup`] | the operator's backup, sealed per contract, and bringing it back |
 //! | [`blob`] | pictures and clips, by hash, resumable |
 //! | `csv` | tables as files that a spreadsheet opens, and takes nothing in them for a formula |
 //! | [`disk`] | how full a disk is; what is kept free of blobs |
@@ -42,6 +43,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod backup;
 pub mod blob;
 pub mod ca;
 pub mod capacity;

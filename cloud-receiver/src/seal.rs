@@ -41,6 +41,10 @@ pub enum Purpose {
     Subscription,
     Hold,
     SecondFactor,
+    /// Rows of a backup.
+    Backup,
+    /// Which objects belong to a backup.
+    BackupObjects,
 }
 
 impl Purpose {
@@ -59,6 +63,8 @@ impl Purpose {
             Purpose::Subscription => b"subscription",
             Purpose::Hold => b"hold",
             Purpose::SecondFactor => b"second-factor",
+            Purpose::Backup => b"backup",
+            Purpose::BackupObjects => b"backup-objects",
         }
     }
 }

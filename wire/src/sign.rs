@@ -25,6 +25,8 @@ pub enum Purpose {
     Erasure,
     /// The receiver's copy of a part of its audit log.
     Audit,
+    /// The receiver's list of what a backup of it holds.
+    Backup,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Purpose::Export => b"caas/v1/export\0",
             Purpose::Erasure => b"caas/v1/erasure\0",
             Purpose::Audit => b"caas/v1/audit\0",
+            Purpose::Backup => b"caas/v1/backup\0",
         }
     }
 

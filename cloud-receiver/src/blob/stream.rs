@@ -15,7 +15,7 @@ use crate::seal::{Name, SealError, SecretKey, random};
 use ring::aead::{Aad, LessSafeKey, Nonce};
 use std::io::{self, Read};
 
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 const MAGIC: &[u8; 8] = b"caasblb1";
 const SALT_LEN: usize = 32;
 const TAG_LEN: usize = 16;
@@ -23,14 +23,14 @@ const LENGTH_LEN: usize = 4;
 const LAST: u32 = 1 << 31;
 
 /// Seals the chunks of one stream in order.
-pub(super) struct Sealer {
+pub(crate) struct Sealer {
     key: LessSafeKey,
     number: u32,
 }
 
 impl Sealer {
     /// Begins a new stream; also returns its header.
-    pub(super) fn begin(key: &SecretKey, name: &Name) -> (Self, Vec<u8>) {
+    pub(crate) fn begin(key: &SecretKey, name: &Name) -> (Self, Vec<u8>) {
         let salt: [u8; SALT_LEN] = random();
         let sealer = Self {
             key: key.stream_key(name, &salt),
@@ -39,7 +39,7 @@ impl Sealer {
         (sealer, [&MAGIC[..], &salt].concat())
     }
 
-    pub(super) fn seal(&mut self, plain: &[u8], last: bool) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, plain: &[u8], last: bool) -> Vec<u8> {
         let length = u32::try_from(plain.len()).expect("chunks have 64 KiB at most");
         let mut sealed = (if last { length | LAST } else { length })
             .to_be_bytes()
@@ -104,6 +104,51 @@ pub(super) fn open_each(
         found.ended = last;
     }
     Ok(Some(found))
+}
+
+/// Opens the chunks of a stream in order, for whoever reads it to its end.
+pub(crate) struct Opener<R> {
+    sealed: R,
+    key: LessSafeKey,
+    number: u32,
+    ended: bool,
+    chunk: Vec<u8>,
+}
+
+impl<R: Read> Opener<R> {
+    pub(crate) fn begin(key: &SecretKey, name: &Name, mut sealed: R) -> io::Result<Self> {
+        let mut header = [0; MAGIC.len() + SALT_LEN];
+        if !fill(&mut sealed, &mut header)? || !header.starts_with(MAGIC) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, SealError));
+        }
+        Ok(Self {
+            sealed,
+            key: key.stream_key(name, &header[MAGIC.len()..]),
+            number: 0,
+            ended: false,
+            chunk: Vec::new(),
+        })
+    }
+
+    /// The next chunk; `None` behind the last. Anything but the whole stream, and nothing behind it, is an error.
+    pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, SealError);
+        if self.ended {
+            return match self.sealed.read(&mut [0])? {
+                0 => Ok(None),
+                _ => Err(damaged()),
+            };
+        }
+        let last = next_chunk(&mut self.sealed, &mut self.chunk)?.ok_or_else(damaged)?;
+        let number = nonce(self.number, last);
+        let opened = self
+            .key
+            .open_in_place(number, Aad::empty(), &mut self.chunk);
+        let plain = opened.map_err(|_| damaged())?;
+        self.number += 1;
+        self.ended = last;
+        Ok(Some(plain))
+    }
 }
 
 /// Opens a whole stream.

@@ -7,6 +7,7 @@ mod account;
 mod alert;
 mod audit;
 mod audit_log;
+mod backup;
 mod ca;
 mod camera;
 mod capacity;
@@ -24,6 +25,7 @@ mod lookup;
 mod mail;
 mod notice;
 mod operator;
+mod restore;
 mod serve;
 mod site;
 mod status;
@@ -130,6 +132,10 @@ enum Command {
     /// The master key: a new one in its place. The contracts' keys: a copy of them.
     #[command(subcommand)]
     Key(key::Verb),
+    /// Write a backup of everything, sealed per contract, while the receiver runs; or look at one.
+    Backup(backup::Args),
+    /// Bring a backup back into an empty data folder.
+    Restore(restore::Args),
 }
 
 /// Runs the command line; logs and errors go to standard error.
@@ -168,6 +174,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => return Ok(verify::run(common, args).await),
         Command::Heads(verb) => return heads::run(common, verb).await,
         Command::Ca(verb) => ca::run(common, verb).await?,
+        Command::Backup(args) => return backup::run(common, args).await,
+        Command::Restore(args) => return restore::run(common, args).await,
         Command::Key(verb) => key::run(common, verb).await?,
         Command::Alert(verb) => alert::run(common, verb).await?,
         Command::Notice(verb) => return notice::run(common, verb).await,

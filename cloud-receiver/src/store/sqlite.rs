@@ -10,6 +10,7 @@ mod accounts;
 mod admin;
 mod alerts;
 mod audit;
+mod backup;
 mod bench;
 mod blobs;
 mod capacity;
@@ -41,6 +42,8 @@ mod writer;
 
 #[cfg(test)]
 mod tests;
+
+pub use backup::{Import, RowCounts, Snapshot, SnapshotBlob, check_rows};
 
 use super::{Acting, Actor, OperatorsStore, Result, StoreError};
 use crate::ca::{Certificate, Serial};

@@ -38,7 +38,7 @@ fn name(contract: ContractId, id: Uuid) -> Name {
 }
 
 /// Adds the user's login ID to what is personal, and seals it.
-fn seal(actor: Actor, mut note: Note, key: Option<&SecretKey>) -> Sealed {
+pub(super) fn seal(actor: Actor, mut note: Note, key: Option<&SecretKey>) -> Sealed {
     if let Actor::User(login_id) = &actor {
         note = note.with_personal("user", login_id.as_str());
     }

@@ -24,7 +24,7 @@ pub(super) enum By {
 
 impl By {
     /// With the contract's id as the first parameter.
-    fn condition(self) -> &'static str {
+    pub(super) fn condition(self) -> &'static str {
         match self {
             By::Contract => "contract = ?1",
             By::Device => "device in (select id from device where contract = ?1)",
@@ -80,7 +80,6 @@ pub(super) const HELD: &[(&str, By)] = &[
 ];
 
 /// Tables of which an erasure leaves everything, and why.
-#[cfg(test)]
 pub(super) const KEPT: &[(&str, &str)] = &[
     (
         "audit",

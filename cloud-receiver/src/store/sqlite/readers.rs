@@ -62,6 +62,11 @@ impl Readers {
             .unwrap_or_else(|error| Err(StoreError::Database(format!("a read ended: {error}"))))
     }
 
+    /// A connection of one's own, for a read that takes long.
+    pub(super) fn open_one(&self) -> Result<Connection> {
+        schema::open_reader(&self.path)
+    }
+
     /// Of the disk that the database is on.
     pub(super) fn room_for_a_batch(&self) -> Result<()> {
         /// The largest batch, and the pages of its index rows.

@@ -76,19 +76,35 @@ fn stable_plans(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+/// A new database at an older version of the schema, to be filled with what was written at that version. It is no good
+/// before it is whole: so it is written as fast as can be, and not kept from a crash.
+pub(super) fn create_at(path: &Path, version: i64) -> Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "memory")?;
+    connection.pragma_update(None, "synchronous", "off")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    migrate_to(&mut connection, path, version)?;
+    Ok(connection)
+}
+
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    migrate_to(connection, path, MIGRATIONS.len() as i64)
+}
+
+fn migrate_to(connection: &mut Connection, path: &Path, wanted: i64) -> Result<()> {
     let known = MIGRATIONS.len() as i64;
     loop {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if found > known {
+        if found.max(wanted) > known {
             return Err(StoreError::Newer {
                 path: path.display().to_string(),
-                found,
+                found: found.max(wanted),
                 known,
             });
         }
-        let Some(sql) = usize::try_from(found).ok().and_then(|n| MIGRATIONS.get(n)) else {
+        let next = usize::try_from(found).ok().filter(|_| found < wanted);
+        let Some(sql) = next.and_then(|next| MIGRATIONS.get(next)) else {
             return Ok(());
         };
         step.execute_batch(sql)?;
