@@ -2,6 +2,7 @@
 //! named after its clause; `docs/clauses.md` has the table.
 
 mod accounts; // who has an account, and what is written down
+mod backup; // 13: everything lost, and brought back
 mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept
 mod custody; // what is kept cannot be changed or read unnoticed

@@ -420,3 +420,113 @@ fn read_array<const N: usize>(from: &mut impl Read) -> anyhow::Result<[u8; N]> {
     from.read_exact(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::clock::now;
+    use crate::live::Live;
+    use crate::seal::MasterKeys;
+    use crate::store::{Administration, AuditBook, BlobRows};
+    use std::collections::BTreeSet;
+
+    async fn with_contract(dir: &Path, master: &SecretKey) -> (SqliteStore, ContractId) {
+        let path = dir.join("receiver.db");
+        let master: MasterKeys = master.clone().into();
+        let store = SqliteStore::open(&path, master, Live::default(), true).unwrap();
+        let contract = store.add_contract("Acme", now()).await.unwrap();
+        store.add_site(contract, "Tokyo", now()).await.unwrap();
+        store.add_operator("operator", "hash", now()).await.unwrap();
+        (store, contract)
+    }
+
+    #[tokio::test]
+    async fn every_table_is_in_one_stream_or_left_out_with_a_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, contract) = with_contract(dir.path(), &SecretKey::generate()).await;
+        let snapshot = store.snapshot().unwrap();
+        let of_contract = snapshot.write_contract(contract, &mut Vec::new()).unwrap();
+        let of_receiver = snapshot.write_receiver(&mut Vec::new()).unwrap();
+        assert_eq!(of_contract["site"], 1);
+        assert_eq!(of_receiver["operator"], 1);
+        // Both have sign-ins and mail: their own.
+        let both: Vec<_> = of_contract
+            .keys()
+            .filter(|table| of_receiver.contains_key(*table))
+            .collect();
+        assert_eq!(both, ["mail", "sign_in", "subscription_event"]);
+        let left_out = LEFT_OUT.iter().map(|(table, _)| (*table).to_owned());
+        let found: BTreeSet<String> = left_out
+            .chain(of_contract.into_keys())
+            .chain(of_receiver.into_keys())
+            .collect();
+        let mut statement = snapshot
+            .connection
+            .prepare(
+                "select name from pragma_table_list
+                 where schema = 'main' and type = 'table' and name not like 'sqlite_%'",
+            )
+            .unwrap();
+        let tables = statement.query_map([], |row| row.get(0)).unwrap();
+        let tables: BTreeSet<String> = tables.collect::<rusqlite::Result<_>>().unwrap();
+        assert_eq!(found, tables, "what becomes of it in a backup?");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_of_one_moment_and_is_read_again_into_a_whole_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let master = SecretKey::generate();
+        let (store, contract) = with_contract(dir.path(), &master).await;
+        let snapshot = store.snapshot().unwrap();
+        let late = store.add_contract("Late", now()).await.unwrap();
+        store.add_site(contract, "Osaka", now()).await.unwrap();
+        assert_eq!(snapshot.contracts().unwrap(), [contract]);
+        let (mut own, mut receivers) = (Vec::new(), Vec::new());
+        let counts = snapshot.write_contract(contract, &mut own).unwrap();
+        snapshot.write_receiver(&mut receivers).unwrap();
+        assert_eq!(check_rows(&mut &own[..]).unwrap(), counts);
+        for length in 0..own.len() {
+            assert!(check_rows(&mut &own[..length]).is_err());
+        }
+
+        let path = dir.path().join("restored.db");
+        let import = Import::create(&path, snapshot.schema_version().unwrap()).unwrap();
+        import.add_rows(&mut &receivers[..]).unwrap();
+        assert_eq!(import.add_rows(&mut &own[..]).unwrap(), counts);
+        let wrapped = master.wrap(contract, &snapshot.key(contract).unwrap());
+        import.add_key(contract, now(), &wrapped).unwrap();
+        let note = Note::new("backup.restore");
+        let (id, at) = (MasterId::of(&master), now());
+        import.finish(&path, id, Actor::System, note, at).unwrap();
+        let restored = SqliteStore::open(&path, master, Live::default(), false).unwrap();
+        let sites = restored.sites().await.unwrap();
+        assert_eq!(sites.len(), 1);
+        assert!(restored.contract_key(contract).await.is_ok());
+        assert!(restored.contract_key(late).await.is_err());
+        let chain = restored.audit_chain().await.unwrap();
+        assert_eq!(chain.broken, None);
+        let entries = snapshot.audit_head().unwrap().unwrap().no + 1;
+        assert_eq!(chain.entries, entries);
+    }
+
+    #[tokio::test]
+    async fn rows_that_speak_of_others_that_are_not_there_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let master = SecretKey::generate();
+        let (store, contract) = with_contract(dir.path(), &master).await;
+        let snapshot = store.snapshot().unwrap();
+        let path = dir.path().join("restored.db");
+        let import = Import::create(&path, snapshot.schema_version().unwrap()).unwrap();
+        // A key of a contract that is not there.
+        import.add_key(contract, now(), b"wrapped").unwrap();
+        let (id, at) = (MasterId::of(&master), now());
+        let refused = import.finish(&path, id, Actor::System, Note::new("backup.restore"), at);
+        assert!(
+            matches!(refused, Err(StoreError::Corrupt(_))),
+            "{refused:?}"
+        );
+        let newer = dir.path().join("newer.db");
+        assert!(Import::create(&newer, 1_000).is_err());
+    }
+}
