@@ -116,21 +116,27 @@ fn to_operator(
     ended: &[&AlertRow],
     at: UtcMicros,
 ) -> Vec<NewMail> {
-    let when = when(Lang::Ja, crate::portal::when::DEFAULT_ZONE, at);
-    let line = |alert: &&AlertRow, over: bool| {
-        let contract = contracts.get(&alert.contract);
-        let name = contract.map_or("", |contract| contract.name.as_str());
-        let words = sentence(watched, alert, over, &when)?;
-        Some(format!(
-            "{name}: {words}\n  {} {}",
-            alert.matter.kind.word(),
-            alert.matter.device
-        ))
+    let in_language = |lang| {
+        let when = when(lang, crate::portal::when::DEFAULT_ZONE, at);
+        let line = |alert: &&AlertRow, over: bool| {
+            let contract = contracts.get(&alert.contract);
+            let name = contract.map_or("", |contract| contract.name.as_str());
+            let words = sentence(watched, alert, over, &when)?;
+            Some(format!(
+                "{name}: {words}\n  {} {}",
+                alert.matter.kind.word(),
+                alert.matter.device
+            ))
+        };
+        written(&when, begun, ended, line)
     };
-    let Some((subject, text)) = written(&when, begun, ended, line) else {
+    // Nobody knows which of the two the operator on duty reads.
+    let both = in_language(Lang::Ja).zip(in_language(Lang::En));
+    let Some(((subject, text), (subject_en, text_en))) = both else {
         return Vec::new();
     };
-    let text = format!("{text}\n{}/operator\n", config.portal_url());
+    let subject = format!("{subject} / {subject_en}");
+    let text = format!("{text}\n{text_en}\n{}/operator\n", config.portal_url());
     let mail = |to: &String| NewMail {
         contract: None,
         kind: MailKind::Alert,
@@ -399,6 +405,11 @@ mod tests {
             mail[0].letter.text
         );
         assert!(mail[0].letter.text.contains("Acme"));
+        // Japanese first, then English.
+        assert_eq!(mail[0].letter.subject, "【異常】1件 / Needs attention: 1");
+        let (japanese, english) = mail[0].letter.text.split_once("\n\n").unwrap();
+        assert!(japanese.contains("時計が") && !japanese.contains("The clock"));
+        assert!(english.contains("The clock of the device"), "{english}");
     }
 
     #[tokio::test]
