@@ -390,6 +390,7 @@ impl SpoolHandle {
             at: record.time.captured_at_us,
             blob: None,
             told: Told::by(record),
+            is_audit: matches!(record.body, Body::Audit(_)),
             done: None,
         };
         let bytes = entry.json.len();

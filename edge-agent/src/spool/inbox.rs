@@ -138,6 +138,15 @@ impl Inbox {
         }
     }
 
+    /// Whatever records are waiting at this moment, without waiting for more.
+    pub(super) fn take_entries(&self) -> Vec<Entry> {
+        let mut state = self.lock();
+        let entries: Vec<Entry> = state.entries.drain(..).collect();
+        state.in_hand += entries.len();
+        self.emptied.notify_all();
+        entries
+    }
+
     /// Waits for requests alone, at most `timeout`: records stay while a commit is being tried again.
     pub(super) fn take_requests(&self, timeout: Duration) -> Vec<Request> {
         let (mut state, _) = self
@@ -150,6 +159,12 @@ impl Inbox {
     /// Records that wait for a commit.
     pub(super) fn len(&self) -> usize {
         self.lock().entries.len()
+    }
+
+    /// Whether the thread has come for the requests; what is put from then on waits for its next turn.
+    #[cfg(test)]
+    pub(super) fn has_no_requests(&self) -> bool {
+        self.lock().requests.is_empty()
     }
 
     /// Neither waits a record for a commit nor is one in the thread's hand.

@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) blob: Option<NewBlob>,
     /// What it says of an event.
     pub(super) told: Option<Told>,
+    /// Says what an agent did, such as an order of the receiver: kept where all else is turned away.
+    pub(super) is_audit: bool,
     /// Hears of the commit; dropped unheard if the spool stops first.
     pub(super) done: Option<Done>,
 }

@@ -6,6 +6,7 @@
 use crate::spool::ledger::End;
 use crate::spool::outbox::{Application, Sql};
 use crate::spool::rows::{BatchRow, BlobRow, Column, batch_columns};
+use crate::spool::tally::Losses;
 
 /// What was destroyed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,7 @@ impl Application<'_> {
             self.delete_batch(row)?;
             wiped.records += row.records;
         }
+        self.losses = Losses::default();
         for table in ["parked", "open_event"] {
             self.transaction
                 .execute(&format!("delete from {table}"), [])?;

@@ -16,10 +16,11 @@ use crate::spool::quarantine::Quarantine;
 use crate::spool::reads::{self, PAGE_BYTES};
 use crate::spool::room::{Marks, Volume};
 use crate::spool::shared::Shared;
-use crate::spool::turn::{Request, Turn};
+use crate::spool::turn::{Entry, Request, Turn};
 use crate::spool::wipe::Wiped;
 use rusqlite::Connection;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,13 @@ impl Writer {
                 question => questions.push(question),
             }
         }
+        if turn.wipe {
+            turn.entries.extend(self.inbox.take_entries());
+        }
+        // What was put a moment before the mark may come a moment after the wipe.
+        if turn.wipe || self.shared.contract_ended.load(Ordering::Relaxed) {
+            self.turn_away(&mut turn);
+        }
         let wiped = self.turn(turn)?;
         if !wipes.is_empty() {
             self.quarantine.clear();
@@ -144,6 +152,22 @@ impl Writer {
             self.publish();
         }
         Ok(())
+    }
+
+    /// Lets what is no answer to the receiver go, as if it had been put later. It was never counted.
+    fn turn_away(&self, turn: &mut Turn) {
+        let entries = std::mem::take(&mut turn.entries);
+        let (kept, gone): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| entry.is_audit);
+        turn.entries = kept;
+        for entry in gone {
+            if let Some(blob) = &entry.blob {
+                self.blobs.remove(&blob.file.name);
+            }
+            if let Some(done) = entry.done {
+                done.tell();
+            }
+        }
     }
 
     /// Commits a turn and does what follows from it.

@@ -349,6 +349,66 @@ async fn of_more_open_events_than_a_box_can_have_the_newest_are_known() {
     assert_eq!((known.len(), known[0]), (1024, (77, 1)));
 }
 
+fn blob_files(bench: &Bench) -> usize {
+    let files = std::fs::read_dir(bench.path().join("blobs"));
+    files.unwrap().count()
+}
+
+/// Once it returns, the thread does nothing until the sender is dropped.
+fn stalled(spool: &SpoolHandle) -> std::sync::mpsc::Sender<()> {
+    let until = spool.stall();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !spool.inbox.has_no_requests() {
+        assert!(Instant::now() < deadline, "the thread does not come");
+        std::thread::yield_now();
+    }
+    until
+}
+
+#[tokio::test]
+async fn what_was_put_a_moment_before_a_wipe_goes_with_it() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    put_events(&bench, &spool, 0..5).await;
+    let disk = stalled(&spool);
+    // More than one batch takes, so that some of it waits behind the wipe's own turn.
+    let (_, keeping) = bench.begin_picture(&spool, MediaClass::Snapshot, 1, 2000);
+    for number in 5..150 {
+        spool.put(bench.event(number)).unwrap();
+    }
+    let (_, late) = bench.begin_picture(&spool, MediaClass::Snapshot, 2, 2000);
+    spool
+        .put(audit_record(&bench, "command.picture_now"))
+        .unwrap();
+    assert_eq!(blob_files(&bench), 2);
+    let (wiped, ()) = tokio::join!(spool.wipe(), async { drop(disk) });
+    assert_eq!(wiped.unwrap().records, 5);
+    // Whoever waits for the commit hears of it.
+    keeping.wait_for_ever().unwrap();
+    late.wait_for_ever().unwrap();
+    let stats = spool.stats();
+    assert_eq!((stats.pending_records, stats.pending_blobs), (1, 0));
+    assert_eq!(blob_files(&bench), 0);
+}
+
+#[tokio::test]
+async fn what_slipped_past_the_mark_is_turned_away_behind_it() {
+    let bench = Bench::new();
+    let spool = bench.open();
+    let disk = stalled(&spool);
+    let (_, keeping) = bench.begin_picture(&spool, MediaClass::Snapshot, 1, 2000);
+    spool.set_contract_ended(true);
+    drop(disk);
+    keeping.wait_for_ever().unwrap();
+    spool
+        .put_durable(audit_record(&bench, "command.wipe_contract"))
+        .await
+        .unwrap();
+    let stats = spool.stats();
+    assert_eq!((stats.pending_records, stats.pending_blobs), (1, 0));
+    assert_eq!(blob_files(&bench), 0);
+}
+
 #[tokio::test]
 async fn what_an_ended_contract_left_is_destroyed_and_nothing_more_is_kept() {
     let bench = Bench::new();

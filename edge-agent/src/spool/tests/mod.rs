@@ -6,7 +6,7 @@ use crate::clock::{SimClocks, TimeSource};
 use crate::config::SpoolConfig;
 use crate::health::Health;
 use crate::identity::SpoolKey;
-use crate::sink::Sink;
+use crate::sink::{Keeping, Sink};
 use crate::spool::{BalanceLine, Lane, LeasedBatch, Spool, SpoolError, SpoolHandle, SpoolKeys};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +96,19 @@ impl Bench {
 
     /// A picture of `len` bytes that begins like a JPEG.
     fn put_picture(&self, spool: &SpoolHandle, class: MediaClass, fill: u8, len: usize) -> Sha256 {
+        let (sha256, keeping) = self.begin_picture(spool, class, fill, len);
+        keeping.wait_for_ever().unwrap();
+        sha256
+    }
+
+    /// The same without waiting for the commit.
+    fn begin_picture(
+        &self,
+        spool: &SpoolHandle,
+        class: MediaClass,
+        fill: u8,
+        len: usize,
+    ) -> (Sha256, Keeping) {
         let bytes = picture(fill, len);
         let sha256 = Sha256::of(&bytes);
         let media = MediaRecord {
@@ -113,8 +126,8 @@ impl Bench {
             moment: None,
             boxes: Vec::new(),
         };
-        spool.put_media(self.time.now(), media, bytes).unwrap();
-        sha256
+        let keeping = spool.begin_media(self.time.now(), media, bytes);
+        (sha256, keeping.unwrap())
     }
 }
 
