@@ -22,6 +22,9 @@ const HOUR_US: i64 = 3_600_000_000;
 /// So long before its day ends an erasure waits for devices no longer.
 const LEFT_FOR_THE_REST_US: i64 = 6 * HOUR_US;
 
+/// Devices get so long however late it is, or else one that is connected and well would never hear of it.
+const DEVICES_GET_US: i64 = HOUR_US;
+
 /// What erasing needs.
 #[derive(Clone, Debug)]
 pub struct Erasing {
@@ -101,12 +104,10 @@ impl Erasing {
                 actor_name: None,
                 at_us: at,
             };
-            let until = at.plus_us(self.wait_for_devices_us);
-            let latest = due.by_us.plus_us(-LEFT_FOR_THE_REST_US);
             let erasure = NewErasure {
                 contract: ending.contract,
                 order,
-                wait_until_us: until.min(latest).max(at),
+                wait_until_us: wait_until(at, self.wait_for_devices_us, due.by_us),
                 due_us: Some(due.by_us),
                 must_be_over: true,
             };
@@ -212,6 +213,15 @@ impl Erasing {
     }
 }
 
+/// Until when devices that have not answered are waited for; also the deadline of what they are told. Late, because a hold was
+/// lifted after the day or nobody was there to begin, it is better to be an hour later than to leave boxes unwiped.
+fn wait_until(at: UtcMicros, wait_us: i64, due_by: UtcMicros) -> UtcMicros {
+    let until = at.plus_us(wait_us);
+    let latest = due_by.plus_us(-LEFT_FOR_THE_REST_US);
+    let least = at.plus_us(wait_us.min(DEVICES_GET_US));
+    until.min(latest).max(least)
+}
+
 /// `None`: another process has it. Let go of when it is dropped, or when the process ends however it may.
 fn lock(path: &Path) -> anyhow::Result<Option<File>> {
     let file = File::options()
@@ -226,5 +236,24 @@ fn lock(path: &Path) -> anyhow::Result<Option<File>> {
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("locking {}", path.display()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_get_time_however_late_it_is() {
+        let (at, wait) = (UtcMicros(1_795_000_000_000_000), 12 * HOUR_US);
+        let hours = |due_in: i64, wait: i64| {
+            let until = wait_until(at, wait, at.plus_us(due_in * HOUR_US));
+            until.since_us(at) / HOUR_US
+        };
+        assert_eq!(hours(72, wait), 12, "in good time");
+        assert_eq!(hours(10, wait), 4, "hours are left for the rest");
+        assert_eq!(hours(6, wait), 1);
+        assert_eq!(hours(-48, wait), 1, "the day is past");
+        assert_eq!(hours(-48, 0), 0, "as configured");
     }
 }
