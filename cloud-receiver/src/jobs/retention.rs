@@ -8,7 +8,7 @@ use crate::store::{ContractBook, ErasureBook};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use wire::UtcMicros;
+use wire::{ContractId, UtcMicros};
 
 /// How often to look, after once at the start.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -37,7 +37,7 @@ pub async fn run(blobs: Arc<Blobs>, store: SqliteStore, stop: CancellationToken)
     }
 }
 
-/// How many went.
+/// How many went. What is wrong with one contract keeps no other from its turn.
 pub(crate) async fn once(blobs: &Blobs, store: &SqliteStore, at: UtcMicros) -> anyhow::Result<u64> {
     let mut pictures = 0;
     for ending in store.endings().await? {
@@ -45,21 +45,41 @@ pub(crate) async fn once(blobs: &Blobs, store: &SqliteStore, at: UtcMicros) -> a
         if ending.step.is_some() {
             continue;
         }
-        let Some(detail) = store.contract(ending.contract).await? else {
-            continue;
-        };
-        let cutoffs = Cutoffs::of(&detail.terms.retention, at);
-        while !cutoffs.is_empty() {
-            let gone = store.expire(ending.contract, cutoffs, AT_ONCE, at).await?;
-            for sha256 in &gone {
-                blobs.delete(ending.contract, *sha256).await?;
-            }
-            pictures += gone.len() as u64;
-            if gone.len() < AT_ONCE as usize {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
+        let contract = ending.contract;
+        if let Err(error) = of_contract(blobs, store, contract, at, &mut pictures).await {
+            tracing::error!(
+                contract.id = %contract,
+                "pictures of contract {contract} whose time is over stay for now: {error:#}"
+            );
         }
     }
     Ok(pictures)
+}
+
+/// Counts as it goes: what went before an error is gone.
+async fn of_contract(
+    blobs: &Blobs,
+    store: &SqliteStore,
+    contract: ContractId,
+    at: UtcMicros,
+    pictures: &mut u64,
+) -> anyhow::Result<()> {
+    let Some(detail) = store.contract(contract).await? else {
+        return Ok(());
+    };
+    let cutoffs = Cutoffs::of(&detail.terms.retention, at);
+    if cutoffs.is_empty() {
+        return Ok(());
+    }
+    loop {
+        let gone = store.expire(contract, cutoffs, AT_ONCE, at).await?;
+        for sha256 in &gone {
+            blobs.delete(contract, *sha256).await?;
+        }
+        *pictures += gone.len() as u64;
+        if gone.len() < AT_ONCE as usize {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

@@ -66,6 +66,18 @@ fn enroll(
     // A device on file keeps what it is known by. Its site may change with the claim, its contract may not: what
     // it has delivered is sealed for that one.
     let certificate = &device.certificate;
+    connection.execute(
+        "insert into device_was_at (device, site, until_us)
+         select id, site, ?5 from device where id = ?1 and contract = ?2 and site <> ?3 and record_key = ?4
+         on conflict (device, site) do update set until_us = excluded.until_us",
+        (
+            id16(device.device.0),
+            id16(place.contract.0),
+            id16(place.site.0),
+            device.record_key.0,
+            at.0,
+        ),
+    )?;
     let enrolled = connection.execute(
         "insert into device (id, contract, site, record_key, agent_version, enrolled_us, enrollment,
                              certificate_serial, certificate_from_us, certificate_until_us)

@@ -67,6 +67,7 @@ pub(super) const HELD: &[(&str, By)] = &[
     ("boot", By::Device),
     ("batch", By::Device),
     ("camera_state", By::Device),
+    ("device_was_at", By::Device),
     ("hold", By::Contract),
     ("camera", By::Contract),
     ("claim", By::Site),

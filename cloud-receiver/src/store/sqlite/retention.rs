@@ -16,7 +16,9 @@ const MAY_GO: &str =
         when 'requested' then ?5 when 'clip' then ?6 end, 0)
     and not exists (select 1 from hold h where h.contract = m.contract
         and (h.camera is null or h.camera = m.camera)
-        and (h.site is null or h.site = (select site from device d where d.id = m.device))
+        and (h.site is null or h.site = (select site from device d where d.id = m.device)
+            or exists (select 1 from device_was_at w where w.device = m.device and w.site = h.site
+                and m.captured_us < w.until_us))
         and (h.from_us is null or m.captured_us >= h.from_us)
         and (h.to_us is null or m.captured_us < h.to_us))";
 

@@ -1,8 +1,10 @@
 //! What goes when its agreed time is over, what stays, and what is said of it.
 
 use super::*;
+use crate::blob::Blobs;
+use crate::jobs;
 use crate::store::retention::{Cutoffs, RetentionBook};
-use crate::store::{ErasureBook, EvidenceReads, Hold, Retention, Snapshot};
+use crate::store::{ContractBook, ErasureBook, EvidenceReads, Hold, Retention, Snapshot, Terms};
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
@@ -118,4 +120,65 @@ async fn a_hold_keeps_what_it_covers_and_no_more() {
         store.remove_hold(Uuid::from_u128(id), NOW).await.unwrap();
     }
     assert_eq!(bench.expired(Some(1), Some(1)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_hold_on_a_site_covers_what_was_seen_there_by_a_box_that_moved_since() {
+    let bench = delivered().await;
+    let (store, device) = (&bench.store, &bench.device);
+    let other = store
+        .add_site(bench.contract, "elsewhere", NOW)
+        .await
+        .unwrap();
+    let claim = Sha256::of(b"moved");
+    let moved_at = NOW.plus_us(-60 * DAY_US);
+    store.add_claim(claim, other, moved_at, NOW).await.unwrap();
+    let moved = NewDevice {
+        device: device.device,
+        record_key: bench.key.verifying_key(),
+        agent_version: "0.1.0".into(),
+        certificate: Default::default(),
+    };
+    store.enroll(claim, moved, moved_at).await.unwrap().unwrap();
+    let hold = Hold {
+        id: Uuid::from_u128(1),
+        contract: bench.contract,
+        site: Some(device.site),
+        camera: None,
+        from_us: None,
+        to_us: None,
+        placed_us: NOW,
+        why: "request".into(),
+    };
+    store.add_hold(hold).await.unwrap();
+    // What it saw at the other site is not covered.
+    let gone = bench.expired(Some(1), Some(1)).await;
+    assert_eq!(gone, [Sha256::of(b"young")]);
+    store.remove_hold(Uuid::from_u128(1), NOW).await.unwrap();
+    assert_eq!(bench.expired(Some(1), Some(1)).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_contract_keeps_no_other_from_its_turn() {
+    let bench = delivered().await;
+    let store = &bench.store;
+    let terms = Terms {
+        retention: Retention {
+            snapshots_days: Some(90),
+            ..Retention::default()
+        },
+        ..Terms::default()
+    };
+    store.set_terms(bench.contract, &terms, NOW).await.unwrap();
+    // The first by name, which is the first to be looked at.
+    let broken = store.add_contract("0", NOW).await.unwrap();
+    store.set_terms(broken, &terms, NOW).await.unwrap();
+    let damage = "update contract set sealed_terms = x'00' where id = ?1";
+    let damaged = store.write(move |connection| Ok(connection.execute(damage, [id16(broken.0)])?));
+    assert_eq!(damaged.await.unwrap(), 1);
+    assert!(store.contract(broken).await.is_err());
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(dir.path(), Arc::new(store.clone()), 1 << 20).unwrap();
+    let gone = jobs::retention::once(&blobs, store, NOW).await.unwrap();
+    assert_eq!(gone, 1, "the old one");
 }
