@@ -283,6 +283,10 @@ async fn clause_13_an_erased_contract_does_not_come_back_from_a_backup() -> Resu
     let made = story.backup()?;
     assert_eq!(made["contracts"], 2);
     let others = rows(&story.data(), Some(OTHER))?;
+    let old_keys = story.folder.path().join("old-keys.json");
+    story
+        .receiver
+        .command(&["key", "backup", "--out", text(&old_keys)?])?;
     let ordered = [
         "erase",
         "run",
@@ -297,13 +301,43 @@ async fn clause_13_an_erased_contract_does_not_come_back_from_a_backup() -> Resu
         let list = story.receiver.command(&["erase", "list"]).ok()?;
         list[0]["finished_us"].is_number().then_some(())
     })?;
+    let certificate = story.folder.path().join("certificate.json");
+    let certificate = text(&certificate)?;
+    story
+        .receiver
+        .command(&["erase", "certificate", NAME, "--out", certificate])?;
     let checked = story.verify_backup()?;
     assert_eq!(checked["erased"], Value::Array(vec![id.clone()]));
     assert_eq!(checked["problems"], Value::Array(vec![]));
 
+    // Whichever copy of the keys is at hand: the certificate says that it is erased.
     story.lose_everything()?;
+    let own = story
+        .folder
+        .path()
+        .join("receiver/data-keys/contract-keys.json");
+    let to = story.to();
+    let restore = ["restore", "--from", text(&to)?, "--keys"];
+    for keys in [&old_keys, &own] {
+        if story.data().exists() {
+            fs::remove_dir_all(story.data())?;
+        }
+        let certified = [text(keys)?, "--certificate", certificate];
+        let restored = story
+            .receiver
+            .command(&[&restore[..], &certified].concat())?;
+        assert_eq!(restored["erased"], Value::Array(vec![id.clone()]));
+        assert_eq!(restored["contracts"], 1);
+    }
+    // Without it, the key backup of today.
+    fs::remove_dir_all(story.data())?;
     let restored = story.restore()?;
     assert_eq!(restored["erased"], Value::Array(vec![id.clone()]));
+    fs::remove_dir_all(story.data())?;
+    let certified = ["--certificate", certificate];
+    let restored = story
+        .receiver
+        .command(&[&restore[..3], &certified].concat())?;
     assert_eq!(restored["contracts"], 1);
     assert_eq!(rows(&story.data(), Some(OTHER))?, others);
     let found = files_with(&story.data(), &[NAME, SITE, LOGIN, MAIL])?;
@@ -321,7 +355,8 @@ async fn clause_13_an_erased_contract_does_not_come_back_from_a_backup() -> Resu
             .is_err()
     );
     let listed = story.receiver.command(&["contract", "list"])?;
-    assert_eq!(listed.as_array().context("a list")?.len(), 1);
+    let listed = listed.as_array().context("a list")?;
+    assert!(listed.iter().all(|contract| contract["name"] != NAME));
     Ok(())
 }
 

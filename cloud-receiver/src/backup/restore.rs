@@ -20,6 +20,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+use wire::evidence::erasure::{Certificate, SignedCertificate};
 use wire::{ContractId, UtcMicros};
 
 const WORKSHOP: &str = "restoring";
@@ -35,6 +36,8 @@ pub struct Wanted<'a> {
     pub generation: &'a Generation,
     pub opening: &'a Opening,
     pub key_backup: &'a KeyBackup,
+    /// Of contracts that were erased after the backup. Nothing of them is brought back, whatever the key backup says.
+    pub certificates: &'a [(SignedCertificate, Certificate)],
     pub actor: Actor,
     pub at: UtcMicros,
 }
@@ -227,6 +230,9 @@ fn database(
             .context("its key was opened")?;
         let wrapped = HEXLOWER.decode(key.wrapped.as_bytes())?;
         import.add_key(key.contract, key.created_us, &wrapped)?;
+    }
+    for (signed, certificate) in wanted.certificates {
+        import.add_certificate(signed, certificate)?;
     }
     import.reseal(&opening.master, &opening.wrapping)?;
     let note = Note::new("backup.restore")

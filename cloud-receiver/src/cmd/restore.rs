@@ -8,10 +8,13 @@ use crate::config::Config;
 use crate::evidence::local;
 use crate::keys::KeyBackupFile;
 use crate::residency;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use wire::VerifyingKey;
+use wire::evidence::erasure::{Certificate, SignedCertificate};
 
 /// Bring a backup back into an empty data folder.
 ///
@@ -21,13 +24,25 @@ use std::process::ExitCode;
 pub(super) struct Args {
     #[command(flatten)]
     choice: Choice,
+    /// The certificate of a contract that was erased after the backup, as "erase certificate" wrote it; may be given several
+    /// times. Nothing of that contract is restored, and "verify" does not miss what it had.
+    #[arg(long, value_name = "FILE")]
+    certificate: Vec<PathBuf>,
 }
 
 pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(&common.config)?;
     residency::check(&config)?;
     must_not_serve(&config)?;
-    let (folder, generation, opening, key_backup) = opened(&config, &args.choice)?;
+    let (folder, generation, mut opening, mut key_backup) = opened(&config, &args.choice)?;
+    let certificates = certificates(&args.certificate, &generation.manifest.receiver_key)?;
+    for (_, certificate) in &certificates {
+        // An old copy of the key backup may still hold it.
+        opening.contracts.remove(&certificate.contract);
+        key_backup
+            .keys
+            .retain(|key| key.contract != certificate.contract);
+    }
     let data_dir = config.data_dir.clone();
     let keys = key_backup.clone();
     let restoring = move || {
@@ -36,6 +51,7 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<ExitCode>
             generation: &generation,
             opening: &opening,
             key_backup: &keys,
+            certificates: &certificates,
             actor: super::console(),
             at: now(),
         };
@@ -48,6 +64,21 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<ExitCode>
     }
     report(common, &restored, &words(&config, &restored))?;
     Ok(ExitCode::from(u8::from(!restored.problems.is_empty())))
+}
+
+fn certificates(
+    files: &[PathBuf],
+    key: &VerifyingKey,
+) -> anyhow::Result<Vec<(SignedCertificate, Certificate)>> {
+    let read = |file: &PathBuf| {
+        let shown = || file.display().to_string();
+        let text = std::fs::read_to_string(file).with_context(shown)?;
+        let signed: SignedCertificate = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no certificate of an erasure", file.display()))?;
+        let certificate = signed.open(key).with_context(shown)?;
+        Ok((signed, certificate))
+    };
+    files.iter().map(read).collect()
 }
 
 /// A receiver whose data folder was deleted below it still serves what it has open.
@@ -82,7 +113,10 @@ fn words(config: &Config, restored: &Restored) -> String {
         local::time(restored.made_at_us),
     );
     for contract in &restored.erased {
-        words += &format!("\nContract {contract} was erased since: nothing of it is restored.");
+        words += &format!(
+            "\nContract {contract} was erased since: nothing of it is restored. Unless its certificate was given with \
+             --certificate, \"verify\" misses its devices: heads of before name them."
+        );
     }
     for contract in &restored.newer {
         words += &format!("\nContract {contract} came after this backup: nothing of it is in it.");

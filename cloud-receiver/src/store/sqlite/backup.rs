@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use wire::evidence::erasure::{Certificate, SignedCertificate};
 use wire::evidence::heads::AuditHead;
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
@@ -267,6 +268,34 @@ impl Import {
         self.connection.execute(
             "insert into contract_key (contract, wrapped, created_us) values (?1, ?2, ?3)",
             (id16(contract.0), wrapped, created_us.0),
+        )?;
+        Ok(())
+    }
+
+    /// What is left of a contract that was erased after the backup: without it, what is gone would be missed.
+    pub fn add_certificate(
+        &self,
+        signed: &SignedCertificate,
+        certificate: &Certificate,
+    ) -> Result<()> {
+        let contract = id16(certificate.contract.0);
+        let began = certificate.order.at_us;
+        let finished = certificate.steps.last().map_or(began, |step| step.at_us);
+        let document = serde_json::to_string(signed).expect("certificates are plain data");
+        // It may have been under way when the backup was made.
+        self.connection
+            .execute("delete from erasure where contract = ?1", [contract])?;
+        self.connection.execute(
+            "insert into erasure (id, contract, step, began_us, wait_until_us, due_us, draft, document, finished_us)
+             values (?1, ?2, 'done', ?3, ?3, ?4, '', ?5, ?6)",
+            (
+                id16(certificate.id),
+                contract,
+                began.0,
+                certificate.period.due_us.map(|due| due.0),
+                document,
+                finished.0,
+            ),
         )?;
         Ok(())
     }
