@@ -25,7 +25,8 @@ const GB: u64 = 1_000_000_000;
 pub async fn run(store: SqliteStore, config: Config, stop: CancellationToken) {
     let mut failed = false;
     loop {
-        match stop.run_until_cancelled(turn(&store, &config, now())).await {
+        let turn = async { turn(&store, &config, Room::at(&config.data_dir)?, now()).await };
+        match stop.run_until_cancelled(turn).await {
             None => return,
             Some(Ok(())) => failed = false,
             Some(Err(error)) => {
@@ -61,7 +62,12 @@ pub async fn measure(store: &SqliteStore, dir: &Path, at: UtcMicros) -> anyhow::
     })
 }
 
-async fn turn(store: &SqliteStore, config: &Config, at: UtcMicros) -> anyhow::Result<()> {
+async fn turn(
+    store: &SqliteStore,
+    config: &Config,
+    room: Room,
+    at: UtcMicros,
+) -> anyhow::Result<()> {
     let mut samples = store.samples_since(at.plus_us(-WINDOW_US)).await?;
     // A clock that was set back must not stop the measuring.
     let age_us = samples.last().map(|last| at.since_us(last.at_us));
@@ -73,7 +79,6 @@ async fn turn(store: &SqliteStore, config: &Config, at: UtcMicros) -> anyhow::Re
     let Some(last) = samples.last() else {
         return Ok(());
     };
-    let room = Room::at(&config.data_dir)?;
     let fresh = Sample {
         at_us: at,
         free_bytes: room.free_bytes,
@@ -190,8 +195,12 @@ mod tests {
         config.alerts.mail_to = vec!["operator@example.jp".into()];
         let store = &receiver.app.store;
         let start = now();
-        let free = Room::at(&config.data_dir).unwrap().free_bytes;
-        // Two days that would fill this very disk in ten.
+        let free = 1_000 * GB;
+        let room = Room {
+            free_bytes: free,
+            total_bytes: free * 2,
+        };
+        // Two days that would fill the disk in ten.
         let grown = |hour: i64| Sample {
             at_us: start.plus_us(hour * HOUR_US),
             database_bytes: 0,
@@ -205,7 +214,7 @@ mod tests {
         }
         for minute in 0..3 {
             let at = start.plus_us(48 * HOUR_US + minute * 60_000_000);
-            turn(store, &config, at).await.unwrap();
+            turn(store, &config, room, at).await.unwrap();
         }
         assert_eq!(store.capacity_level().await.unwrap(), Level::Soon);
         let told = subjects(&receiver).await;
@@ -221,7 +230,7 @@ mod tests {
             store.add_sample(sample).await.unwrap();
         }
         let at = start.plus_us(30 * DAY_US + 47 * HOUR_US + 60_000_000);
-        turn(store, &config, at).await.unwrap();
+        turn(store, &config, room, at).await.unwrap();
         let told = subjects(&receiver).await;
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[1].contains("room enough again"), "{told:?}");
