@@ -11,7 +11,7 @@ use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
 use cloud_receiver::evidence::export::Sources;
 use cloud_receiver::ingest::accept::judge;
 use cloud_receiver::live::Live;
-use cloud_receiver::portal::{self, Claims, Contact, PortalState};
+use cloud_receiver::portal::{self, Claims, Contact, PortalState, Views};
 use cloud_receiver::seal::SecretKey;
 use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
 use cloud_receiver::store::{
@@ -67,6 +67,7 @@ pub struct World {
     pub certificate: Vec<u8>,
     pub hashing: Hashing,
     pub blobs: Arc<Blobs>,
+    pub views: Arc<Views>,
     stop: CancellationToken,
 }
 
@@ -110,6 +111,7 @@ impl World {
             fingerprint: Fingerprint::of_certificate(b"the receiver's own"),
             url: "https://portal.example:8443".into(),
         }));
+        let views = Arc::clone(&state.views);
         let (address, certificate) = serve(portal::router(state), stop.clone()).await;
         Self {
             _dir: dir,
@@ -119,6 +121,7 @@ impl World {
             certificate,
             hashing,
             blobs,
+            views,
             stop,
         }
     }
@@ -163,6 +166,12 @@ impl World {
         let sql =
             "create trigger full before insert on audit begin select raise(abort, 'full'); end";
         connection.execute_batch(sql).unwrap();
+    }
+
+    /// From now on it takes entries again.
+    pub fn empty_audit(&self) {
+        let connection = rusqlite::Connection::open(self._dir.path().join(FILE_NAME)).unwrap();
+        connection.execute_batch("drop trigger full").unwrap();
     }
 
     /// Sets up the second factor whose codes a [`super::browser::Browser`] knows; none of its codes was used yet.

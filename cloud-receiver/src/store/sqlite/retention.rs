@@ -9,9 +9,9 @@ use rusqlite::{Connection, params};
 use wire::{ContractId, Sha256, UtcMicros};
 
 /// Whether what row `m` names may go; its parameters are those of [`candidates`]. A picture that no class or an unknown one
-/// has a time for is kept. It must have been here for as long too: a device's clock may be wrong, and be put right later.
+/// has a time for is kept. One whose time is a guess must have been here for as long, too: it may be put right later.
 const MAY_GO: &str =
-    "ifnull(max(m.captured_us, (select received_us from batch b where b.no = m.batch))
+    "ifnull(iif(m.synced, m.captured_us, max(m.captured_us, (select received_us from batch b where b.no = m.batch)))
         < case m.class when 'snapshot' then ?3 when 'periodic' then ?4
         when 'requested' then ?5 when 'clip' then ?6 end, 0)
     and not exists (select 1 from hold h where h.contract = m.contract
