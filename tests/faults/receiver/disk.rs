@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two power cuts.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_millis(1200);
 
