@@ -89,6 +89,8 @@ impl App {
         let portal = bind("listen.portal", config.listen.portal)?;
         let device = bind("listen.device", config.listen.device)?;
         let mqtt = bind("listen.mqtt", config.listen.mqtt)?;
+        let monitors = config.metrics.listen.map(|at| bind("metrics.listen", at));
+        let monitors = monitors.transpose()?;
         let app = Self {
             portal: portal.local_addr()?,
             device: device.local_addr()?,
@@ -214,9 +216,8 @@ impl App {
             config.clone(),
             app.stop.clone(),
         ));
-        if let Some(at) = config.metrics.listen {
+        if let Some(listener) = monitors {
             let (config, store, stop) = (config.clone(), app.store.clone(), app.stop.clone());
-            let listener = bind("metrics.listen", at)?;
             app.tasks
                 .spawn(async move { metrics::serve(listener, store, &config, stop).await });
         }
@@ -232,8 +233,9 @@ impl App {
         self.store.writer_failed()
     }
 
-    /// Stops listening, lets requests in flight finish, says goodbye to devices.
-    pub async fn stop(self) {
+    /// Stops listening and every job, lets requests in flight finish, says goodbye to devices. What is done with the store
+    /// after that nobody else does.
+    pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(STOP_WITHIN, self.tasks.wait())

@@ -314,6 +314,8 @@ mod tests {
             for id in 1..=devices {
                 enrolled.push(receiver.device(id).await.id);
             }
+            // Its own job would judge by the real time, and tell nobody.
+            receiver.app.stop().await;
             Self {
                 receiver,
                 config,

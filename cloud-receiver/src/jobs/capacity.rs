@@ -9,7 +9,7 @@ use crate::evidence::local;
 use crate::notice::as_html;
 use crate::portal::words::{Lang, thousands};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{CapacityBook, Letter, MailKind, NewMail};
+use crate::store::{CapacityBook, Letter, MailKind, NewMail, Usage};
 use anyhow::Context;
 use std::path::Path;
 use std::time::Duration;
@@ -48,18 +48,23 @@ pub async fn run(store: SqliteStore, config: Config, stop: CancellationToken) {
     }
 }
 
-/// How full it is now.
-pub async fn measure(store: &SqliteStore, dir: &Path, at: UtcMicros) -> anyhow::Result<Sample> {
+/// How full it is now, in all and of whom.
+pub async fn measure(
+    store: &SqliteStore,
+    dir: &Path,
+    at: UtcMicros,
+) -> anyhow::Result<(Sample, Usage)> {
     let usage = store.usage(at.plus_us(-DAY_US)).await?;
     let room = Room::at(dir).with_context(|| dir.display().to_string())?;
-    Ok(Sample {
+    let sample = Sample {
         at_us: at,
         database_bytes: usage.database_bytes,
         objects_bytes: usage.objects_bytes(),
         free_bytes: room.free_bytes,
         total_bytes: room.total_bytes,
         records: usage.records(),
-    })
+    };
+    Ok((sample, usage))
 }
 
 async fn turn(
@@ -72,7 +77,7 @@ async fn turn(
     // A clock that was set back must not stop the measuring.
     let age_us = samples.last().map(|last| at.since_us(last.at_us));
     if age_us.is_none_or(|age| !(0..HOUR_US).contains(&age)) {
-        let sample = measure(store, &config.data_dir, at).await?;
+        let (sample, _) = measure(store, &config.data_dir, at).await?;
         store.add_sample(sample).await?;
         samples.push(sample);
     }
@@ -170,16 +175,13 @@ pub fn words(sample: &Sample, expected: Forecast) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::live::Live;
+    use crate::seal::SecretKey;
+    use crate::store::sqlite::FILE_NAME;
     use crate::store::{MailBook, MailChoice};
-    use crate::testing::Receiver;
 
-    async fn subjects(receiver: &Receiver) -> Vec<String> {
-        let mail = receiver
-            .app
-            .store
-            .mail(MailChoice::Newest(10))
-            .await
-            .unwrap();
+    async fn subjects(store: &SqliteStore) -> Vec<String> {
+        let mail = store.mail(MailChoice::Newest(10)).await.unwrap();
         let mut mail: Vec<_> = mail
             .into_iter()
             .map(|row| (row.no, row.letter.subject))
@@ -190,10 +192,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_runs_out_of_room_is_told_once_and_once_when_it_is_over() {
-        let receiver = Receiver::start().await;
-        let mut config = receiver.config.clone();
+        // A store without a receiver, whose own job would measure the real disk and tell nobody.
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(dir.path().into(), dir.path().join("keys"));
         config.alerts.mail_to = vec!["operator@example.jp".into()];
-        let store = &receiver.app.store;
+        let key = SecretKey::from_bytes([9; 32]);
+        let path = dir.path().join(FILE_NAME);
+        let store = &SqliteStore::open(&path, key, Live::default(), true).unwrap();
         let start = now();
         let free = 1_000 * GB;
         let room = Room {
@@ -217,7 +222,7 @@ mod tests {
             turn(store, &config, room, at).await.unwrap();
         }
         assert_eq!(store.capacity_level().await.unwrap(), Level::Soon);
-        let told = subjects(&receiver).await;
+        let told = subjects(store).await;
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("a month at most"), "{told:?}");
 
@@ -231,7 +236,7 @@ mod tests {
         }
         let at = start.plus_us(30 * DAY_US + 47 * HOUR_US + 60_000_000);
         turn(store, &config, room, at).await.unwrap();
-        let told = subjects(&receiver).await;
+        let told = subjects(store).await;
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[1].contains("room enough again"), "{told:?}");
     }

@@ -426,7 +426,7 @@ async fn a_stop_answers_what_is_in_flight_and_refuses_what_is_new() {
     raw.write_all(&batch[..10]).await.unwrap();
     raw.flush().await.unwrap();
     let store = receiver.app.store.clone();
-    let stopping = tokio::spawn(receiver.app.stop());
+    let stopping = tokio::spawn(async move { receiver.app.stop().await });
     assert_eq!(
         soon("the poll ends", poll).await.unwrap().unwrap().status(),
         StatusCode::OK

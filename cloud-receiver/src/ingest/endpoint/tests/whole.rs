@@ -308,7 +308,7 @@ async fn sessions_end_by_name_when_taken_over_revoked_or_stopped() {
             ConnectReturnCode::NotAuthorized
         ))
     ));
-    let stopping = tokio::spawn(receiver.app.stop());
+    let stopping = tokio::spawn(async move { receiver.app.stop().await });
     assert_eq!(
         stays.goodbye().await,
         DisconnectReasonCode::ServerShuttingDown
