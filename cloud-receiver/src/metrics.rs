@@ -7,7 +7,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::jobs::capacity::measure;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Administration, CapacityBook, Usage};
+use crate::store::{Administration, Usage};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use wire::UtcMicros;
 
 const FRESH: Duration = Duration::from_secs(60);
-const DAY_US: i64 = 24 * 3600 * 1_000_000;
 /// A device reports every minute; one that missed three is not there.
 const HEARD_WITHIN_US: i64 = 180_000_000;
 
@@ -78,8 +77,7 @@ impl Source {
     }
 
     async fn measured(&self, at: UtcMicros) -> anyhow::Result<String> {
-        let sample = measure(&self.store, &self.data_dir, at).await?;
-        let usage = self.store.usage(at.plus_us(-DAY_US)).await?;
+        let (sample, usage) = measure(&self.store, &self.data_dir, at).await?;
         let devices = self.store.devices().await?;
         let in_service = devices.iter().filter(|device| device.revoked_us.is_none());
         let heard = in_service.clone().filter(|device| {

@@ -1,11 +1,13 @@
 //! What `user` and `operator` say alike of accounts.
 
+use super::confirm::Confirm;
 use super::{Common, report};
 use crate::auth::issue::{self, Issued};
+use crate::clock::now;
 use crate::store::{AccountListing, Accounts};
 use anyhow::{Context, ensure};
 use serde::Serialize;
-use wire::UtcMicros;
+use wire::{Sha256, UtcMicros};
 
 pub(super) fn judge_login_id(login_id: &str) -> anyhow::Result<()> {
     ensure!(
@@ -103,7 +105,16 @@ struct Removed {
     login_id: String,
 }
 
-pub(super) fn removed(common: &Common, login_id: String) -> anyhow::Result<()> {
+pub(super) async fn remove(
+    common: &Common,
+    book: &dyn Accounts,
+    kind: &str,
+    login_id: String,
+    confirm: Confirm,
+) -> anyhow::Result<()> {
+    must_exist(book, kind, &login_id).await?;
+    confirm.ask(&format!("The {kind} \"{login_id}\" will be gone."))?;
+    book.remove(&login_id, now()).await?;
     let words = format!("\"{login_id}\" is removed; its sessions have ended.");
     report(common, &Removed { login_id }, &words)
 }
@@ -114,11 +125,16 @@ struct SecondFactorGone {
     had_one: bool,
 }
 
-pub(super) fn second_factor_gone(
+pub(super) async fn reset_second_factor(
     common: &Common,
+    book: &dyn Accounts,
+    kind: &str,
     login_id: String,
-    had_one: bool,
 ) -> anyhow::Result<()> {
+    must_exist(book, kind, &login_id).await?;
+    let had_one = book
+        .remove_second_factor(&login_id, Sha256::ZERO, now())
+        .await?;
     let words = if had_one {
         format!("\"{login_id}\" has no second factor any more; its sessions have ended.")
     } else {

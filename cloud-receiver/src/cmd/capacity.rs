@@ -9,7 +9,6 @@ use crate::portal::words::thousands;
 use crate::store::{CapacityBook, ContractUsage};
 use serde::Serialize;
 
-const DAY_US: i64 = 24 * 3600 * 1_000_000;
 const MB: u64 = 1_000_000;
 
 #[derive(Serialize)]
@@ -26,7 +25,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
     let setup = setup(common)?;
     let (store, dir) = (&setup.store, &setup.config.data_dir);
     let at = now();
-    let sample = measure(store, dir, at).await?;
+    let (sample, usage) = measure(store, dir, at).await?;
     let mut samples = store.samples_since(at.plus_us(-WINDOW_US)).await?;
     samples.push(sample);
     let forecast = forecast(&samples);
@@ -35,7 +34,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
         now: sample,
         forecast,
         level: level(&sample, forecast, has_room, store.capacity_level().await?),
-        contracts: store.usage(at.plus_us(-DAY_US)).await?.contracts,
+        contracts: usage.contracts,
     };
     let mut text = words(&capacity.now, capacity.forecast);
     text += &format!("state     {}\n\n", capacity.level.word());

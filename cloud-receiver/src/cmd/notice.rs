@@ -5,15 +5,15 @@
 
 mod shown;
 
+use super::confirm::Confirm;
 use super::lookup::{Candidate, find};
 use super::{Common, Setup, contract, print, report, setup};
 use crate::clock::now;
 use crate::evidence::local;
 use crate::notice::{self, DAY_US, Letters, NOTICE_DAYS, Occasion, Sender, Templates};
 use crate::store::{Administration, ContractDetail, NoticeBook, NoticeEnd, NoticeKind, NoticeRow};
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -25,17 +25,15 @@ pub(super) enum Verb {
     Maintenance {
         #[command(flatten)]
         draft: Planned,
-        /// Send without asking.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Tell of an incident, at once.
     Incident {
         #[command(flatten)]
         draft: Happened,
-        /// Send without asking.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Print the letters as they would go out; nothing is sent.
     #[command(subcommand)]
@@ -51,9 +49,8 @@ pub(super) enum Verb {
     Cancel {
         /// Its id, or the beginning of it.
         notice: String,
-        /// Send without asking.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// An incident is over: tells those it was reported to.
     Close {
@@ -62,9 +59,8 @@ pub(super) enum Verb {
         /// When it was over; without it, now.
         #[arg(long, value_name = "TIME", value_parser = local::parse)]
         at: Option<UtcMicros>,
-        /// Send without asking.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Check the texts of letters, or write the built-in ones into a folder to be edited.
     Templates {
@@ -137,13 +133,13 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
     }
     let setup = setup(common)?;
     match verb {
-        Verb::Maintenance { draft, yes } => {
+        Verb::Maintenance { draft, confirm } => {
             let (row, contracts) = maintenance(&setup, draft).await?;
-            give(common, &setup, row, contracts, yes).await
+            give(common, &setup, row, contracts, confirm).await
         }
-        Verb::Incident { draft, yes } => {
+        Verb::Incident { draft, confirm } => {
             let (row, contracts) = incident(&setup, draft).await?;
-            give(common, &setup, row, contracts, yes).await
+            give(common, &setup, row, contracts, confirm).await
         }
         Verb::Preview(draft) => {
             let (row, contracts) = match draft {
@@ -159,16 +155,20 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
             let row = by_id(&setup, &notice).await?;
             shown::show(common, &setup, &row).await
         }
-        Verb::Cancel { notice, yes } => {
+        Verb::Cancel { notice, confirm } => {
             let row = by_id(&setup, &notice).await?;
             ensure!(
                 row.kind == NoticeKind::Maintenance,
                 "this is an incident: \"notice close {}\" says that it is over",
                 row.id
             );
-            end(common, &setup, row, NoticeEnd::Cancelled, now(), yes).await
+            end(common, &setup, row, NoticeEnd::Cancelled, now(), confirm).await
         }
-        Verb::Close { notice, at, yes } => {
+        Verb::Close {
+            notice,
+            at,
+            confirm,
+        } => {
             let row = by_id(&setup, &notice).await?;
             ensure!(
                 row.kind == NoticeKind::Incident,
@@ -180,7 +180,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
                 at >= row.from_us && at <= now(),
                 "--at: the incident cannot have ended before it began, nor in the future"
             );
-            end(common, &setup, row, NoticeEnd::Closed, at, yes).await
+            end(common, &setup, row, NoticeEnd::Closed, at, confirm).await
         }
         Verb::Templates { .. } => unreachable!("answered above"),
     }
@@ -312,13 +312,10 @@ async fn give(
     setup: &Setup,
     row: NoticeRow,
     contracts: Vec<ContractDetail>,
-    yes: bool,
+    confirm: Confirm,
 ) -> anyhow::Result<ExitCode> {
     let letters = letters(setup, &row, Occasion::Given, &contracts)?;
-    let question = format!("Send this to {}?", shown::recipients(&letters));
-    if !sure(&letters, yes, &question)? {
-        bail!("nothing was sent");
-    }
+    confirm.ask(&to_be_sent(&letters))?;
     let ids = contracts.iter().map(|contract| contract.id).collect();
     setup
         .store
@@ -333,7 +330,7 @@ async fn end(
     mut row: NoticeRow,
     end: NoticeEnd,
     at: UtcMicros,
-    yes: bool,
+    confirm: Confirm,
 ) -> anyhow::Result<ExitCode> {
     ensure!(
         row.is_current(now()),
@@ -353,10 +350,7 @@ async fn end(
     let ids = setup.store.notice_contracts(row.id).await?;
     let contracts = notice::in_full(&setup.store, &ids).await?;
     let letters = letters(setup, &row, occasion, &contracts)?;
-    let question = format!("Send this to {}?", shown::recipients(&letters));
-    if !sure(&letters, yes, &question)? {
-        bail!("nothing was sent, and the notice goes on");
-    }
+    confirm.ask(&to_be_sent(&letters))?;
     setup
         .store
         .end_notice(row.id, end, letters.mail.clone(), at)
@@ -401,22 +395,10 @@ fn code(unreached: &[ContractDetail]) -> ExitCode {
 }
 
 /// Shows what would go out, and asks.
-fn sure(letters: &Letters, yes: bool, question: &str) -> anyhow::Result<bool> {
-    if yes {
-        return Ok(true);
-    }
-    ensure!(
-        std::io::stdin().is_terminal(),
-        "nobody can be asked here: look at it with \"notice preview\", then say --yes"
-    );
-    // Standard output is for what was done.
-    let mut out = std::io::stderr();
-    writeln!(out, "{}", shown::letters(letters))?;
-    write!(out, "{question} [y/N] ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+/// What is asked before it goes out: the letters, and to whom.
+fn to_be_sent(letters: &Letters) -> String {
+    let (text, recipients) = (shown::letters(letters), shown::recipients(letters));
+    format!("{text}\nThis goes to {recipients}.")
 }
 
 async fn by_id(setup: &Setup, wanted: &str) -> anyhow::Result<NoticeRow> {

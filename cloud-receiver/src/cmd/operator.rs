@@ -5,7 +5,6 @@ use super::{Common, account, setup};
 use crate::auth::issue::Issued;
 use crate::clock::now;
 use crate::store::{AccountBooks, AccountKind, Administration};
-use wire::Sha256;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -54,17 +53,10 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             account::print(common, &login_id, &issued, true)
         }
         Verb::ResetSecondFactor { login_id } => {
-            account::must_exist(&*book, "operator", &login_id).await?;
-            let had_one = book
-                .remove_second_factor(&login_id, Sha256::ZERO, now())
-                .await?;
-            account::second_factor_gone(common, login_id, had_one)
+            account::reset_second_factor(common, &*book, "operator", login_id).await
         }
         Verb::Remove { login_id, confirm } => {
-            account::must_exist(&*book, "operator", &login_id).await?;
-            confirm.ask(&format!("The operator \"{login_id}\" will be gone."))?;
-            book.remove(&login_id, now()).await?;
-            account::removed(common, login_id)
+            account::remove(common, &*book, "operator", login_id, confirm).await
         }
     }
 }

@@ -6,7 +6,6 @@ use crate::auth::issue::{Issued, must_change_issued};
 use crate::clock::now;
 use crate::store::{AccountBooks, AccountKind, Administration};
 use anyhow::Context;
-use wire::Sha256;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -80,17 +79,10 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             account::print(common, &login_id, &issued, must_change)
         }
         Verb::ResetSecondFactor { login_id } => {
-            account::must_exist(&*book, "user", &login_id).await?;
-            let had_one = book
-                .remove_second_factor(&login_id, Sha256::ZERO, now())
-                .await?;
-            account::second_factor_gone(common, login_id, had_one)
+            account::reset_second_factor(common, &*book, "user", login_id).await
         }
         Verb::Remove { login_id, confirm } => {
-            account::must_exist(&*book, "user", &login_id).await?;
-            confirm.ask(&format!("The account \"{login_id}\" will be gone."))?;
-            book.remove(&login_id, now()).await?;
-            account::removed(common, login_id)
+            account::remove(common, &*book, "user", login_id, confirm).await
         }
     }
 }

@@ -158,7 +158,7 @@ fn page(visit: &Visit, asked: &Asked, chart: &Chart) -> Markup {
                 (words.opened_in)
                 @if chart.by == By::Day {
                     " " span.legend-off { svg width="16" height="16" aria-hidden="true" { rect.chart-off width="16" height="16" {} } }
-                    " " (words.weekends)
+                    " " (words.days_off)
                 }
             }
             div.charts {

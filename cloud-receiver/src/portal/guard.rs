@@ -269,6 +269,7 @@ fn turned_away(
 pub fn form_query(pairs: &[(&str, &str)]) -> String {
     pairs
         .iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(key, value)| format!("{key}={}", encode(value)))
         .collect::<Vec<_>>()
         .join("&")

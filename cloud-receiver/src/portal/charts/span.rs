@@ -111,7 +111,7 @@ impl Asked {
     }
 
     pub(super) fn query(&self) -> String {
-        let pairs: Vec<(&str, &str)> = [
+        form_query(&[
             ("site", self.site.as_str()),
             ("camera", &self.camera),
             ("class", &self.class),
@@ -119,11 +119,7 @@ impl Asked {
             ("split", &self.split),
             ("until", &self.until),
             ("days", &self.days),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-        form_query(&pairs)
+        ])
     }
 }
 
@@ -133,9 +129,9 @@ fn monday_of(day: Date) -> Date {
     day.saturating_sub(after.days())
 }
 
-/// Whether people mostly do not work then. The one place that knows: national holidays come with the shared calendar.
+/// Whether people mostly do not work then.
 pub(super) fn is_day_off(day: Date) -> bool {
-    matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
+    matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday) || calendar::is_holiday(day)
 }
 
 /// A bar's beginning as a table and a CSV file write it.
@@ -189,6 +185,19 @@ mod tests {
             days: days.into(),
             ..Asked::default()
         }
+    }
+
+    #[test]
+    fn weekends_and_national_holidays_are_days_off() {
+        let day = |month, day| Date::constant(2026, month, day);
+        // A Saturday, a Sunday, Labour Thanksgiving on a Monday, a citizens' holiday between two others on a Tuesday.
+        assert!(
+            [day(11, 21), day(11, 22), day(11, 23), day(9, 22)]
+                .map(is_day_off)
+                .iter()
+                .all(|off| *off)
+        );
+        assert!(!is_day_off(day(11, 24)));
     }
 
     #[test]

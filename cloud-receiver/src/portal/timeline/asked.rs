@@ -128,7 +128,7 @@ impl Asked {
     }
 
     pub(super) fn query(&self) -> String {
-        let pairs: Vec<(&str, &str)> = [
+        form_query(&[
             ("site", self.site.as_str()),
             ("camera", &self.camera),
             ("class", &self.class),
@@ -138,11 +138,7 @@ impl Asked {
             ("from", &self.from),
             ("to", &self.to),
             ("before", &self.before),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-        form_query(&pairs)
+        ])
     }
 }
 

@@ -20,7 +20,6 @@ topic! { ChartWords;
     nothing: "この期間のイベントはありません" | "No events in this period";
     nothing_hint: "期間を長くするか、条件を広げてください。" | "Try a longer period or a wider filter.";
     days_off: "土日祝日" | "Weekends and holidays";
-    weekends: "土曜・日曜" | "Saturday and Sunday";
     opened_in: "件数は、イベントが始まった時刻で数えています。" | "Events are counted by when they began.";
 }
 

@@ -104,6 +104,29 @@ impl SqliteAccounts {
         }
     }
 
+    /// Ends one session by its owner's will, and what is open with it.
+    async fn end(
+        &self,
+        action: &'static str,
+        login_id: &str,
+        token_hash: Sha256,
+        at: UtcMicros,
+    ) -> Result<()> {
+        let note = self.note(action, login_id).await?;
+        let Tables { session, .. } = self.tables();
+        let owner = login_id.to_owned();
+        self.store
+            .by(self.owner(login_id))
+            .write_noted(note, at, move |connection| {
+                connection.execute(
+                    &format!("delete from {session} where token_hash = ?1 and login_id = ?2"),
+                    (token_hash.0, owner),
+                )?;
+                changes::bump(connection)
+            })
+            .await
+    }
+
     /// Whether an account without a second factor may go on.
     async fn beside(&self, has_factor: bool, contract: Option<ContractId>) -> Result<Beside> {
         if has_factor {
@@ -460,19 +483,7 @@ impl Accounts for SqliteAccounts {
     }
 
     async fn sign_out(&self, login_id: &str, token_hash: Sha256, at: UtcMicros) -> Result<()> {
-        let note = self.note("sign_out", login_id).await?;
-        let Tables { session, .. } = self.tables();
-        let owner = login_id.to_owned();
-        self.store
-            .by(self.owner(login_id))
-            .write_noted(note, at, move |connection| {
-                connection.execute(
-                    &format!("delete from {session} where token_hash = ?1 and login_id = ?2"),
-                    (token_hash.0, owner),
-                )?;
-                Ok(())
-            })
-            .await
+        self.end("sign_out", login_id, token_hash, at).await
     }
 
     async fn end_session(&self, login_id: &str, token_hash: Sha256, at: UtcMicros) -> Result<bool> {
@@ -484,19 +495,7 @@ impl Accounts for SqliteAccounts {
         {
             return Ok(false);
         }
-        let note = self.note("session.end", login_id).await?;
-        let Tables { session, .. } = self.tables();
-        let owner = login_id.to_owned();
-        self.store
-            .by(self.owner(login_id))
-            .write_noted(note, at, move |connection| {
-                connection.execute(
-                    &format!("delete from {session} where token_hash = ?1 and login_id = ?2"),
-                    (token_hash.0, owner),
-                )?;
-                changes::bump(connection)
-            })
-            .await?;
+        self.end("session.end", login_id, token_hash, at).await?;
         Ok(true)
     }
 

@@ -167,14 +167,7 @@ fn of_hours(
         let (camera, device): ([u8; 16], [u8; 16]) = (row.get(1)?, row.get(2)?);
         let class = row.get_ref(3)?.as_str().unwrap_or_default();
         let is_asked = filter.class.as_ref().is_none_or(|asked| asked == class)
-            && places
-                .cameras
-                .as_ref()
-                .is_none_or(|all| all.contains(&camera))
-            && places
-                .devices
-                .as_ref()
-                .is_none_or(|all| all.contains(&device))
+            && places.hold(&camera, &device)
             && places
                 .tagged
                 .as_ref()
@@ -224,14 +217,7 @@ fn tagged_alone(
         let (camera, device): ([u8; 16], [u8; 16]) = (row.get(1)?, row.get(2)?);
         let class = row.get_ref(3)?.as_str().unwrap_or_default();
         let is_asked = filter.class.as_ref().is_none_or(|asked| asked == class)
-            && places
-                .cameras
-                .as_ref()
-                .is_none_or(|all| all.contains(&camera))
-            && places
-                .devices
-                .as_ref()
-                .is_none_or(|all| all.contains(&device));
+            && places.hold(&camera, &device);
         if is_asked && !tagged.holds(&camera, &device) {
             tell(row.get(0)?);
         }

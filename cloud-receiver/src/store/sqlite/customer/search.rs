@@ -60,6 +60,14 @@ pub(super) struct Places {
     pub(super) tagged: Option<TaggedPlaces>,
 }
 
+impl Places {
+    /// Whether the filter asks for what this camera of this device told; its tag is another question.
+    pub(super) fn hold(&self, camera: &Id, device: &Id) -> bool {
+        let holds = |all: &Option<HashSet<Id>>, id| all.as_ref().is_none_or(|all| all.contains(id));
+        holds(&self.cameras, camera) && holds(&self.devices, device)
+    }
+}
+
 /// What carries the filter's tag, but for single events.
 pub(super) struct TaggedPlaces {
     pub(super) tag: String,
