@@ -9,7 +9,7 @@ DURATION ?= 1h
 export TEST_DATA ?= $(abspath ../shared/media)
 export ORT_DYLIB_PATH ?= $(CURDIR)/.cache/onnxruntime/libonnxruntime.so.1.32.0
 
-.PHONY: help demo test faults soak lint sbom fuzz pets latency drain bench-ingest bench-portal reconnects screenshots bench bench-cameras
+.PHONY: help demo test faults soak lint sbom fuzz pets latency drain bench-ingest bench-portal bench-viewers reconnects screenshots bench bench-cameras
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ reconnects: ## Force RECONNECTS=1000 reconnects of a camera; memory and descript
 
 bench-portal: ## Whether pages cost the same among ten million events as among ten thousand: some 6 GB of TMPDIR
 	cargo run --release -p cloud-receiver --example portal_speed
+
+bench-viewers: ## Whether fifty people can look while ten devices send: times of pages, memory, and that nothing is lost
+	cargo run --release -p cloud-receiver --example ingest_rate -- viewers
 
 bench-ingest: ## Records/s and blobs/s the receiver takes in, against the limits, mosquitto and nginx
 	@scripts/setup.sh bench

@@ -59,8 +59,8 @@ pub async fn deliver(server: &Server, carriage: Carriage, loads: Vec<Load>) {
 }
 
 async fn over_mqtt(port: u16, load: Load) {
-    let mut line = connect(port, &load).await;
-    let topic = topic(load.device, Channel::UpBatch);
+    let mut line = connect(port, load.device, &load.tls).await;
+    let topic = batches_of(load.device);
     let (mut sent, mut acknowledged) = (0, 0);
     let (mut out, mut input) = (Vec::new(), bytes::BytesMut::with_capacity(16 * 1024));
     while acknowledged < load.batches.len() {
@@ -90,21 +90,30 @@ fn topic(device: DeviceId, channel: Channel) -> String {
     Topic { device, channel }.to_string()
 }
 
-fn packet_id(number: usize) -> u16 {
+/// The topic of a device's batches.
+pub fn batches_of(device: DeviceId) -> String {
+    topic(device, Channel::UpBatch)
+}
+
+pub fn packet_id(number: usize) -> u16 {
     (number % 60_000) as u16 + 1
 }
 
-async fn connect(port: u16, load: &Load) -> TlsStream<TcpStream> {
+pub async fn connect(
+    port: u16,
+    device: DeviceId,
+    tls: &Arc<rustls::ClientConfig>,
+) -> TlsStream<TcpStream> {
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let connector = TlsConnector::from(Arc::clone(&load.tls));
+    let connector = TlsConnector::from(Arc::clone(tls));
     let mut line = connector.connect(name, tcp).await.unwrap();
-    let client = load.device.to_string();
+    let client = device.to_string();
     let mut connect = b"\0\x04MQTT\x05\x02\0\x3c\0".to_vec();
     text(&mut connect, &client);
     let mut subscribe = vec![0, 1, 0];
-    text(&mut subscribe, &topic(load.device, Channel::DownReceipt));
+    text(&mut subscribe, &topic(device, Channel::DownReceipt));
     subscribe.push(0);
     let mut hello = Vec::new();
     packet(&mut hello, 0x10, &[&connect]);
@@ -124,7 +133,7 @@ async fn connect(port: u16, load: &Load) -> TlsStream<TcpStream> {
     }
 }
 
-fn publish(out: &mut Vec<u8>, topic: &str, id: u16, payload: &[u8]) {
+pub fn publish(out: &mut Vec<u8>, topic: &str, id: u16, payload: &[u8]) {
     let mut head = Vec::with_capacity(topic.len() + 5);
     text(&mut head, topic);
     head.extend_from_slice(&id.to_be_bytes());
@@ -174,7 +183,7 @@ pub fn next_packet(input: &mut bytes::BytesMut) -> Option<(u8, bytes::BytesMut)>
     Some((kind, body))
 }
 
-fn http(tls: &Arc<rustls::ClientConfig>) -> reqwest::Client {
+pub fn http(tls: &Arc<rustls::ClientConfig>) -> reqwest::Client {
     let mut tls = (**tls).clone();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls);

@@ -61,8 +61,8 @@ impl fmt::Display for Bare {
 }
 
 pub fn bare(world: &mut World, dir: &Path, records: usize) -> Bare {
-    let key = world.devices[8].key.verifying_key();
-    let load = world.load(8, SIZE, records / SIZE);
+    let key = world.devices.last().unwrap().key.verifying_key();
+    let load = world.load(world.devices.len() - 1, SIZE, records / SIZE);
     let batches: Vec<SignedBatch> = load
         .batches
         .into_iter()

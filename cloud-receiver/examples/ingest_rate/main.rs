@@ -1,5 +1,6 @@
 //! How fast the receiver takes in, and against what: `make bench-ingest`, or
-//! `cargo run --release -p cloud-receiver --example ingest_rate [-- THOUSANDS_OF_RECORDS]`.
+//! `cargo run --release -p cloud-receiver --example ingest_rate [-- THOUSANDS_OF_RECORDS]`. With the word `viewers`
+//! another thing is measured with the same devices: see `viewers.rs`.
 //!
 //! The receiver is a process of its own; devices are this process. Batches are made and signed before the clock
 //! starts, and every peer and every limit is driven by the same clients with the same bytes over the same TLS, so
@@ -16,6 +17,7 @@ mod limits;
 mod material;
 mod peers;
 mod process;
+mod viewers;
 
 use client::{Carriage, Load};
 use cloud_receiver::app::App;
@@ -40,9 +42,14 @@ fn main() {
         ["limit-checks", dir] => {
             runtime.block_on(limits::serve(Path::new(dir), limits::Work::Checks))
         }
+        ["viewers"] => runtime.block_on(viewers::measure(Duration::from_secs(60))),
+        ["viewers", seconds] => {
+            let seconds = seconds.parse().expect("seconds");
+            runtime.block_on(viewers::measure(Duration::from_secs(seconds)));
+        }
         [] => runtime.block_on(measure(60)),
         [thousands] => runtime.block_on(measure(thousands.parse().expect("thousands of records"))),
-        _ => panic!("ingest_rate [THOUSANDS_OF_RECORDS]"),
+        _ => panic!("ingest_rate [THOUSANDS_OF_RECORDS | viewers [SECONDS]]"),
     }
 }
 
@@ -50,7 +57,8 @@ fn main() {
 async fn serve(dir: &Path) {
     let config = Config::load(&dir.join("receiver.toml")).unwrap();
     let app = App::start(&config).await.unwrap();
-    println!("{} {}", app.mqtt.port(), app.device.port());
+    let (mqtt, device, portal) = (app.mqtt.port(), app.device.port(), app.portal.port());
+    println!("{mqtt} {device} {portal}");
     process::parent_has_gone().await;
     app.stop().await;
 }

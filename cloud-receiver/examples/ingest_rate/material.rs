@@ -2,6 +2,7 @@
 
 use crate::client::Load;
 use cloud_receiver::app::database;
+use cloud_receiver::auth::password;
 use cloud_receiver::ca::Ca;
 use cloud_receiver::clock::now;
 use cloud_receiver::config::{Config, Listen};
@@ -9,7 +10,7 @@ use cloud_receiver::keys::Keys;
 use cloud_receiver::live::Live;
 use cloud_receiver::seal::random;
 use cloud_receiver::store::sqlite::SqliteStore;
-use cloud_receiver::store::{Administration, Enrollments, NewDevice};
+use cloud_receiver::store::{Administration, CapacityBook, Enrollments, NewDevice, Usage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::SocketAddr;
@@ -18,12 +19,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 use wire::record::{EventRecord, EventState, NormBox, PathPoint};
 use wire::{
-    Batch, Body, BootId, CameraId, ClockStamp, ClockState, DeviceId, Epoch, EventId, Record,
-    RecordTime, Seq, Sha256, SigningKey,
+    Batch, Body, BootId, CameraId, ClockStamp, ClockState, ContractId, DeviceId, Epoch, EventId,
+    Record, RecordTime, Seq, Sha256, SigningKey,
 };
 
 /// One more than deliver: the batches of the last are for what is measured without a receiver.
-const DEVICES: u8 = 9;
+const DEVICES: u8 = 11;
 
 /// The folder of one measurement, beside the build: a temporary folder may be in memory, and what a killed measurement
 /// leaves must not lie among the sources.
@@ -51,13 +52,17 @@ pub struct Device {
     pub id: DeviceId,
     pub key: SigningKey,
     pub tls: Arc<rustls::ClientConfig>,
-    camera: CameraId,
+    pub camera: CameraId,
     next: u64,
     prev: Sha256,
 }
 
 pub struct World {
     pub devices: Vec<Device>,
+    /// What browsers trust.
+    pub ca: CertificateDer<'static>,
+    store: SqliteStore,
+    contract: ContractId,
 }
 
 impl World {
@@ -74,7 +79,8 @@ impl World {
         std::fs::create_dir_all(&config.data_dir).unwrap();
         std::fs::write(site.dir().join("receiver.toml"), config.to_text()).unwrap();
         let keys = Keys::create(&config.key_dir).unwrap();
-        let store = SqliteStore::open(&database(&config), keys.master, Live::default(), true);
+        let master = keys.master.clone();
+        let store = SqliteStore::open(&database(&config), master, Live::default(), true);
         let store = store.unwrap();
         let contract = store.add_contract("bench", now()).await.unwrap();
         let place = store.add_site(contract, "bench", now()).await.unwrap();
@@ -101,7 +107,33 @@ impl World {
                 prev: Sha256::ZERO,
             });
         }
-        Self { devices }
+        Self {
+            devices,
+            ca: keys.ca.certificate_der().clone(),
+            store,
+            contract,
+        }
+    }
+
+    /// So many users of the contract; answers their login IDs.
+    pub async fn users(&self, count: usize, password: &str) -> Vec<String> {
+        // The same password for all: hashing is slow by intent, and not what is measured.
+        let hash = password::hash(password).unwrap();
+        let mut users = Vec::new();
+        for number in 1..=count {
+            let login = format!("viewer{number}");
+            let added = self
+                .store
+                .add_user(&login, self.contract, &hash, false, now());
+            added.await.unwrap();
+            users.push(login);
+        }
+        users
+    }
+
+    /// What is held now, counted in the store.
+    pub async fn usage(&self) -> Usage {
+        self.store.usage(now()).await.unwrap()
     }
 
     /// The next batches of a device, each going on where the one before ended.
@@ -118,12 +150,18 @@ impl World {
 
 impl Device {
     fn batch(&mut self, size: usize) -> Vec<u8> {
+        let events = (0..size).map(|_| event(self.camera)).collect();
+        self.batch_of(events)
+    }
+
+    pub fn batch_of(&mut self, records: Vec<Record>) -> Vec<u8> {
+        let size = records.len();
         let batch = Batch {
             device_id: self.id,
             epoch: Epoch(1),
             first_seq: Seq(self.next),
             prev: self.prev,
-            records: (0..size).map(|_| event(self.camera).to_json()).collect(),
+            records: records.iter().map(Record::to_json).collect(),
         };
         let signed = batch.sign(&self.key);
         self.next += size as u64;
@@ -133,7 +171,7 @@ impl Device {
 }
 
 /// About 1 KiB: an event with a short path, the costliest kind there is.
-fn event(camera: CameraId) -> Record {
+pub fn event(camera: CameraId) -> Record {
     let at = now();
     let time = RecordTime {
         captured_at_us: at,

@@ -10,6 +10,7 @@ pub struct Server {
     pub name: String,
     pub mqtt: u16,
     pub https: u16,
+    pub portal: u16,
     pid: u32,
     _child: Child,
 }
@@ -33,6 +34,7 @@ impl Server {
             name: name.to_owned(),
             mqtt: ports.next().expect("the server says its ports"),
             https: ports.next().unwrap_or(0),
+            portal: ports.next().unwrap_or(0),
             pid: child.id().unwrap(),
             _child: child,
         }
@@ -51,6 +53,7 @@ impl Server {
             name: name.to_owned(),
             mqtt: port,
             https: port,
+            portal: port,
             pid: child.id().unwrap(),
             _child: child,
         }
