@@ -29,6 +29,8 @@ test_packages=(
 bench_packages=(mosquitto nginx-light)
 
 onnxruntime_version=1.32.0
+axe_version=4.11.1
+axe_sha256=5b86f813d96904f2d925fed5715877c75fc1cc140f89565fb42145e7801b2305
 film_sha256=45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
@@ -93,6 +95,22 @@ fetch_film() {
     rm -rf "$work"
 }
 
+# axe-core looks at pages as people with assistive technology meet them (MPL-2.0). For tests only: it is no part of the product.
+fetch_axe() {
+    local folder=.cache/axe work
+    [ -e "$folder/axe-$axe_version.min.js" ] && return
+    say "getting axe-core $axe_version"
+    command -v npm >/dev/null || install_packages npm
+    work=$(mktemp -d)
+    (cd "$work" && npm pack --silent "axe-core@$axe_version" >/dev/null)
+    echo "$axe_sha256  $work/axe-core-$axe_version.tgz" | sha256sum --check --quiet || die "axe-core is not the one we know"
+    tar -xzf "$work/axe-core-$axe_version.tgz" -C "$work" package/axe.min.js package/LICENSE
+    mkdir -p "$folder"
+    mv "$work/package/LICENSE" "$folder/LICENSE"
+    mv "$work/package/axe.min.js" "$folder/axe-$axe_version.min.js"
+    rm -rf "$work"
+}
+
 command -v cargo >/dev/null || die "there is no Rust toolchain: install one with rustup (1.95 or newer)"
 case "${1:-demo}" in
     demo) install_packages "${build_packages[@]}" ;;
@@ -102,3 +120,4 @@ case "${1:-demo}" in
 esac
 fetch_onnxruntime
 fetch_film
+if [ "${1:-demo}" = test ]; then fetch_axe; fi

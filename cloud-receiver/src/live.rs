@@ -64,8 +64,7 @@ impl Live {
             .or_insert_with(|| broadcast::channel(BACKLOG).0);
         Listener {
             receiver: channel.subscribe(),
-            left: BURST,
-            refilled_at: Instant::now(),
+            pace: Pace::new(Instant::now()),
             rests_until: None,
         }
     }
@@ -75,9 +74,7 @@ impl Live {
 #[derive(Debug)]
 pub struct Listener {
     receiver: broadcast::Receiver<News>,
-    /// News that may still follow at once, as of then.
-    left: u32,
-    refilled_at: Instant,
+    pace: Pace,
     rests_until: Option<Instant>,
 }
 
@@ -102,7 +99,7 @@ impl Listener {
                 return Heard::Lagged;
             }
             match self.receiver.recv().await {
-                Ok(news) if self.may_follow() => return Heard::News(news),
+                Ok(news) if self.pace.allows(Instant::now()) => return Heard::News(news),
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.rests_until = Some(Instant::now() + REST);
                 }
@@ -110,19 +107,36 @@ impl Listener {
             }
         }
     }
+}
 
-    fn may_follow(&mut self) -> bool {
-        let more = self.refilled_at.elapsed().as_millis() / ONE_EVERY.as_millis();
+/// How much of what happens is told one by one.
+#[derive(Debug)]
+struct Pace {
+    /// News that may still follow at once, as of then.
+    left: u32,
+    refilled_at: Instant,
+}
+
+impl Pace {
+    fn new(at: Instant) -> Self {
+        Self {
+            left: BURST,
+            refilled_at: at,
+        }
+    }
+
+    fn allows(&mut self, at: Instant) -> bool {
+        let more = at.duration_since(self.refilled_at).as_millis() / ONE_EVERY.as_millis();
         let more = u32::try_from(more).unwrap_or(BURST);
         if self.left.saturating_add(more) >= BURST {
-            (self.left, self.refilled_at) = (BURST, Instant::now());
+            *self = Self::new(at);
         } else {
             self.left += more;
             self.refilled_at += ONE_EVERY * more;
         }
-        let may = self.left > 0;
+        let allows = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        may
+        allows
     }
 }
 
@@ -143,42 +157,20 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_becomes_a_call_to_reload_every_few_seconds() {
-        let live = Live::default();
-        let (id, scope) = contract(1);
-        let mut listener = live.subscribe(scope);
+    #[test]
+    fn what_follows_too_fast_is_not_told_one_by_one() {
         let began = Instant::now();
-        let (mut news, mut reloads) = (0, 0);
+        let mut pace = Pace::new(began);
         // A hundred in a second, for a minute.
-        for number in 0..6_000 {
-            live.publish(id, camera(number));
-            let wait = tokio::time::sleep(Duration::from_millis(10));
-            tokio::pin!(wait);
-            loop {
-                tokio::select! {
-                    () = &mut wait => break,
-                    heard = listener.next() => match heard {
-                        Heard::News(_) => news += 1,
-                        Heard::Lagged => reloads += 1,
-                        Heard::Closed => unreachable!("it is open"),
-                    },
-                }
-            }
-        }
-        assert!(began.elapsed() >= Duration::from_secs(60));
-        assert!((20..=145).contains(&news), "{news}");
-        assert!((15..=20).contains(&reloads), "{reloads}");
-        // The last of them is told by a reload too, and when it is quiet, what happens is heard at once.
-        assert_eq!(listener.next().await, Heard::Lagged);
-        tokio::time::advance(Duration::from_secs(2)).await;
-        let quiet = Instant::now();
-        live.publish(id, camera(7));
-        assert_eq!(listener.next().await, Heard::News(camera(7)));
-        assert_eq!(quiet.elapsed(), Duration::ZERO);
+        let at = |number: u32| began + Duration::from_millis(10) * number;
+        let told = (0..6_000).filter(|number| pace.allows(at(*number))).count();
+        assert_eq!(told, 20 + 119);
+        // After ten seconds of quiet as at the beginning.
+        let quiet = at(6_000) + Duration::from_secs(10);
+        assert_eq!((0..100).filter(|_| pace.allows(quiet)).count(), 20);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_happens_at_one_contract_costs_no_other() {
         let live = Live::default();
         let ((one, _), (other, scope)) = (contract(1), contract(2));
@@ -198,7 +190,7 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_lags_behind_is_told_to_reload() {
         let live = Live::default();
         let (id, scope) = contract(1);
@@ -207,5 +199,7 @@ mod tests {
             live.publish(id, camera(number));
         }
         assert_eq!(listener.next().await, Heard::Lagged);
+        live.publish(id, camera(7));
+        assert_eq!(listener.next().await, Heard::News(camera(7)));
     }
 }

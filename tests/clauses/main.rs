@@ -7,6 +7,10 @@ mod capacity; // where data is, and how much room there is
 mod contracts; // what is agreed with a customer, and kept
 mod custody; // what is kept cannot be changed or read unnoticed
 mod erasure; // what is left of a customer who has left
+mod foreign; // 17: what strangers and mad boxes send
+mod handover; // a box that goes on to the next customer
 mod notices; // 12, 18: maintenance and incidents
+mod pages; // whether everybody can use every page
 mod portal; // what customers find there, and take home
 mod story; // what most of these begin with
+mod told; // 19: what comes by mail by itself

@@ -2,13 +2,16 @@
 
 use crate::process::{Process, free_port};
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 const FORM_PATIENCE: Duration = Duration::from_secs(20);
@@ -89,6 +92,23 @@ impl Browser {
             .with_context(|| format!("opening {url}"))
     }
 
+    /// Goes on with the session of somebody who signed in elsewhere: cookies as a browser sends them.
+    pub async fn take_over(&self, portal: &str, cookies: &str) -> Result<()> {
+        for (name, value) in cookies.split("; ").filter_map(|pair| pair.split_once('=')) {
+            // W3C WebDriver's own command wants a domain, which a cookie with the prefix "__Host-" must not have.
+            let cookie = json!({
+                "name": name, "value": value, "url": portal, "secure": true, "httpOnly": true,
+            });
+            let set = DevTools {
+                command: "Network.setCookie",
+                parameters: cookie,
+            };
+            let done = self.client.issue_cmd(set).await?;
+            ensure!(done["success"] == true, "{name} was not taken: {done}");
+        }
+        Ok(())
+    }
+
     /// Waits until an element is there.
     pub async fn see(&self, css: &str, timeout: Duration) -> Result<fantoccini::elements::Element> {
         self.client
@@ -136,6 +156,25 @@ impl Browser {
 
     pub async fn close(self) -> Result<()> {
         Ok(self.client.close().await?)
+    }
+}
+
+/// A command of the Chrome DevTools Protocol, by chromedriver's own addition to WebDriver.
+#[derive(Debug)]
+struct DevTools {
+    command: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, <Url as FromStr>::Err> {
+        let session = session.unwrap_or_default();
+        base.join(&format!("session/{session}/goog/cdp/execute"))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (Method::POST, Some(body.to_string()))
     }
 }
 

@@ -62,6 +62,11 @@ impl Customer {
         })
     }
 
+    /// As a browser sends them.
+    pub fn cookies(&self) -> &str {
+        &self.cookies
+    }
+
     pub async fn get(&self, path: &str) -> Result<Response> {
         let request = self.client.get(format!("{}{path}", self.base));
         Ok(request.header(COOKIE, &self.cookies).send().await?)

@@ -70,7 +70,7 @@ impl Operator {
 
     pub async fn get(&self, path: &str) -> Result<Response> {
         let request = self.client.get(format!("{}{path}", self.base));
-        Ok(request.header(COOKIE, self.cookie()).send().await?)
+        Ok(request.header(COOKIE, self.cookies()).send().await?)
     }
 
     /// The text of a page that must be there.
@@ -91,7 +91,7 @@ impl Operator {
             .post(format!("{}{path}", self.base))
             .header("content-type", "application/x-www-form-urlencoded")
             .header("origin", &self.base)
-            .header(COOKIE, self.cookie())
+            .header(COOKIE, self.cookies())
             .body(pairs.collect::<Vec<_>>().join("&"))
             .send()
             .await?;
@@ -104,7 +104,8 @@ impl Operator {
         Ok(response)
     }
 
-    fn cookie(&self) -> String {
+    /// As a browser sends them.
+    pub fn cookies(&self) -> String {
         let pairs = self
             .cookies
             .iter()

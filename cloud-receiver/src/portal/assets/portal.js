@@ -10,6 +10,7 @@ offerPrinting();
 listenToKeys();
 listenToFingers();
 lookCloser();
+zoomByDrawing();
 reopenWhenOnline();
 if (document.body.dataset.live) listen(document.body.dataset.live);
 if ("serviceWorker" in navigator) {
@@ -333,6 +334,66 @@ function lookCloser() {
     if (!layers.classList.toggle("near")) return;
     layers.scrollTo((layers.scrollWidth - layers.clientWidth) * x, (layers.scrollHeight - layers.clientHeight) * y);
   });
+}
+
+// A part of the strip that is drawn over with a mouse or a finger opens larger, to five minutes; its links do the same in
+// steps, and need no pointer.
+function zoomByDrawing() {
+  let drawn = null;
+  const share = (event, zoom) => {
+    const box = zoom.getBoundingClientRect();
+    return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+  };
+  const end = () => {
+    drawn?.choice?.remove();
+    drawn = null;
+  };
+  document.addEventListener("dragstart", (event) => {
+    if (event.target.closest?.(".strip-zoom")) event.preventDefault();
+  });
+  document.addEventListener("pointerdown", (event) => {
+    end();
+    const zoom = event.target.closest?.(".strip-zoom");
+    if (zoom && event.isPrimary && event.button === 0) drawn = { zoom, from: share(event, zoom), to: null, choice: null };
+  });
+  document.addEventListener("pointermove", (event) => {
+    if (!drawn) return;
+    if (!drawn.zoom.isConnected) return end();
+    const to = share(event, drawn.zoom);
+    // Less is a finger that trembles on a link.
+    if (!drawn.choice && Math.abs(to - drawn.from) * drawn.zoom.clientWidth < 12) return;
+    drawn.to = to;
+    if (!drawn.choice) {
+      drawn.choice = document.createElement("div");
+      drawn.choice.className = "strip-choice";
+      drawn.zoom.append(drawn.choice);
+    }
+    drawn.choice.style.left = `${100 * Math.min(drawn.from, to)}%`;
+    drawn.choice.style.width = `${100 * Math.abs(to - drawn.from)}%`;
+  });
+  document.addEventListener("pointerup", () => {
+    const address = drawn?.choice && addressOf(drawn);
+    end();
+    if (!address) return;
+    // The click that follows is not meant for the link below.
+    const still = (event) => event.preventDefault();
+    document.addEventListener("click", still, { capture: true, once: true });
+    location.assign(address);
+  });
+  document.addEventListener("pointercancel", end);
+}
+
+function addressOf({ zoom, from, to }) {
+  const minute = (share) => Number(zoom.dataset.from) + share * Number(zoom.dataset.minutes);
+  const first = Math.floor(minute(Math.min(from, to)) / 5) * 5;
+  const last = Math.max(first + 5, Math.ceil(minute(Math.max(from, to)) / 5) * 5);
+  const clock = (minutes) => [minutes / 60, minutes % 60].map((part) => String(Math.floor(part)).padStart(2, "0")).join(":");
+  const address = new URL(zoom.querySelector("a").href);
+  address.searchParams.set("from", clock(first));
+  // Midnight at the end is the end of the day, which needs no word.
+  if (last < 24 * 60) address.searchParams.set("to", clock(last));
+  else address.searchParams.delete("to");
+  return address;
 }
 
 function reopenWhenOnline() {

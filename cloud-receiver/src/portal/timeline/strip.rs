@@ -91,7 +91,8 @@ impl Strip {
                     }
                 }
                 @if parts.len() > 1 {
-                    nav.strip-zoom aria-label=(words.strip_zoom) {
+                    nav.strip-zoom aria-label=(words.strip_zoom) data-from=(self.minute_of_day(visit))
+                        data-minutes=(self.minutes()) {
                         @for part in &parts { (self.zoom(visit, asked, *part)) }
                     }
                 }
@@ -140,6 +141,15 @@ impl Strip {
                 to_us: edge(part + 1),
             })
             .collect()
+    }
+
+    fn minutes(&self) -> i64 {
+        self.window.to_us.since_us(self.window.from_us) / MINUTE_US
+    }
+
+    fn minute_of_day(&self, visit: &Visit) -> i64 {
+        let from = self.window.from_us;
+        from.since_us(visit.start_of(visit.date_of(from))) / MINUTE_US
     }
 
     fn percent(&self, at: UtcMicros) -> f64 {
