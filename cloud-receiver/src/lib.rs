@@ -23,6 +23,7 @@
 //! | [`watch`] | who is silent, whose clock is off: judged, pure |
 //! | [`notify`] | which user an event concerns, and when to write: pure |
 //! | [`notice`] | what customers are told of, and the letters that say it |
+//! | [`office`] | what an operator does, for the commands and the operators' area alike |
 //! | [`mail`] | messages, and the mail server that takes them |
 //! | [`auth`] | passwords, sign-in, sessions: the only maker of a `ContractScope` |
 //! | [`portal`] | the pages of customers and, behind a door of their own, of operators |
@@ -63,6 +64,7 @@ pub mod mail;
 pub mod metrics;
 pub mod notice;
 pub mod notify;
+pub mod office;
 pub mod order;
 pub mod portal;
 pub mod renew;

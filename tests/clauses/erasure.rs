@@ -411,7 +411,7 @@ fn clause_11_pictures_go_after_the_agreed_days_and_nothing_looks_lost() -> Resul
     story.receiver.stop()?;
     story
         .receiver
-        .command(&["contract", "set", NAME, "--keep-snapshots", "90"])?;
+        .command(&["contract", "set", NAME, "--keep-snapshots", "90", "--yes"])?;
     let others = rows_of_other(&story.data())?;
     let pictures = || {
         let planned = story

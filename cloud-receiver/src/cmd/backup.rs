@@ -1,19 +1,17 @@
 //! `backup`: everything the receiver has, sealed per contract, into a folder elsewhere; and what such a folder holds.
 
 use super::{Common, report, setup};
-use crate::backup::check::{Checked, check};
-use crate::backup::make::{Made, Sources, make};
-use crate::backup::{Folder, Opening, read_key_backup};
-use crate::clock::now;
+use crate::backup::check::Checked;
+use crate::backup::make::Made;
 use crate::config::Config;
 use crate::evidence::local;
 use crate::keys::Keys;
-use crate::seal::SecretKey;
-use crate::store::{AuditBook, ErasureBook, Note};
-use anyhow::{Context, ensure};
+use crate::office::backups;
+use anyhow::ensure;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use wire::{ContractId, UtcMicros};
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +56,17 @@ pub(super) struct Choice {
     pub(super) old_master: Option<PathBuf>,
 }
 
+impl From<Choice> for backups::Choice {
+    fn from(choice: Choice) -> Self {
+        Self {
+            from: choice.from,
+            generation: choice.generation,
+            keys: choice.keys,
+            old_master: choice.old_master,
+        }
+    }
+}
+
 pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<ExitCode> {
     match (args.verb, args.out) {
         (Some(Verb::List { from }), _) => list(common, &from),
@@ -75,35 +84,8 @@ async fn write(common: &Common, out: &Path, keep: usize) -> anyhow::Result<ExitC
         "{} lies inside the data folder, with which it would be lost; choose a folder on another disk",
         out.display()
     );
-    let store = setup.store.clone();
-    let (data_dir, key, folder) = (setup.config.data_dir, setup.keys.evidence, out.clone());
-    let snapshot = store.snapshot()?;
-    let key_backup = store.key_backup().await?;
-    let at = now();
-    let made = tokio::task::spawn_blocking(move || {
-        let sources = Sources {
-            snapshot: &snapshot,
-            data_dir: &data_dir,
-            key: &key,
-            key_backup: &key_backup,
-            at,
-        };
-        make(&folder, &sources, keep)
-    });
-    let made = made.await?.with_context(|| {
-        format!(
-            "no new backup was made; former ones in {} are as they were",
-            out.display()
-        )
-    })?;
-    let note = Note::new("backup.make")
-        .on(&made.generation)
-        .with("folder", out.display().to_string())
-        .with("contracts", made.contracts)
-        .with("rows", made.rows)
-        .with("objects", made.objects)
-        .with("objects_not_there", made.objects_not_there);
-    store.note(super::console(), note, now()).await?;
+    let key = Arc::new(setup.keys.evidence);
+    let made = backups::take(&setup.store, setup.config.data_dir, key, &out, keep).await?;
     report(common, &made, &made_words(&made, &out))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -151,11 +133,10 @@ struct Listed {
 
 fn list(common: &Common, from: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(&common.config)?;
-    let key = Keys::load(&config.keys_at())?.evidence.verifying_key();
+    let key = Keys::load(&config.keys_at())?.evidence;
     let mut listed = Vec::new();
-    for generation in Folder::open(from)?.generations()? {
+    for generation in backups::listed(from, &key)? {
         let manifest = generation.manifest;
-        manifest.must_be_of(&key)?;
         let parts = || manifest.contracts.iter().map(|it| &it.part);
         let all = || parts().chain([&manifest.receiver]);
         let lists = manifest.contracts.iter();
@@ -193,44 +174,14 @@ fn list(common: &Common, from: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folder, the backup in it and what opens it.
-pub(super) fn opened(
-    config: &Config,
-    choice: &Choice,
-) -> anyhow::Result<(
-    Folder,
-    crate::backup::Generation,
-    Opening,
-    crate::keys::KeyBackup,
-)> {
-    let keys = Keys::load(&config.keys_at())?;
-    let folder = Folder::open(&choice.from)?;
-    let generation = folder.generation(choice.generation.as_deref())?;
-    generation
-        .manifest
-        .must_be_of(&keys.evidence.verifying_key())?;
-    let own = config.key_backup_at();
-    let key_backup = read_key_backup(choice.keys.as_deref().unwrap_or(&own))?;
-    let mut masters = vec![keys.master.current().clone()];
-    masters.extend(keys.master.next().cloned());
-    if let Some(path) = &choice.old_master {
-        let shown = || path.display().to_string();
-        let bytes = std::fs::read(path).with_context(shown)?;
-        let key = bytes
-            .try_into()
-            .ok()
-            .with_context(|| format!("{} is no master key, which has 32 bytes", path.display()))?;
-        masters.push(SecretKey::from_bytes(key));
-    }
-    let opening = Opening::new(&generation.manifest, &masters, &key_backup)?;
-    Ok((folder, generation, opening, key_backup))
-}
-
 async fn verify(common: &Common, choice: Choice) -> anyhow::Result<ExitCode> {
+    let choice = backups::Choice::from(choice);
     let config = Config::load(&common.config)?;
-    let (folder, generation, opening, _) = opened(&config, &choice)?;
-    let checking = move || check(&folder, &generation, &opening);
-    let checked = tokio::task::spawn_blocking(checking).await?;
+    let checked = backups::verify(&config, &choice).await?;
+    // A backup may be checked on a machine that has no receiver yet.
+    if crate::app::database(&config).exists() {
+        backups::note_checked(&setup(common)?.store, &choice.from, &checked).await?;
+    }
     report(common, &checked, &checked_words(&checked))?;
     Ok(ExitCode::from(u8::from(!checked.problems.is_empty())))
 }

@@ -3,9 +3,10 @@
 use super::lookup::{Candidate, find};
 use super::{Common, report, setup};
 use crate::clock::now;
+use crate::office;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{CameraRow, LabelBook};
-use anyhow::ensure;
+use anyhow::Context;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -34,13 +35,10 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Name { camera, name, .. } => {
             let camera = by_name(&setup.store, &camera).await?;
-            let name = name.map(|name| name.trim().to_owned());
-            if let Some(name) = &name {
-                ensure!(
-                    !name.is_empty(),
-                    "the name is empty; --reset takes the device's name again"
-                );
-            }
+            let name = name.map(|name| office::labels::name("NAME", &name));
+            let name = name
+                .transpose()
+                .context("--reset takes the device's name again")?;
             setup
                 .store
                 .name_camera(camera.id, name.as_deref(), now())

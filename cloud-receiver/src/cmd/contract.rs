@@ -5,19 +5,19 @@ use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
 use crate::clock::now;
 use crate::erasure::{self, Standing};
-use crate::evidence::local;
 use crate::keys::KeyBackupFile;
+use crate::office;
+use crate::office::ending::{self, end_of, last_day};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Administration, ContractBook, ContractDetail, ContractRow, Ending, ErasureBook, ErasureRow,
-    Retention, Terms,
+    Administration, ContractBook, ContractDetail, ContractRow, ErasureBook, ErasureRow, Retention,
+    Terms,
 };
 use anyhow::{Context, ensure};
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use uuid::Uuid;
-use wire::{ContractId, UtcMicros};
+use wire::{ContractId, MediaClass};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -45,6 +45,8 @@ pub(super) enum Verb {
         contract: String,
         #[command(flatten)]
         terms: TermsArgs,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Let the period end on a day.
     End {
@@ -119,17 +121,6 @@ impl TermsArgs {
     }
 
     fn apply(self, terms: &mut Terms) -> anyhow::Result<()> {
-        if let Some(zone) = &self.zone {
-            TimeZone::get(zone)
-                .with_context(|| format!("\"{zone}\" is no time zone; an example is Asia/Tokyo"))?;
-        }
-        for contact in &self.contacts {
-            let parts = contact.split_once('@');
-            ensure!(
-                parts.is_some_and(|(name, host)| !name.is_empty() && host.contains('.')),
-                "--contact: \"{contact}\" is no mail address"
-            );
-        }
         fn set<T>(place: &mut T, given: Option<T>) {
             if let Some(given) = given {
                 *place = given;
@@ -150,7 +141,7 @@ impl TermsArgs {
         set(&mut terms.silent_after_minutes, self.silent_after);
         set(&mut terms.clock_off_ms, self.clock_off);
         self.keep.apply(&mut terms.retention);
-        Ok(())
+        Ok(office::terms::check(terms)?)
     }
 }
 
@@ -231,21 +222,25 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Done { contract, not_yet } => {
             let id = by_name(&setup.store, &contract).await?.id;
-            let done = (!not_yet).then(now);
-            let before = ending_of(&setup.store, id).await?.done_us;
-            // Said twice, the first time counts: the promise runs from there.
-            if before.is_some() != done.is_some() {
-                setup.store.set_done(id, done, now()).await?;
-            }
+            ending::set_done(&setup.store, id, !not_yet, now()).await?;
             show(common, &setup, &contract).await
         }
-        Verb::Set { contract, terms } => {
+        Verb::Set {
+            contract,
+            terms,
+            confirm,
+        } => {
             ensure!(
                 !terms.is_empty(),
                 "nothing to set; \"contract set --help\" lists what can be"
             );
             let mut detail = detail(&setup.store, &contract).await?;
+            let before = detail.terms.retention;
             terms.apply(&mut detail.terms)?;
+            let shortened = office::terms::shortened(&before, &detail.terms.retention);
+            if !shortened.is_empty() {
+                confirm.ask(&deleted(&detail.name, &shortened))?;
+            }
             setup
                 .store
                 .set_terms(detail.id, &detail.terms, now())
@@ -254,16 +249,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Extend { contract, until } => {
             let mut detail = detail(&setup.store, &contract).await?;
-            let until = end_of(until, &detail.terms)?;
-            if let Some(before) = detail.until_us {
-                ensure!(
-                    until > before,
-                    "the contract runs until {} already",
-                    last_day(before, &detail.terms)?
-                );
-            }
-            setup.store.set_until(detail.id, Some(until), now()).await?;
-            detail.until_us = Some(until);
+            ending::extend(&setup.store, &mut detail, until, now()).await?;
             report(common, &detail, &words(&detail)?)
         }
     }
@@ -295,7 +281,7 @@ async fn list(common: &Common, setup: &Setup) -> anyhow::Result<()> {
     let (mut listed, mut lines) = (Vec::new(), Vec::new());
     for ending in setup.store.endings().await? {
         let standing = Standing::of(&ending, rules, now())?;
-        let words = standing_words(&standing);
+        let words = ending::words(&standing);
         lines.push(format!("{}  {}  {words}", ending.contract, ending.name));
         listed.push(Listed {
             id: ending.contract,
@@ -339,12 +325,11 @@ async fn show(common: &Common, setup: &Setup, wanted: &str) -> anyhow::Result<()
         return report(common, row, &erased_words(row));
     }
     let detail = detail(&setup.store, wanted).await?;
-    let ending = ending_of(&setup.store, detail.id).await?;
-    let state = Standing::of(&ending, erasure::rules(&setup.config.erasure), now())?;
+    let (_, state) = ending::standing_of(&setup.store, &setup.config, detail.id, now()).await?;
     let mut words = format!(
         "{}\nstands            {}",
         words(&detail)?,
-        standing_words(&state)
+        ending::words(&state)
     );
     if matches!(state, Standing::Held { .. }) {
         let holds = setup.store.holds().await?.into_iter();
@@ -362,32 +347,15 @@ async fn show(common: &Common, setup: &Setup, wanted: &str) -> anyhow::Result<()
     )
 }
 
-pub(super) async fn ending_of(store: &SqliteStore, id: ContractId) -> anyhow::Result<Ending> {
-    let endings = store.endings().await?;
-    let found = endings.into_iter().find(|ending| ending.contract == id);
-    found.context("the contract is gone")
-}
-
-pub(super) fn standing_words(standing: &Standing) -> String {
-    match standing {
-        Standing::Running => "running".into(),
-        Standing::AwaitingWork => {
-            "the period is over; nobody said that work is done (\"contract done\")".into()
-        }
-        Standing::Due(due) => format!(
-            "erased by the end of {} ({} business days left), begins {}",
-            due.by,
-            due.business_days_left,
-            local::time(due.begins_us)
-        ),
-        Standing::Held { holds, due } => {
-            format!(
-                "due on {}, but {holds} hold(s) keep it (\"hold list\")",
-                due.by
-            )
-        }
-        Standing::Erasing { step } => format!("being erased, next: {}", step.as_str()),
-    }
+/// What shortening deletes, as a question's first sentence.
+fn deleted(name: &str, shortened: &[(MediaClass, u32)]) -> String {
+    let each = shortened
+        .iter()
+        .map(|(class, days)| format!("{} pictures older than {days} days", class.as_str()));
+    format!(
+        "Of \"{name}\" these are deleted for good, but for what a hold keeps: {}.",
+        each.collect::<Vec<_>>().join(", ")
+    )
 }
 
 async fn add(
@@ -414,20 +382,6 @@ async fn add(
     }
     let words = format!("Contract \"{name}\" added: {id}");
     report(common, &ContractRow { id, name }, &words)
-}
-
-/// The first moment after a day.
-pub(super) fn end_of(day: Date, terms: &Terms) -> anyhow::Result<UtcMicros> {
-    let zone = TimeZone::get(&terms.zone)?;
-    let after = day.tomorrow()?.to_zoned(zone)?;
-    Ok(UtcMicros(after.timestamp().as_microsecond()))
-}
-
-/// The day that ends at a moment.
-fn last_day(until: UtcMicros, terms: &Terms) -> anyhow::Result<Date> {
-    let zone = TimeZone::get(&terms.zone)?;
-    let last = jiff::Timestamp::from_microsecond(until.0 - 1)?;
-    Ok(last.to_zoned(zone).date())
 }
 
 fn words(detail: &ContractDetail) -> anyhow::Result<String> {

@@ -2,20 +2,20 @@
 //! it early, and give out the certificates.
 
 use super::confirm::Confirm;
-use super::contract::{by_name, ending_of};
+use super::contract::by_name;
 use super::{Common, Setup, print, report, setup};
 use crate::blob::Blobs;
 use crate::clock::now;
-use crate::erasure::{Erasing, Standing, Turn, rules};
+use crate::erasure::{Erasing, Standing, Turn};
 use crate::evidence::local;
-use crate::store::{ErasureBook, ErasureRow, NewErasure, Step};
+use crate::office::ending::{self, Wish};
+use crate::store::{ErasureBook, ErasureRow, Step};
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use wire::evidence::erasure::{Certificate, Order, SignedCertificate};
+use wire::evidence::erasure::{Certificate, SignedCertificate};
 use wire::{ContractId, UtcMicros, VerifyingKey};
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -168,70 +168,29 @@ fn words(row: &ErasureRow) -> String {
     text
 }
 
-#[derive(Serialize)]
-struct Planned {
-    contract: ContractId,
-    #[serde(flatten)]
-    standing: Standing,
-    counts: BTreeMap<String, u64>,
-}
-
 async fn erase(common: &Common, args: RunArgs) -> anyhow::Result<()> {
     let setup = setup(common)?;
     let erasing = erasing(&setup)?;
     let contract = by_name(&setup.store, &args.contract).await?;
-    let ending = ending_of(&setup.store, contract.id).await?;
-    let standing = Standing::of(&ending, rules(&setup.config.erasure), now())?;
+    let (_, standing) =
+        ending::standing_of(&setup.store, &setup.config, contract.id, now()).await?;
     if args.dry_run {
         return plan(common, &erasing, contract.id, standing).await;
     }
-    let due = match standing {
-        Standing::Due(due) => Some(due),
-        Standing::Held { holds, .. } => bail!(
-            "{holds} hold(s) keep what \"{}\" has; \"hold list\" shows why, \"hold remove\" lifts one",
-            contract.name
-        ),
-        Standing::Erasing { .. } => None,
-        Standing::Running | Standing::AwaitingWork => {
-            ensure!(
-                args.now,
-                "contract \"{}\" is not to be erased: {}; to do so at the customer's request, say --now and --why",
-                contract.name,
-                super::contract::standing_words(&standing)
-            );
-            None
-        }
+    let wish = Wish {
+        // The command line requires --why with --now.
+        on_request: args.now.then(|| args.why.unwrap_or_default()),
+        wait_us: args
+            .wait_for_devices
+            .map(|hours| i64::from(hours) * HOUR_US),
     };
+    ending::may_begin(&contract.name, &standing, &wish)?;
     if !matches!(standing, Standing::Erasing { .. }) {
         args.confirm.ask(&format!(
             "Everything of \"{}\" will be gone for ever: pictures, results, users, and its key.",
             contract.name
         ))?;
-        let wait_us = args
-            .wait_for_devices
-            .map(|hours| i64::from(hours) * HOUR_US);
-        let (kind, name) = (super::console().kind(), super::console().name());
-        let at = now();
-        let order = Order {
-            reason: if args.now {
-                "on_request"
-            } else {
-                "period_over"
-            }
-            .into(),
-            why: args.why,
-            actor: kind.into(),
-            actor_name: name,
-            at_us: at,
-        };
-        let erasure = NewErasure {
-            contract: contract.id,
-            order,
-            wait_until_us: at.plus_us(wait_us.unwrap_or(erasing.wait_for_devices_us)),
-            due_us: due.map(|due| due.by_us),
-            must_be_over: !args.now,
-        };
-        erasing.begin(erasure, at).await?;
+        ending::begin(&erasing, &contract, &standing, wish, now()).await?;
     }
     let turn = erasing.turn().await?;
     told(common, &setup, contract.id, turn).await
@@ -262,17 +221,11 @@ async fn plan(
     contract: ContractId,
     standing: Standing,
 ) -> anyhow::Result<()> {
-    let mut counts = erasing.store.holdings_of(contract).await?;
-    counts.insert("object".into(), erasing.blobs.objects_of(contract).await?);
-    let mut text = format!("{}; it has", super::contract::standing_words(&standing));
-    for (kind, count) in counts.iter().filter(|(_, count)| **count > 0) {
+    let planned = ending::plan(erasing, contract, standing).await?;
+    let mut text = format!("{}; it has", ending::words(&planned.standing));
+    for (kind, count) in planned.counts.iter().filter(|(_, count)| **count > 0) {
         text += &format!("\n{kind:14} {count}");
     }
-    let planned = Planned {
-        contract,
-        standing,
-        counts,
-    };
     report(common, &planned, &text)
 }
 

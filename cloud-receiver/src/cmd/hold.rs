@@ -6,8 +6,9 @@ use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
 use crate::clock::now;
 use crate::evidence::local;
+use crate::office::ending;
 use crate::store::{Administration, ErasureBook, Hold};
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use uuid::Uuid;
 use wire::{CameraId, ContractId, SiteId};
 
@@ -58,7 +59,6 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
         } => {
             let contract = by_name(&setup.store, &contract).await?.id;
             let time = |text: Option<String>| text.map(|text| local::parse(&text)).transpose();
-            ensure!(!why.trim().is_empty(), "--why: a hold needs a reason");
             let hold = Hold {
                 id: Uuid::new_v4(),
                 contract,
@@ -69,10 +69,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
                 placed_us: now(),
                 why,
             };
-            if let (Some(from), Some(to)) = (hold.from_us, hold.to_us) {
-                ensure!(from < to, "--from must be before --to");
-            }
-            setup.store.add_hold(hold.clone()).await?;
+            let hold = ending::place(&setup.store, hold).await?;
             let words = format!("{}\nkept until \"hold remove {}\"", line(&hold), hold.id);
             report(common, &hold, &words)
         }

@@ -10,13 +10,13 @@ use super::lookup::{Candidate, find};
 use super::{Common, Setup, contract, print, report, setup};
 use crate::clock::now;
 use crate::evidence::local;
-use crate::notice::{self, DAY_US, Letters, NOTICE_DAYS, Occasion, Sender, Templates};
-use crate::store::{Administration, ContractDetail, NoticeBook, NoticeEnd, NoticeKind, NoticeRow};
+use crate::notice::{self, Letters, Occasion, Templates};
+use crate::office::notices;
+use crate::store::{ContractDetail, NoticeBook, NoticeKind, NoticeRow};
 use anyhow::ensure;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use uuid::Uuid;
 use wire::{ContractId, UtcMicros};
 
 #[derive(Debug, clap::Subcommand)]
@@ -162,7 +162,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
                 "this is an incident: \"notice close {}\" says that it is over",
                 row.id
             );
-            end(common, &setup, row, NoticeEnd::Cancelled, now(), confirm).await
+            end(common, &setup, row, now(), confirm).await
         }
         Verb::Close {
             notice,
@@ -175,12 +175,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
                 "this is maintenance: it ends by itself; \"notice cancel {}\" calls it off",
                 row.id
             );
-            let at = at.unwrap_or_else(now);
-            ensure!(
-                at >= row.from_us && at <= now(),
-                "--at: the incident cannot have ended before it began, nor in the future"
-            );
-            end(common, &setup, row, NoticeEnd::Closed, at, confirm).await
+            end(common, &setup, row, at.unwrap_or_else(now), confirm).await
         }
         Verb::Templates { .. } => unreachable!("answered above"),
     }
@@ -191,36 +186,15 @@ async fn maintenance(
     draft: Planned,
 ) -> anyhow::Result<(NoticeRow, Vec<ContractDetail>)> {
     let at = now();
-    ensure!(draft.from < draft.to, "--to: it ends before it begins");
-    ensure!(
-        draft.from > at,
-        "--from: {} is past; an incident is told by \"notice incident\"",
-        local::minute(draft.from)
-    );
-    let days = draft.from.since_us(at) / DAY_US;
-    ensure!(
-        draft.urgent || draft.from.since_us(at) >= NOTICE_DAYS * DAY_US,
-        "--from: {} is {days} days ahead, and customers are promised {NOTICE_DAYS}; choose {} or later, or say \
-         --urgent --why \"REASON\", which they read",
-        local::minute(draft.from),
-        local::minute(at.plus_us(NOTICE_DAYS * DAY_US + 60_000_000)),
-    );
-    let row = NoticeRow {
-        id: Uuid::new_v4(),
-        kind: NoticeKind::Maintenance,
-        from_us: draft.from,
-        to_us: Some(draft.to),
-        what: worded("--impact", draft.impact)?,
-        what_en: draft
-            .impact_en
-            .map(|text| worded("--impact-en", text))
-            .transpose()?,
-        urgent_why: draft.why.map(|text| worded("--why", text)).transpose()?,
-        created_us: at,
-        cancelled_us: None,
-        closed_us: None,
+    let row = notices::Planned {
+        from: draft.from,
+        to: draft.to,
+        impact: draft.impact,
+        impact_en: draft.impact_en,
+        // The command line takes one only together with the other.
+        urgent_why: draft.why,
     };
-    Ok((row, concerned(setup, draft.whom, at).await?))
+    Ok((row.row(at)?, concerned(setup, draft.whom, at).await?))
 }
 
 async fn incident(
@@ -228,32 +202,12 @@ async fn incident(
     draft: Happened,
 ) -> anyhow::Result<(NoticeRow, Vec<ContractDetail>)> {
     let at = now();
-    ensure!(
-        draft.since <= at,
-        "--since: {} is in the future; what is planned is told by \"notice maintenance\"",
-        local::minute(draft.since)
-    );
-    let row = NoticeRow {
-        id: Uuid::new_v4(),
-        kind: NoticeKind::Incident,
-        from_us: draft.since,
-        to_us: None,
-        what: worded("--what", draft.what)?,
-        what_en: draft
-            .what_en
-            .map(|text| worded("--what-en", text))
-            .transpose()?,
-        urgent_why: None,
-        created_us: at,
-        cancelled_us: None,
-        closed_us: None,
+    let row = notices::Happened {
+        since: draft.since,
+        what: draft.what,
+        what_en: draft.what_en,
     };
-    Ok((row, concerned(setup, draft.whom, at).await?))
-}
-
-fn worded(option: &str, text: String) -> anyhow::Result<String> {
-    ensure!(!text.trim().is_empty(), "{option}: say it in words");
-    Ok(text.trim().to_owned())
+    Ok((row.row(at)?, concerned(setup, draft.whom, at).await?))
 }
 
 /// The contracts that are named, or all whose period is not over.
@@ -262,25 +216,11 @@ async fn concerned(
     whom: Whom,
     at: UtcMicros,
 ) -> anyhow::Result<Vec<ContractDetail>> {
-    let named = !whom.contracts.is_empty();
     let mut ids: Vec<ContractId> = Vec::new();
     for wanted in &whom.contracts {
-        let id = contract::by_name(&setup.store, wanted).await?.id;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
+        ids.push(contract::by_name(&setup.store, wanted).await?.id);
     }
-    if !named {
-        let all = setup.store.contracts().await?;
-        ids = all.into_iter().map(|row| row.id).collect();
-    }
-    let mut contracts = notice::in_full(&setup.store, &ids).await?;
-    contracts.retain(|contract| named || contract.until_us.is_none_or(|until| until > at));
-    ensure!(
-        !contracts.is_empty(),
-        "there is no contract that it could concern; \"contract list\" shows them"
-    );
-    Ok(contracts)
+    Ok(notices::concerned(&setup.store, &ids, at).await?)
 }
 
 fn letters(
@@ -289,13 +229,13 @@ fn letters(
     occasion: Occasion,
     contracts: &[ContractDetail],
 ) -> anyhow::Result<Letters> {
-    let templates = Templates::load(&setup.config.notices.templates)?;
-    let sender = Sender::of(&setup.config);
-    let letters = notice::letters(&templates, &sender, row, occasion, contracts, now())?;
-    for mail in &letters.mail {
-        crate::mail::check(&mail.letter.to)?;
-    }
-    Ok(letters)
+    Ok(notices::letters(
+        &setup.config,
+        row,
+        occasion,
+        contracts,
+        now(),
+    )?)
 }
 
 #[derive(Serialize)]
@@ -316,46 +256,22 @@ async fn give(
 ) -> anyhow::Result<ExitCode> {
     let letters = letters(setup, &row, Occasion::Given, &contracts)?;
     confirm.ask(&to_be_sent(&letters))?;
-    let ids = contracts.iter().map(|contract| contract.id).collect();
-    setup
-        .store
-        .add_notice(&row, ids, letters.mail.clone())
-        .await?;
+    notices::give(&setup.store, &row, &contracts, &letters).await?;
     told(common, setup, row, contracts.len(), &letters)
 }
 
 async fn end(
     common: &Common,
     setup: &Setup,
-    mut row: NoticeRow,
-    end: NoticeEnd,
+    row: NoticeRow,
     at: UtcMicros,
     confirm: Confirm,
 ) -> anyhow::Result<ExitCode> {
-    ensure!(
-        row.is_current(now()),
-        "this notice is over already; \"notice show {}\" says since when",
-        row.id
-    );
-    let occasion = match end {
-        NoticeEnd::Cancelled => {
-            row.cancelled_us = Some(at);
-            Occasion::Cancelled
-        }
-        NoticeEnd::Closed => {
-            row.closed_us = Some(at);
-            Occasion::Closed
-        }
-    };
-    let ids = setup.store.notice_contracts(row.id).await?;
-    let contracts = notice::in_full(&setup.store, &ids).await?;
-    let letters = letters(setup, &row, occasion, &contracts)?;
+    let ended = notices::ended(&setup.store, row, at, now()).await?;
+    let letters = letters(setup, &ended.row, ended.occasion, &ended.contracts)?;
     confirm.ask(&to_be_sent(&letters))?;
-    setup
-        .store
-        .end_notice(row.id, end, letters.mail.clone(), at)
-        .await?;
-    told(common, setup, row, contracts.len(), &letters)
+    notices::end(&setup.store, &ended, &letters).await?;
+    told(common, setup, ended.row, ended.contracts.len(), &letters)
 }
 
 fn told(
@@ -394,7 +310,6 @@ fn code(unreached: &[ContractDetail]) -> ExitCode {
     }
 }
 
-/// Shows what would go out, and asks.
 /// What is asked before it goes out: the letters, and to whom.
 fn to_be_sent(letters: &Letters) -> String {
     let (text, recipients) = (shown::letters(letters), shown::recipients(letters));

@@ -1,12 +1,13 @@
 //! `restore`: a backup into an empty data folder, on this machine or another.
 
-use super::backup::{Choice, opened};
+use super::backup::Choice;
 use super::{Common, report};
 use crate::backup::restore::{Restored, Wanted, restore};
 use crate::clock::now;
 use crate::config::Config;
 use crate::evidence::local;
 use crate::keys::KeyBackupFile;
+use crate::office::backups;
 use crate::residency;
 use anyhow::{Context, bail};
 use std::io::ErrorKind;
@@ -34,7 +35,8 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<ExitCode>
     let config = Config::load(&common.config)?;
     residency::check(&config)?;
     must_not_serve(&config)?;
-    let (folder, generation, mut opening, mut key_backup) = opened(&config, &args.choice)?;
+    let (folder, generation, mut opening, mut key_backup) =
+        backups::opened(&config, &args.choice.into())?;
     let certificates = certificates(&args.certificate, &generation.manifest.receiver_key)?;
     for (_, certificate) in &certificates {
         // An old copy of the key backup may still hold it.

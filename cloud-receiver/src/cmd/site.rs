@@ -3,6 +3,7 @@
 use super::lookup::{Candidate, find};
 use super::{Common, contract, report, setup};
 use crate::clock::now;
+use crate::office;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Administration, SiteRow};
 
@@ -25,6 +26,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     let setup = setup(common)?;
     match verb {
         Verb::Add { contract, name } => {
+            let name = office::labels::name("--name", &name)?;
             let contract = contract::by_name(&setup.store, &contract).await?;
             let id = setup.store.add_site(contract.id, &name, now()).await?;
             let words = format!("Site \"{name}\" of \"{}\" added: {id}", contract.name);

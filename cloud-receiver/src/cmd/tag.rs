@@ -2,13 +2,11 @@
 
 use super::{Common, camera, contract, report, setup, site};
 use crate::clock::now;
+use crate::office;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{LabelBook, TagRow, Tagged};
 use anyhow::{bail, ensure};
 use wire::{ContractId, EventId};
-
-/// A tag is a word or two: it stands in a list of choices on a phone.
-const LONGEST: usize = 40;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -54,7 +52,7 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     let store = &setup.store;
     match verb {
         Verb::Add { tag, on } => {
-            let tag = checked(&tag)?;
+            let tag = office::labels::tag(&tag)?;
             let (contract, on) = meant(store, &on).await?;
             let words = match store.add_tag(contract, on, &tag, now()).await? {
                 true => format!("The {} carries \"{tag}\" now", on.kind()),
@@ -82,16 +80,6 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-fn checked(tag: &str) -> anyhow::Result<String> {
-    let tag = tag.trim();
-    ensure!(!tag.is_empty(), "the tag is empty");
-    ensure!(
-        tag.chars().count() <= LONGEST && !tag.chars().any(char::is_control),
-        "a tag has at most {LONGEST} signs, and no line breaks"
-    );
-    Ok(tag.to_owned())
-}
-
 async fn meant(store: &SqliteStore, on: &On) -> anyhow::Result<(ContractId, Tagged)> {
     if let Some(wanted) = &on.site {
         let site = site::by_name(store, wanted).await?;
@@ -108,18 +96,5 @@ async fn meant(store: &SqliteStore, on: &On) -> anyhow::Result<(ContractId, Tagg
         [contract] => Ok((*contract, Tagged::Event(event))),
         [] => bail!("there is no event {event}; its id is in the address of its page"),
         _ => bail!("events of several contracts have the id {event}; no tag is put on any"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_is_short_and_on_one_line() {
-        assert_eq!(checked(" 夜間 ").expect("good"), "夜間");
-        for bad in ["", "  ", "a\nb", &"x".repeat(LONGEST + 1)] {
-            assert!(checked(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -113,6 +113,11 @@ impl SqliteStore {
         }
     }
 
+    /// In whose name things are done.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
     /// Fires when the writer has ended by a panic: the process must not go on as if it could store.
     pub fn writer_failed(&self) -> CancellationToken {
         self.writer.failed()
