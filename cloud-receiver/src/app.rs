@@ -15,6 +15,7 @@ use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
 use crate::metrics;
+use crate::office::Office;
 use crate::portal::{self, Claims, Contact, Pictures, PortalState};
 use crate::renew::Renewals;
 use crate::residency;
@@ -124,6 +125,12 @@ impl App {
         )
         .at(config.portal_url());
         portal_state.claims = Some(Arc::new(claims));
+        portal_state.office = Some(Arc::new(Office::new(
+            store.clone(),
+            config.clone(),
+            Arc::clone(&blobs),
+            Arc::clone(&evidence_key),
+        )));
         portal_state.region = residency::declared(&config.data_dir)?.map(Arc::from);
         app.tasks.spawn(jobs::sign_ins::run(
             store.clone(),

@@ -5,7 +5,6 @@ use super::lookup::{Candidate, find};
 use super::{Common, Setup, report, setup};
 use crate::clock::now;
 use crate::erasure::{self, Standing};
-use crate::keys::KeyBackupFile;
 use crate::office;
 use crate::office::ending::{self, end_of, last_day};
 use crate::store::sqlite::SqliteStore;
@@ -368,12 +367,7 @@ async fn add(
     let mut terms = Terms::default();
     args.apply(&mut terms)?;
     let until = until.map(|day| end_of(day, &terms)).transpose()?;
-    let id = setup.store.add_contract(&name, now()).await?;
-    let backup = KeyBackupFile::at(setup.config.key_backup_at());
-    let kept = setup.store.write_key_backup(&backup).await;
-    kept.with_context(|| {
-        format!("contract \"{name}\" was added ({id}), but its key is in no backup")
-    })?;
+    let id = office::terms::add_contract(&setup.store, &setup.config, &name, now()).await?;
     if terms != Terms::default() {
         setup.store.set_terms(id, &terms, now()).await?;
     }

@@ -1,15 +1,36 @@
 //! What can be agreed in a contract, and what a change of it deletes.
 
-use super::Refusal;
+use super::{Refusal, labels};
+use crate::config::Config;
+use crate::keys::KeyBackupFile;
 use crate::portal::words::Lang;
-use crate::store::{Retention, Terms};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Administration, ErasureBook, Retention, Terms};
+use anyhow::Context;
 use jiff::tz::TimeZone;
 use std::ops::RangeInclusive;
-use wire::MediaClass;
+use wire::{ContractId, MediaClass, UtcMicros};
 
 pub const SILENT_AFTER_MINUTES: RangeInclusive<u32> = 2..=10_080;
 pub const CLOCK_OFF_MS: RangeInclusive<u64> = 10..=86_400_000;
 pub const KEPT_DAYS: RangeInclusive<u32> = 1..=36_500;
+
+/// Adds a contract with a data key of its own, which stands in the key backup before anything is sealed under it.
+pub async fn add_contract(
+    store: &SqliteStore,
+    config: &Config,
+    name: &str,
+    at: UtcMicros,
+) -> super::Result<ContractId> {
+    let name = labels::name("--name", name)?;
+    let id = store.add_contract(&name, at).await?;
+    let backup = KeyBackupFile::at(config.key_backup_at());
+    let kept = store.write_key_backup(&backup).await;
+    kept.with_context(|| {
+        format!("contract \"{name}\" was added ({id}), but its key is in no backup")
+    })?;
+    Ok(id)
+}
 
 /// Each class of pictures with the days for which it is kept; absent: as long as the contract lasts.
 pub fn kept(retention: &Retention) -> [(MediaClass, Option<u32>); 4] {

@@ -1,7 +1,7 @@
 //! The frame around every page: head, navigation, footer; and the small marks that pages share.
 
 use super::visit::Visit;
-use super::words::{ChartWords, DownloadWords, SecurityWords, Words};
+use super::words::{ChartWords, DownloadWords, OfficeWords, SecurityWords, Words};
 use super::{assets, notices};
 use crate::store::AccountKind;
 use maud::{DOCTYPE, Markup, html};
@@ -19,8 +19,10 @@ pub enum Tab {
     Security,
     Account,
     /// The operators' pages.
+    Start,
     Devices,
     Contracts,
+    Receiver,
     Audit,
 }
 
@@ -91,18 +93,32 @@ fn navigation(visit: &Visit, tab: Tab) -> Markup {
         ),
         (Tab::Account, "/account", words.account, icon_account()),
     ];
+    let office = OfficeWords::of(visit.lang);
     let operators = [
+        (Tab::Start, visit.door.home, office.start, icon_overview()),
         (
             Tab::Devices,
-            visit.door.home,
+            "/operator/devices",
             words.devices,
-            icon_overview(),
+            icon_devices(),
         ),
         (
             Tab::Contracts,
             "/operator/contracts",
             words.contracts,
             icon_contracts(),
+        ),
+        (
+            Tab::Notices,
+            "/operator/notices",
+            words.notices,
+            icon_notices(),
+        ),
+        (
+            Tab::Receiver,
+            "/operator/receiver",
+            office.receiver,
+            icon_charts(),
         ),
         (
             Tab::Audit,
@@ -221,6 +237,11 @@ fn icon_overview() -> Markup {
 
 fn icon_events() -> Markup {
     icon("M9 6h11M9 12h11M9 18h11M4 6h.01M4 12h.01M4 18h.01")
+}
+
+/// A box with an eye.
+fn icon_devices() -> Markup {
+    icon("M3 7h13v10H3zM16 11l5-3v8l-5-3M9.500 14a2 2 0 1 0 0-4 2 2 0 0 0 0 4z")
 }
 
 /// A bell.

@@ -45,6 +45,7 @@ use crate::auth::login::Login;
 use crate::auth::password::Hashing;
 use crate::auth::session::OperatorSession;
 use crate::live::Live;
+use crate::office::Office;
 use crate::store::{
     AccountBooks, AccountKind, Accounts, Acting, AlertReads, AuditBook, ContractBook,
     CustomerReads, EvidenceReads, NoticeReads, OperatorDesk, SecurityReads, SubscriptionBook,
@@ -133,6 +134,8 @@ pub struct PortalState {
     pub region: Option<Arc<str>>,
     /// Without it no claim codes are given here.
     pub claims: Option<Arc<Claims>>,
+    /// Without it the operators' area shows devices, users and the audit log only.
+    pub office: Option<Arc<Office>>,
     pub contact: Arc<Contact>,
     /// The contracts' time zone.
     pub zone: TimeZone,
@@ -165,6 +168,7 @@ impl PortalState {
             views: Arc::default(),
             region: None,
             claims: None,
+            office: None,
             contact: Arc::new(contact),
             zone: TimeZone::get(when::DEFAULT_ZONE).expect("the time zones are built in"),
             clock: Arc::new(crate::clock::now),
@@ -327,7 +331,14 @@ pub fn routes() -> Vec<Route> {
             Public,
             get(sign_in::form).post(sign_in::submit),
         ),
-        route("/operator", &["GET"], Operator, get(operator::show)),
+        route("/operator", &["GET"], Operator, get(operator::start::show)),
+        route("/operator/devices", &["GET"], Operator, get(operator::show)),
+        route(
+            "/operator/alerts",
+            &["GET"],
+            Operator,
+            get(operator::alerts::show),
+        ),
         route(
             "/operator/devices/{device}/cameras/{camera}/picture",
             &["POST"],
@@ -348,9 +359,159 @@ pub fn routes() -> Vec<Route> {
         ),
         route(
             "/operator/contracts",
+            &["GET", "POST"],
+            Operator,
+            get(operator::contracts::list).post(operator::contracts::add),
+        ),
+        route(
+            "/operator/contracts/{contract}/terms",
+            &["GET", "POST"],
+            Operator,
+            get(operator::terms::show).post(operator::terms::act),
+        ),
+        route(
+            "/operator/contracts/{contract}/ending",
             &["GET"],
             Operator,
-            get(operator::contracts::list),
+            get(operator::ending::show),
+        ),
+        route(
+            "/operator/contracts/{contract}/ending/period",
+            &["POST"],
+            Operator,
+            post(operator::ending::period),
+        ),
+        route(
+            "/operator/contracts/{contract}/ending/done",
+            &["POST"],
+            Operator,
+            post(operator::ending::done),
+        ),
+        route(
+            "/operator/contracts/{contract}/ending/erase",
+            &["POST"],
+            Operator,
+            post(operator::ending::erase),
+        ),
+        route(
+            "/operator/contracts/{contract}/holds",
+            &["POST"],
+            Operator,
+            post(operator::holds::add),
+        ),
+        route(
+            "/operator/holds/{hold}/remove",
+            &["GET", "POST"],
+            Operator,
+            get(operator::holds::ask).post(operator::holds::remove),
+        ),
+        route(
+            "/operator/erasures",
+            &["GET"],
+            Operator,
+            get(operator::erasures::list),
+        ),
+        route(
+            "/operator/erasures/{erasure}",
+            &["GET"],
+            Operator,
+            get(operator::erasures::show),
+        ),
+        route(
+            "/operator/erasures/{erasure}/certificate",
+            &["GET"],
+            Operator,
+            get(operator::erasures::certificate),
+        ),
+        route(
+            "/operator/contracts/{contract}/places",
+            &["GET"],
+            Operator,
+            get(operator::places::show),
+        ),
+        route(
+            "/operator/contracts/{contract}/sites",
+            &["POST"],
+            Operator,
+            post(operator::places::add_site),
+        ),
+        route(
+            "/operator/sites/{site}/tags",
+            &["POST"],
+            Operator,
+            post(operator::places::tag_site),
+        ),
+        route(
+            "/operator/cameras/{camera}/tags",
+            &["POST"],
+            Operator,
+            post(operator::places::tag_camera),
+        ),
+        route(
+            "/operator/cameras/{camera}/name",
+            &["POST"],
+            Operator,
+            post(operator::places::name_camera),
+        ),
+        route(
+            "/operator/notices",
+            &["GET"],
+            Operator,
+            get(operator::notices::list),
+        ),
+        route(
+            "/operator/notices/maintenance",
+            &["GET", "POST"],
+            Operator,
+            get(operator::notice_form::maintenance).post(operator::notice_form::tell_maintenance),
+        ),
+        route(
+            "/operator/notices/incident",
+            &["GET", "POST"],
+            Operator,
+            get(operator::notice_form::incident).post(operator::notice_form::tell_incident),
+        ),
+        route(
+            "/operator/notices/{notice}",
+            &["GET"],
+            Operator,
+            get(operator::notices::show),
+        ),
+        route(
+            "/operator/notices/{notice}/end",
+            &["GET", "POST"],
+            Operator,
+            get(operator::notices::ask_end).post(operator::notices::end),
+        ),
+        route(
+            "/operator/mail",
+            &["GET"],
+            Operator,
+            get(operator::mail::list),
+        ),
+        route(
+            "/operator/mail/retry",
+            &["POST"],
+            Operator,
+            post(operator::mail::retry),
+        ),
+        route(
+            "/operator/mail/{number}",
+            &["GET"],
+            Operator,
+            get(operator::mail::show),
+        ),
+        route(
+            "/operator/receiver",
+            &["GET"],
+            Operator,
+            get(operator::receiver::show),
+        ),
+        route(
+            "/operator/receiver/backup",
+            &["POST"],
+            Operator,
+            post(operator::receiver::backup),
         ),
         route(
             "/operator/contracts/{contract}",

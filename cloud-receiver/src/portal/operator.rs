@@ -3,11 +3,26 @@
 //! It shows what devices say of themselves, and no customer's data: no picture, no event. An order for a picture is
 //! a signed command like any other; the picture goes to the customer, and the operator learns what came of the order.
 
+pub(super) mod alerts;
 pub(super) mod audit;
 pub(super) mod contracts;
 pub(super) mod deliveries;
+pub(super) mod ending;
+pub(super) mod erasures;
+mod form;
+pub(super) mod holds;
+pub(super) mod mail;
+pub(super) mod notice_form;
+pub(super) mod notices;
+pub(super) mod places;
+pub(super) mod receiver;
 pub(super) mod revoke;
+pub(super) mod start;
+pub(super) mod terms;
 pub(super) mod users;
+
+/// Where devices are shown.
+const DEVICES: &str = "/operator/devices";
 
 use super::PortalState;
 use super::condition::DEVICE_SILENT_AFTER_SECONDS;
@@ -61,8 +76,7 @@ pub async fn show(
         (Ok(command), Ok(camera)) => given_order(&state, visit.now, command, camera).await?,
         _ => None,
     };
-    let done = arrival.changed.map(|_| visit.words().password_changed);
-    let page = page(&visit, &reports, &missing, order.as_ref(), done);
+    let page = page(&visit, &reports, &missing, order.as_ref());
     Ok(match &order {
         Some(order) if order.outcome == Outcome::Waiting => {
             let refresh = HeaderName::from_static("refresh");
@@ -115,7 +129,7 @@ pub async fn picture_now(
     );
     let address = format!(
         "{}?asked={}&camera={camera}#camera-{camera}",
-        visit.door.home, command.id
+        DEVICES, command.id
     );
     Ok(Redirect::to(&address))
 }
@@ -125,7 +139,6 @@ fn page(
     reports: &[DeviceReport],
     missing: &[MissingBlobs],
     order: Option<&Order>,
-    done: Option<&str>,
 ) -> Markup {
     let words = visit.words();
     let in_use = || reports.iter().filter(|r| r.listing.revoked_us.is_none());
@@ -135,7 +148,7 @@ fn page(
     let heard = in_use().count() - silent;
     let body = html! {
         h1 { (words.devices) }
-        @if let Some(text) = done { (layout::notice(Notice::Good, text)) }
+        p { a.more href="/operator/alerts" { (form::words(visit).alerts) } }
         @if reports.is_empty() {
             div.empty { h2 { (words.no_devices) } p { (words.no_devices_hint) } }
         } @else {

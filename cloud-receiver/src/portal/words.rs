@@ -27,12 +27,14 @@ mod alerts;
 mod charts;
 mod download;
 mod missing;
+mod office;
 mod reasons;
 mod security;
 mod sentences;
 
 pub use charts::ChartWords;
 pub use download::DownloadWords;
+pub use office::OfficeWords;
 pub use reasons::Blindness;
 pub use security::{Clause, SecurityWords, clauses};
 
@@ -442,11 +444,10 @@ catalogue! {
     notice_told: "掲載日時" | "Told on";
     contracts: "契約一覧" | "Contracts";
     no_contracts: "契約はまだありません" | "There are no contracts yet";
-    no_contracts_hint: "cloud-receiver contract add で追加してください。" | "Add one with cloud-receiver contract add.";
+    no_contracts_hint: "下の欄で追加してください。" | "Add one below.";
     sites: "拠点" | "Sites";
     users: "利用者" | "Users";
     terms: "契約の内容" | "What was agreed";
-    terms_hint: "変更はコマンドで行います。" | "It is changed with a command.";
     period_open: "期限なし" | "Open";
     contacts: "管理者の連絡先" | "Administrators";
     zone_of_time: "タイムゾーン" | "Time zone";
@@ -572,6 +573,7 @@ mod tests {
             ENTRIES,
             charts::ENTRIES,
             download::ENTRIES,
+            office::ENTRIES,
             security::ENTRIES,
         ]
         .concat()

@@ -110,6 +110,8 @@ pub trait AlertBook: Send + Sync {
     ) -> Result<()>;
     /// For the operator: what is open, oldest first.
     async fn open_alerts(&self) -> Result<Vec<AlertRow>>;
+    /// For the operator: what is over, at most `limit`, the newest first.
+    async fn past_alerts(&self, limit: u32) -> Result<Vec<AlertRow>>;
 }
 
 /// What a customer is shown.

@@ -212,7 +212,7 @@ async fn the_page_tells_how_each_device_is() {
         .await;
     let never = world.device(customer.contract, "まだの拠点").await;
     let mut browser = operator(&world).await;
-    let page = browser.get("/operator").await.text();
+    let page = browser.get("/operator/devices").await.text();
     let expected = [
         "甲の倉庫",
         "甲の門",
@@ -241,7 +241,7 @@ async fn the_page_tells_how_each_device_is() {
         .revoke(customer.device.row.device, now())
         .await
         .unwrap();
-    let page = browser.get("/operator").await.text();
+    let page = browser.get("/operator/devices").await.text();
     assert!(
         page.contains("失効") && !page.contains("/picture\""),
         "{page}"
@@ -249,7 +249,13 @@ async fn the_page_tells_how_each_device_is() {
     let answer = browser.post(&picture_address(&customer), &[]).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     browser.language = "en";
-    assert!(browser.get("/operator").await.text().contains("Revoked"));
+    assert!(
+        browser
+            .get("/operator/devices")
+            .await
+            .text()
+            .contains("Revoked")
+    );
 }
 
 #[tokio::test]
@@ -259,7 +265,7 @@ async fn pictures_whose_files_are_gone_are_told_with_how_many_and_since_when() {
     let second = world.blob(&customer.device, b"another picture").await;
     let mut browser = operator(&world).await;
     let hint = "装置は受信済みの画像を消すため";
-    let page = browser.get("/operator").await.text();
+    let page = browser.get("/operator/devices").await.text();
     assert!(
         page.contains("ファイルが失われた画像") && !page.contains(hint),
         "{page}"
@@ -275,7 +281,7 @@ async fn pictures_whose_files_are_gone_are_told_with_how_many_and_since_when() {
             .blob_missing(customer.contract, picture, Some(at));
         gone.await.unwrap();
     }
-    let page = browser.get("/operator").await.text();
+    let page = browser.get("/operator/devices").await.text();
     let after = page.split("ファイルが失われた画像").nth(1).unwrap();
     let fact = after.split("</div>").next().unwrap();
     assert!(
@@ -288,7 +294,7 @@ async fn pictures_whose_files_are_gone_are_told_with_how_many_and_since_when() {
     let missing = world.store.missing_blobs().await.unwrap();
     assert!(missing.len() == 1 && missing[0].count == 1, "{missing:?}");
     browser.language = "en";
-    let page = browser.get("/operator").await.text();
+    let page = browser.get("/operator/devices").await.text();
     assert!(page.contains("cannot be asked for it again"), "{page}");
 }
 
@@ -340,7 +346,10 @@ async fn an_ordered_picture_reaches_the_device_and_its_answer_the_page() {
         "{page}"
     );
     assert_eq!(answered.header("refresh"), "");
-    for nonsense in ["/operator?asked=x&camera=y", "/operator?asked=&camera="] {
+    for nonsense in [
+        "/operator/devices?asked=x&camera=y",
+        "/operator/devices?asked=&camera=",
+    ] {
         assert_eq!(browser.get(nonsense).await.status, StatusCode::OK);
     }
     let method = browser

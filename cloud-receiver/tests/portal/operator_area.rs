@@ -156,7 +156,10 @@ async fn a_claim_code_of_the_page_enrolls_a_device_and_a_device_is_revoked() {
     let revoke = format!("/operator/devices/{device}/revoke");
     assert!(browser.get(&revoke).await.text().contains("甲の倉庫"));
     let done = browser.post(&revoke, &[]).await;
-    assert_eq!(done.location(), format!("/operator#device-{device}"));
+    assert_eq!(
+        done.location(),
+        format!("/operator/devices#device-{device}")
+    );
     assert_eq!(
         browser.post(&revoke, &[]).await.status,
         StatusCode::NOT_FOUND

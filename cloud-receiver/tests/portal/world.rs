@@ -8,9 +8,11 @@ use cloud_receiver::auth::password::{self, Hashing};
 use cloud_receiver::auth::second_factor::SecondFactor;
 use cloud_receiver::auth::totp::{Secret, step_at};
 use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
+use cloud_receiver::config::Config;
 use cloud_receiver::evidence::export::Sources;
 use cloud_receiver::ingest::accept::judge;
 use cloud_receiver::live::Live;
+use cloud_receiver::office::Office;
 use cloud_receiver::portal::{self, Claims, Contact, PortalState, Views};
 use cloud_receiver::seal::SecretKey;
 use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
@@ -68,6 +70,7 @@ pub struct World {
     pub hashing: Hashing,
     pub blobs: Arc<Blobs>,
     pub views: Arc<Views>,
+    pub office: Office,
     stop: CancellationToken,
 }
 
@@ -93,11 +96,14 @@ impl World {
             phone: Some("03-0000-0000".into()),
         };
         let hashing = Hashing::new().unwrap();
+        let key = Arc::new(SigningKey::generate());
         let exports = Sources {
             store: (*store).clone(),
             blobs: blobs.clone(),
-            key: Arc::new(SigningKey::generate()),
+            key: key.clone(),
         };
+        let config = Config::new(dir.path().to_owned(), dir.path().join("keys"));
+        let office = Office::new((*store).clone(), config, blobs.clone(), key);
         let mut state = PortalState::new(
             store.clone(),
             blobs.clone(),
@@ -111,6 +117,7 @@ impl World {
             fingerprint: Fingerprint::of_certificate(b"the receiver's own"),
             url: "https://portal.example:8443".into(),
         }));
+        state.office = Some(Arc::new(office.clone()));
         let views = Arc::clone(&state.views);
         let (address, certificate) = serve(portal::router(state), stop.clone()).await;
         Self {
@@ -122,6 +129,7 @@ impl World {
             hashing,
             blobs,
             views,
+            office,
             stop,
         }
     }

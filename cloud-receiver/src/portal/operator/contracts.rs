@@ -1,6 +1,8 @@
 //! Contracts: what was agreed, and who and what belongs to each. Users, claim codes and devices are seen to from here.
 
+use super::form;
 use crate::auth::session::OperatorSession;
+use crate::office::terms::add_contract;
 use crate::portal::layout::{self, Tab};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
@@ -10,8 +12,11 @@ use crate::seal::random;
 use crate::store::{
     AccountKind, AccountListing, Actor, ContractDetail, DeviceReport, SiteRow, Terms,
 };
-use axum::extract::{Path, State};
+use axum::extract::{Form, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
+use serde::Deserialize;
 use wire::claim::ClaimCode;
 use wire::{ContractId, SiteId, UtcMicros};
 
@@ -24,12 +29,50 @@ pub async fn list(
     visit: Visit,
     session: OperatorSession,
 ) -> Result<Markup, Problem> {
-    let words = visit.words();
-    let desk = state.store.acting(Actor::Operator(session.login_id));
+    let page = list_page(&state, &visit, &session, None).await?;
+    Ok(page)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    name: String,
+}
+
+/// As `contract add` does.
+pub async fn add(
+    State(state): State<PortalState>,
+    visit: Visit,
+    session: OperatorSession,
+    Form(asked): Form<Named>,
+) -> Result<Response, Problem> {
+    let office = form::office(&state, &session)?;
+    let (store, config) = (&office.store, &office.config);
+    let added = add_contract(store, config, &asked.name, visit.now).await;
+    Ok(match form::told(&visit, added)? {
+        Ok(id) => Redirect::to(&format!("/operator/contracts/{id}")).into_response(),
+        Err(why) => {
+            let page = list_page(&state, &visit, &session, Some(&why)).await?;
+            (StatusCode::UNPROCESSABLE_ENTITY, page).into_response()
+        }
+    })
+}
+
+async fn list_page(
+    state: &PortalState,
+    visit: &Visit,
+    session: &OperatorSession,
+    why: Option<&str>,
+) -> Result<Markup, Problem> {
+    let (w, words) = (form::words(visit), visit.words());
+    let actor = Actor::Operator(session.login_id.clone());
+    let desk = state.store.acting(actor);
     let (contracts, sites) = (desk.contracts().await?, desk.sites().await?);
     let users = desk.accounts(AccountKind::Customer).list(None).await?;
     let body = html! {
         h1 { (words.contracts) }
+        (form::complaint(why))
+        p { a.more href="/operator/erasures" { (w.erasures) } }
         @if contracts.is_empty() { div.empty { h2 { (words.no_contracts) } p { (words.no_contracts_hint) } } }
         ul.devices {
             @for contract in &contracts {
@@ -48,8 +91,15 @@ pub async fn list(
                 }
             }
         }
+        section.sheet {
+            h2 { (w.add_contract) }
+            form method="post" action="/operator/contracts" {
+                (form::text("name", w.name, "", None))
+                button.primary type="submit" { (w.add_contract) }
+            }
+        }
     };
-    Ok(layout::page(&visit, Tab::Contracts, words.contracts, &body))
+    Ok(layout::page(visit, Tab::Contracts, words.contracts, &body))
 }
 
 fn count<T>(things: impl Iterator<Item = T>) -> String {
@@ -102,7 +152,7 @@ pub async fn show(
 /// `told`: what was wrong with a login ID that was sent.
 pub(super) fn page(visit: &Visit, whole: &Whole, told: Option<(&str, &str)>) -> Markup {
     let words = visit.words();
-    let detail = &whole.detail;
+    let (w, detail) = (form::words(visit), &whole.detail);
     let body = html! {
         p { a.more href="/operator/contracts" { (words.contracts) } }
         h1 { (detail.name) }
@@ -111,7 +161,10 @@ pub(super) fn page(visit: &Visit, whole: &Whole, told: Option<(&str, &str)>) -> 
             section.sheet {
                 h2 { (words.terms) }
                 (terms(visit, detail))
-                p.hint { (words.terms_hint) " " code { "cloud-receiver contract set" } }
+                p.deeds {
+                    a.button href={ "/operator/contracts/" (detail.id) "/terms" } { (w.change_terms) }
+                    a.button href={ "/operator/contracts/" (detail.id) "/ending" } { (w.ending) }
+                }
             }
             section.sheet {
                 h2 { (words.sites) }
@@ -119,6 +172,7 @@ pub(super) fn page(visit: &Visit, whole: &Whole, told: Option<(&str, &str)>) -> 
                 ul.browsers {
                     @for site in &whole.sites { (site_of(visit, whole, site)) }
                 }
+                p { a.button href={ "/operator/contracts/" (detail.id) "/places" } { (w.places) } }
             }
         }
         section.sheet #users {
@@ -172,7 +226,7 @@ fn site_of(visit: &Visit, whole: &Whole, site: &SiteRow) -> Markup {
         li {
             b { (site.name) }
             @for report in of_site {
-                a.more href={ "/operator#device-" (report.listing.device) } {
+                a.more href={ "/operator/devices#device-" (report.listing.device) } {
                     (words.device) " " (report.listing.device.to_string().split('-').next().unwrap_or_default())
                     @if report.listing.revoked_us.is_some() { " (" (words.revoked) ")" }
                 }

@@ -43,7 +43,7 @@ pub async fn ask(
         &facts,
         words.revoke_device_text,
         &address,
-        visit.door.home,
+        super::DEVICES,
     );
     Ok(layout::page(&visit, Tab::Devices, title, &body))
 }
@@ -57,8 +57,5 @@ pub async fn act(
     let device = found(&state, &device).await?.device;
     let desk = state.store.acting(Actor::Operator(session.login_id));
     desk.revoke(device, visit.now).await?;
-    Ok(Redirect::to(&format!(
-        "{}#device-{device}",
-        visit.door.home
-    )))
+    Ok(Redirect::to(&format!("{}#device-{device}", super::DEVICES)))
 }

@@ -185,6 +185,17 @@ impl AlertBook for SqliteStore {
         })
         .await
     }
+
+    async fn past_alerts(&self, limit: u32) -> Result<Vec<AlertRow>> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "select {COLUMNS} from alert a where a.closed_us is not null order by a.no desc limit ?2"
+            ))?;
+            let rows = statement.query_map((DAY_US, limit), row_at)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
 }
 
 #[async_trait]
