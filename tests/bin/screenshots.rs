@@ -26,6 +26,9 @@ struct Args {
     /// How many events to wait for before the first picture.
     #[arg(long, default_value_t = 12)]
     events: usize,
+    /// Only the operators' area, without waiting for events.
+    #[arg(long)]
+    operators: bool,
 }
 
 /// Long enough to be told of.
@@ -55,11 +58,14 @@ async fn main() -> Result<()> {
         ..CameraOptions::new(FilmOptions::new(film()))
     };
     let world = tokio::task::block_in_place(|| World::start_in(folder.path(), options, 15))?;
-    // A real outage, so that the timeline has a gap to show.
-    tokio::time::sleep(OUTAGE).await;
-    world.cameras.stall();
-    tokio::time::sleep(OUTAGE).await;
-    world.cameras.resume();
+    if !args.operators {
+        // A real outage, so that the timeline has a gap to show.
+        tokio::time::sleep(OUTAGE).await;
+        world.cameras.stall();
+        tokio::time::sleep(OUTAGE).await;
+        world.cameras.resume();
+    }
+    let told = tokio::task::block_in_place(|| things_to_tell(&world, folder.path()))?;
     let issued = world.receiver.operator["operator_password"].as_str();
     let mut operator_password = issued.context("what init printed")?.to_owned();
     for (name, viewer) in VIEWERS {
@@ -70,8 +76,11 @@ async fn main() -> Result<()> {
             viewer: name,
         };
         let outcome = async {
-            customer_pages(&world, &browser, &args, &camera).await?;
-            operator_pages(&world, &browser, &camera, &mut operator_password).await
+            if !args.operators {
+                customer_pages(&world, &browser, &args, &camera).await?;
+            }
+            operator_pages(&world, &browser, &camera, &mut operator_password).await?;
+            told.pages(&world, &browser, &camera).await
         };
         outcome.await.with_context(|| format!("as {name}"))?;
         browser.close().await?;
@@ -152,10 +161,117 @@ async fn operator_pages(
         browser.submit().await?;
         CHOSEN.clone_into(password);
     }
+    browser.goto(&format!("{portal}/operator/devices")).await?;
     browser
         .see("form[action*=picture]", Duration::from_secs(20))
         .await?;
     camera.take("operator").await
+}
+
+/// What the operators' area has to tell: ended contracts, a hold, an erasure, notices, a backup.
+struct Told {
+    contract: String,
+    held: String,
+    erasure: String,
+    hold: String,
+    notice: String,
+}
+
+fn things_to_tell(world: &World, folder: &Path) -> Result<Told> {
+    let run = |args: &[&str]| world.receiver.command(args);
+    let text = |value: &serde_json::Value, key: &str| {
+        let found = value[key].as_str().map(str::to_owned);
+        found.with_context(|| format!("no {key} in {value}"))
+    };
+    for name in ["有限会社みどり商会", "株式会社あおば", "旧契約"] {
+        run(&["contract", "add", "--name", name])?;
+    }
+    for name in ["有限会社みどり商会", "株式会社あおば"] {
+        run(&["contract", "end", name, "--on", "2026-01-31", "--yes"])?;
+        run(&["contract", "done", name])?;
+    }
+    let why = "訴訟のため（法務部より依頼）";
+    let hold = run(&["hold", "add", "--contract", "有限会社みどり商会", "--why", why])?;
+    run(&[
+        "erase", "run", "旧契約", "--now", "--why", "written request", "--yes",
+        "--wait-for-devices", "0",
+    ])?;
+    let erasures = run(&["erase", "list"])?;
+    let listed = run(&["contract", "list"])?;
+    let id_of = |wanted: &dyn Fn(&str) -> bool| {
+        let rows = listed.as_array().into_iter().flatten();
+        let mut rows = rows.filter(|row| row["name"].as_str().is_some_and(wanted));
+        rows.next().and_then(|row| row["id"].as_str()).map(str::to_owned)
+    };
+    let held = id_of(&|name| name == "有限会社みどり商会").context("the held contract")?;
+    let contract = id_of(&|name| !["有限会社みどり商会", "株式会社あおば"].contains(&name));
+    let contract = contract.context("the contract with cameras")?;
+    run(&["contract", "set", &contract, "--contact", "admin@example.jp"])?;
+    let later = |days: i64| {
+        let at = jiff::Zoned::now().saturating_add(jiff::Span::new().days(days));
+        at.strftime("%Y-%m-%dT22:00").to_string()
+    };
+    let (from, to) = (later(20), later(21));
+    let impact = "ポータルを30分ほどご利用いただけません。";
+    let notice = world.receiver.command_raw(&[
+        "notice", "maintenance", "--from", &from, "--to", &to, "--impact", impact, "--yes",
+    ])?;
+    let notice: serde_json::Value = serde_json::from_slice(&notice.stdout)?;
+    let out = folder.join("backups").to_string_lossy().into_owned();
+    run(&["backup", "--out", &out])?;
+    run(&["backup", "verify", "--from", &out])?;
+    Ok(Told {
+        contract,
+        held,
+        erasure: text(&erasures[0], "id")?,
+        hold: text(&hold, "id")?,
+        notice: text(&notice["notice"], "id")?,
+    })
+}
+
+impl Told {
+    async fn pages(
+        &self,
+        world: &World,
+        browser: &Browser,
+        camera: &Photographer<'_>,
+    ) -> Result<()> {
+        let Self {
+            contract,
+            held,
+            erasure,
+            hold,
+            notice,
+        } = self;
+        let pages = [
+            ("start", String::new()),
+            ("alerts", "/alerts".into()),
+            ("contracts", "/contracts".into()),
+            ("contract", format!("/contracts/{contract}")),
+            ("terms", format!("/contracts/{contract}/terms")),
+            ("ending", format!("/contracts/{contract}/ending")),
+            ("ending-held", format!("/contracts/{held}/ending")),
+            ("places", format!("/contracts/{contract}/places")),
+            ("hold-remove", format!("/holds/{hold}/remove")),
+            ("erasures", "/erasures".into()),
+            ("erasure", format!("/erasures/{erasure}")),
+            ("notices", "/notices".into()),
+            ("notice", format!("/notices/{notice}")),
+            ("notice-end", format!("/notices/{notice}/end")),
+            ("notice-maintenance", "/notices/maintenance".into()),
+            ("notice-incident", "/notices/incident".into()),
+            ("mail", "/mail".into()),
+            ("mail-one", "/mail/1".into()),
+            ("receiver", "/receiver".into()),
+            ("audit", "/audit".into()),
+        ];
+        let area = format!("{}/operator", world.receiver.portal_url());
+        for (name, path) in pages {
+            browser.goto(&format!("{area}{path}")).await?;
+            camera.take(&format!("operator-{name}")).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn enough_events(world: &World, browser: &Browser, events: usize) -> Result<()> {

@@ -105,7 +105,13 @@ async fn the_operator_sees_what_has_arrived_and_what_has_not() {
     assert!(!world.store.evidence_devices(None).await.unwrap().is_empty());
     let mut browser = operator(&world).await;
     let address = format!("/operator/devices/{device}/deliveries");
-    assert!(browser.get("/operator").await.text().contains(&address));
+    assert!(
+        browser
+            .get("/operator/devices")
+            .await
+            .text()
+            .contains(&address)
+    );
     let page = browser.get(&address).await.text();
     for words in [
         "配信の内訳",

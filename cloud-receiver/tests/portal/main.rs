@@ -13,6 +13,8 @@ mod isolation;
 mod notifications;
 mod operator;
 mod operator_area;
+mod operator_notices;
+mod operator_office;
 mod pages;
 mod rules;
 mod second_factor;

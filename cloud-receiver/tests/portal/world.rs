@@ -11,10 +11,10 @@ use cloud_receiver::blob::{Announced, Begun, Blobs, Owner};
 use cloud_receiver::config::Config;
 use cloud_receiver::evidence::export::Sources;
 use cloud_receiver::ingest::accept::judge;
+use cloud_receiver::keys::Keys;
 use cloud_receiver::live::Live;
 use cloud_receiver::office::Office;
 use cloud_receiver::portal::{self, Claims, Contact, PortalState, Views};
-use cloud_receiver::seal::SecretKey;
 use cloud_receiver::store::sqlite::{FILE_NAME, SqliteStore};
 use cloud_receiver::store::{
     AccountBooks, AccountKind, Administration, DeviceRow, DeviceWrites, Enrollments, NewDevice,
@@ -85,7 +85,8 @@ impl World {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let live = Live::default();
-        let master = SecretKey::from_bytes([9; 32]);
+        let keys = Keys::create(&dir.path().join("keys")).unwrap();
+        let master = keys.master.clone();
         let path = dir.path().join(FILE_NAME);
         let store = Arc::new(SqliteStore::open(&path, master, live.clone(), true).unwrap());
         let blobs = Arc::new(Blobs::open(dir.path(), store.clone(), MAX_BLOB_BYTES).unwrap());
@@ -96,13 +97,14 @@ impl World {
             phone: Some("03-0000-0000".into()),
         };
         let hashing = Hashing::new().unwrap();
-        let key = Arc::new(SigningKey::generate());
+        let key = Arc::new(keys.evidence);
         let exports = Sources {
             store: (*store).clone(),
             blobs: blobs.clone(),
             key: key.clone(),
         };
-        let config = Config::new(dir.path().to_owned(), dir.path().join("keys"));
+        let mut config = Config::new(dir.path().to_owned(), dir.path().join("keys"));
+        config.erasure.key_backup = dir.path().join("copies/contract-keys.json");
         let office = Office::new((*store).clone(), config, blobs.clone(), key);
         let mut state = PortalState::new(
             store.clone(),
