@@ -10,6 +10,7 @@ use e2e::browser::{Browser, Viewer};
 use e2e::camera::CameraOptions;
 use e2e::film::FilmOptions;
 use e2e::operator;
+use e2e::receiver::Receiver;
 use e2e::wait;
 use e2e::world::{World, film};
 use std::path::{Path, PathBuf};
@@ -53,21 +54,36 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     std::fs::create_dir_all(&args.out)?;
     let folder = tempfile::tempdir()?;
+    if args.operators {
+        let mut receiver = Receiver::init(&folder.path().join("receiver"))?;
+        receiver.serve()?;
+        receiver.customer("株式会社みなと物流", "横浜倉庫", "minato-01")?;
+        let mut stage = Stage::new(&receiver, folder.path())?;
+        for (name, viewer) in VIEWERS {
+            let browser = Browser::open(viewer).await?;
+            let camera = Photographer {
+                browser: &browser,
+                folder: &args.out,
+                viewer: name,
+            };
+            let outcome = stage.operator_pages(&browser, &camera).await;
+            outcome.with_context(|| format!("as {name}"))?;
+            browser.close().await?;
+        }
+        println!("pictures are in {}", args.out.display());
+        return Ok(());
+    }
     let options = CameraOptions {
         cameras: args.cameras,
         ..CameraOptions::new(FilmOptions::new(film()))
     };
     let world = tokio::task::block_in_place(|| World::start_in(folder.path(), options, 15))?;
-    if !args.operators {
-        // A real outage, so that the timeline has a gap to show.
-        tokio::time::sleep(OUTAGE).await;
-        world.cameras.stall();
-        tokio::time::sleep(OUTAGE).await;
-        world.cameras.resume();
-    }
-    let told = tokio::task::block_in_place(|| things_to_tell(&world, folder.path()))?;
-    let issued = world.receiver.operator["operator_password"].as_str();
-    let mut operator_password = issued.context("what init printed")?.to_owned();
+    // A real outage, so that the timeline has a gap to show.
+    tokio::time::sleep(OUTAGE).await;
+    world.cameras.stall();
+    tokio::time::sleep(OUTAGE).await;
+    world.cameras.resume();
+    let mut stage = Stage::new(&world.receiver, folder.path())?;
     for (name, viewer) in VIEWERS {
         let browser = Browser::open(viewer).await?;
         let camera = Photographer {
@@ -76,11 +92,8 @@ async fn main() -> Result<()> {
             viewer: name,
         };
         let outcome = async {
-            if !args.operators {
-                customer_pages(&world, &browser, &args, &camera).await?;
-            }
-            operator_pages(&world, &browser, &camera, &mut operator_password).await?;
-            told.pages(&world, &browser, &camera).await
+            customer_pages(&world, &browser, &args, &camera).await?;
+            stage.operator_pages(&browser, &camera).await
         };
         outcome.await.with_context(|| format!("as {name}"))?;
         browser.close().await?;
@@ -118,58 +131,10 @@ async fn customer_pages(
     camera.take("not-found").await
 }
 
-/// The issued password must be changed at the first sign-in; later viewers use the chosen one.
-async fn operator_pages(
-    world: &World,
-    browser: &Browser,
-    camera: &Photographer<'_>,
-    password: &mut String,
-) -> Result<()> {
-    const CHOSEN: &str = "correct horse battery staple";
-    let portal = world.receiver.portal_url();
-    browser.goto(&format!("{portal}/operator/sign-in")).await?;
-    camera.take("operator-sign-in").await?;
-    // Each viewer sees it set up anew.
-    let reset = ["operator", "reset-second-factor", "--login-id", "operator"];
-    world.receiver.command(&reset)?;
-    browser.fill("login_id", "operator").await?;
-    browser.fill("password", password).await?;
-    browser.submit().await?;
-    browser
-        .see("form[action$=begin]", Duration::from_secs(20))
-        .await?;
-    browser.submit().await?;
-    browser.see("#secret", Duration::from_secs(20)).await?;
-    camera.take("operator-second-factor").await?;
-    let secret = browser
-        .evaluate("return document.getElementById('secret').textContent")
-        .await?;
-    let secret = secret.as_str().and_then(Secret::from_base32);
-    let secret = secret.context("the page shows no secret")?;
-    browser.fill("code", &operator::code(&secret)).await?;
-    browser.submit().await?;
-    browser.see(".recovery", Duration::from_secs(20)).await?;
-    browser.goto(&format!("{portal}/operator")).await?;
-    if password != CHOSEN {
-        browser
-            .see("input[name=repeated]", Duration::from_secs(20))
-            .await?;
-        camera.take("operator-password").await?;
-        browser.fill("current", password).await?;
-        browser.fill("new", CHOSEN).await?;
-        browser.fill("repeated", CHOSEN).await?;
-        browser.submit().await?;
-        CHOSEN.clone_into(password);
-    }
-    browser.goto(&format!("{portal}/operator/devices")).await?;
-    browser
-        .see("form[action*=picture]", Duration::from_secs(20))
-        .await?;
-    camera.take("operator").await
-}
-
 /// What the operators' area has to tell: ended contracts, a hold, an erasure, notices, a backup.
-struct Told {
+struct Stage<'a> {
+    receiver: &'a Receiver,
+    password: String,
     contract: String,
     held: String,
     erasure: String,
@@ -177,71 +142,145 @@ struct Told {
     notice: String,
 }
 
-fn things_to_tell(world: &World, folder: &Path) -> Result<Told> {
-    let run = |args: &[&str]| world.receiver.command(args);
-    let text = |value: &serde_json::Value, key: &str| {
-        let found = value[key].as_str().map(str::to_owned);
-        found.with_context(|| format!("no {key} in {value}"))
-    };
-    for name in ["有限会社みどり商会", "株式会社あおば", "旧契約"] {
-        run(&["contract", "add", "--name", name])?;
+impl<'a> Stage<'a> {
+    fn new(receiver: &'a Receiver, folder: &Path) -> Result<Self> {
+        let run = |args: &[&str]| receiver.command(args);
+        let text = |value: &serde_json::Value, key: &str| {
+            let found = value[key].as_str().map(str::to_owned);
+            found.with_context(|| format!("no {key} in {value}"))
+        };
+        for name in ["有限会社みどり商会", "株式会社あおば", "旧契約"] {
+            run(&["contract", "add", "--name", name])?;
+        }
+        for name in ["有限会社みどり商会", "株式会社あおば"] {
+            run(&["contract", "end", name, "--on", "2026-01-31", "--yes"])?;
+            run(&["contract", "done", name])?;
+        }
+        let why = "訴訟のため（法務部より依頼）";
+        let hold = run(&[
+            "hold",
+            "add",
+            "--contract",
+            "有限会社みどり商会",
+            "--why",
+            why,
+        ])?;
+        run(&[
+            "erase",
+            "run",
+            "旧契約",
+            "--now",
+            "--why",
+            "written request",
+            "--yes",
+            "--wait-for-devices",
+            "0",
+        ])?;
+        let erasures = run(&["erase", "list"])?;
+        let listed = run(&["contract", "list"])?;
+        let id_of = |wanted: &dyn Fn(&str) -> bool| {
+            let rows = listed.as_array().into_iter().flatten();
+            let mut rows = rows.filter(|row| row["name"].as_str().is_some_and(wanted));
+            rows.next()
+                .and_then(|row| row["id"].as_str())
+                .map(str::to_owned)
+        };
+        let held = id_of(&|name| name == "有限会社みどり商会").context("the held contract")?;
+        let contract = id_of(&|name| !["有限会社みどり商会", "株式会社あおば"].contains(&name));
+        let contract = contract.context("the contract with cameras")?;
+        run(&[
+            "contract",
+            "set",
+            &contract,
+            "--contact",
+            "admin@example.jp",
+        ])?;
+        let later = |days: i64| {
+            let at = jiff::Zoned::now().saturating_add(jiff::Span::new().days(days));
+            at.strftime("%Y-%m-%dT22:00").to_string()
+        };
+        let (from, to) = (later(20), later(21));
+        let impact = "ポータルを30分ほどご利用いただけません。";
+        let notice = run(&[
+            "notice",
+            "maintenance",
+            "--from",
+            &from,
+            "--to",
+            &to,
+            "--impact",
+            impact,
+            "--contract",
+            &contract,
+            "--yes",
+        ])?;
+        let out = folder.join("backups").to_string_lossy().into_owned();
+        run(&["backup", "--out", &out])?;
+        run(&["backup", "verify", "--from", &out])?;
+        let issued = receiver.operator["operator_password"].as_str();
+        Ok(Self {
+            receiver,
+            password: issued.context("what init printed")?.to_owned(),
+            contract,
+            held,
+            erasure: text(&erasures[0], "id")?,
+            hold: text(&hold, "id")?,
+            notice: text(&notice["notice"], "id")?,
+        })
     }
-    for name in ["有限会社みどり商会", "株式会社あおば"] {
-        run(&["contract", "end", name, "--on", "2026-01-31", "--yes"])?;
-        run(&["contract", "done", name])?;
-    }
-    let why = "訴訟のため（法務部より依頼）";
-    let hold = run(&["hold", "add", "--contract", "有限会社みどり商会", "--why", why])?;
-    run(&[
-        "erase", "run", "旧契約", "--now", "--why", "written request", "--yes",
-        "--wait-for-devices", "0",
-    ])?;
-    let erasures = run(&["erase", "list"])?;
-    let listed = run(&["contract", "list"])?;
-    let id_of = |wanted: &dyn Fn(&str) -> bool| {
-        let rows = listed.as_array().into_iter().flatten();
-        let mut rows = rows.filter(|row| row["name"].as_str().is_some_and(wanted));
-        rows.next().and_then(|row| row["id"].as_str()).map(str::to_owned)
-    };
-    let held = id_of(&|name| name == "有限会社みどり商会").context("the held contract")?;
-    let contract = id_of(&|name| !["有限会社みどり商会", "株式会社あおば"].contains(&name));
-    let contract = contract.context("the contract with cameras")?;
-    run(&["contract", "set", &contract, "--contact", "admin@example.jp"])?;
-    let later = |days: i64| {
-        let at = jiff::Zoned::now().saturating_add(jiff::Span::new().days(days));
-        at.strftime("%Y-%m-%dT22:00").to_string()
-    };
-    let (from, to) = (later(20), later(21));
-    let impact = "ポータルを30分ほどご利用いただけません。";
-    let notice = world.receiver.command_raw(&[
-        "notice", "maintenance", "--from", &from, "--to", &to, "--impact", impact, "--yes",
-    ])?;
-    let notice: serde_json::Value = serde_json::from_slice(&notice.stdout)?;
-    let out = folder.join("backups").to_string_lossy().into_owned();
-    run(&["backup", "--out", &out])?;
-    run(&["backup", "verify", "--from", &out])?;
-    Ok(Told {
-        contract,
-        held,
-        erasure: text(&erasures[0], "id")?,
-        hold: text(&hold, "id")?,
-        notice: text(&notice["notice"], "id")?,
-    })
-}
 
-impl Told {
-    async fn pages(
-        &self,
-        world: &World,
-        browser: &Browser,
-        camera: &Photographer<'_>,
-    ) -> Result<()> {
+    /// The issued password must be changed at the first sign-in; later viewers use the chosen one.
+    async fn operator_pages(&mut self, browser: &Browser, camera: &Photographer<'_>) -> Result<()> {
+        const CHOSEN: &str = "correct horse battery staple";
+        let portal = self.receiver.portal_url();
+        let password = &mut self.password;
+        browser.goto(&format!("{portal}/operator/sign-in")).await?;
+        camera.take("operator-sign-in").await?;
+        // Each viewer sees it set up anew.
+        let reset = ["operator", "reset-second-factor", "--login-id", "operator"];
+        self.receiver.command(&reset)?;
+        browser.fill("login_id", "operator").await?;
+        browser.fill("password", &*password).await?;
+        browser.submit().await?;
+        browser
+            .see("form[action$=begin]", Duration::from_secs(20))
+            .await?;
+        browser.submit().await?;
+        browser.see("#secret", Duration::from_secs(20)).await?;
+        camera.take("operator-second-factor").await?;
+        let secret = browser
+            .evaluate("return document.getElementById('secret').textContent")
+            .await?;
+        let secret = secret.as_str().and_then(Secret::from_base32);
+        let secret = secret.context("the page shows no secret")?;
+        browser.fill("code", &operator::code(&secret)).await?;
+        browser.submit().await?;
+        browser.see(".recovery", Duration::from_secs(20)).await?;
+        browser.goto(&format!("{portal}/operator")).await?;
+        if password != CHOSEN {
+            browser
+                .see("input[name=repeated]", Duration::from_secs(20))
+                .await?;
+            camera.take("operator-password").await?;
+            browser.fill("current", password).await?;
+            browser.fill("new", CHOSEN).await?;
+            browser.fill("repeated", CHOSEN).await?;
+            browser.submit().await?;
+            CHOSEN.clone_into(password);
+        }
+        browser.goto(&format!("{portal}/operator/devices")).await?;
+        camera.take("operator-devices").await?;
+        self.pages(browser, camera).await
+    }
+
+    async fn pages(&self, browser: &Browser, camera: &Photographer<'_>) -> Result<()> {
         let Self {
             contract,
             held,
             erasure,
             hold,
             notice,
+            ..
         } = self;
         let pages = [
             ("start", String::new()),
@@ -265,7 +304,7 @@ impl Told {
             ("receiver", "/receiver".into()),
             ("audit", "/audit".into()),
         ];
-        let area = format!("{}/operator", world.receiver.portal_url());
+        let area = format!("{}/operator", self.receiver.portal_url());
         for (name, path) in pages {
             browser.goto(&format!("{area}{path}")).await?;
             camera.take(&format!("operator-{name}")).await?;
