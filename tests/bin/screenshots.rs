@@ -308,6 +308,7 @@ impl<'a> Stage<'a> {
         for (name, path) in pages {
             browser.goto(&format!("{area}{path}")).await?;
             camera.take(&format!("operator-{name}")).await?;
+            camera.take_rest(&format!("operator-{name}")).await?;
         }
         Ok(())
     }
@@ -338,6 +339,17 @@ struct Photographer<'a> {
 }
 
 impl Photographer<'_> {
+    /// What is below the first view, where there is more.
+    async fn take_rest(&self, page: &str) -> Result<()> {
+        let script = "const all = document.scrollingElement; all.scrollTo(0, all.scrollHeight); return all.scrollTop";
+        let below = self.browser.evaluate(script).await?;
+        if below.as_f64() == Some(0.0) {
+            return Ok(());
+        }
+        let file = self.folder.join(format!("{page}-{}-end.png", self.viewer));
+        self.browser.screenshot(&file).await
+    }
+
     async fn take(&self, page: &str) -> Result<()> {
         // Pictures and fonts first: a page is looked at when it is there.
         self.browser

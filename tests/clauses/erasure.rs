@@ -414,7 +414,10 @@ fn clause_11_pictures_go_after_the_agreed_days_and_nothing_looks_lost() -> Resul
     let unasked = story.receiver.command_raw(&unasked)?;
     ensure!(!unasked.status.success(), "done without being asked");
     let why = String::from_utf8_lossy(&unasked.stderr);
-    ensure!(why.contains("older than 90 days") && why.contains("--yes"), "{why}");
+    ensure!(
+        why.contains("older than 90 days") && why.contains("--yes"),
+        "{why}"
+    );
     story
         .receiver
         .command(&["contract", "set", NAME, "--keep-snapshots", "90", "--yes"])?;

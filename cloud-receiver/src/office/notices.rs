@@ -122,7 +122,7 @@ pub fn letters(
     let sender = Sender::of(config);
     let letters = notice::letters(&templates, &sender, row, occasion, contracts, at)?;
     for mail in &letters.mail {
-        crate::mail::check(&mail.letter.to).map_err(anyhow::Error::from)?;
+        crate::mail::check(&mail.letter.to)?;
     }
     Ok(letters)
 }

@@ -219,7 +219,7 @@ fn period_of(visit: &Visit, whole: &Whole, home: &str, is_erasing: bool) -> Mark
     let value = last.map_or_else(String::new, |day| day.to_string());
     html! {
         section.sheet {
-            h2 { (w.standing) }
+            h2 { (visit.words().period) }
             dl.facts {
                 div { dt { (w.standing) } dd { (standing(visit, &whole.ending.name, &whole.plan.standing)) } }
                 div { dt { (w.last_day_of) } dd.tabular { @match last { Some(day) => (visit.date(day)), None => (visit.words().period_open) } } }
@@ -234,7 +234,7 @@ fn period_of(visit: &Visit, whole: &Whole, home: &str, is_erasing: bool) -> Mark
                 form method="post" action={ (home) "/ending/period" } {
                     (input("date", "until", w.last_day_of, &value, Some(w.last_day_hint)))
                     div.field {
-                        label for="period-typed" { (w.type_name) }
+                        label for="period-typed" { (w.type_name_if_past) }
                         input #period-typed name="typed" autocomplete="off" spellcheck="false" aria-describedby="until-hint";
                     }
                     button type="submit" { (w.set_last_day) }

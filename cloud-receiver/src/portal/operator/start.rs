@@ -50,6 +50,7 @@ pub async fn show(
     needs.extend(letters(&visit, &office).await?);
     needs.extend(disk(&visit, &office).await?);
     needs.extend(backup(&visit, &office).await?);
+    needs.sort_by_key(|need| need.weight == Weight::Know);
     let w = words(&visit);
     let body = html! {
         h1 { (w.start) }

@@ -141,6 +141,7 @@ topic! { OfficeWords;
     class_other: "その他" | "Other";
     shortens: "保存日数を短くすると、次の画像が完全に削除されます。元に戻すことはできません。" | "Keeping for less long deletes these for good. It cannot be undone.";
     type_name: "確認のため、契約の名前を入力してください" | "Type the contract's name to confirm";
+    type_name_if_past: "過ぎた日にする場合は、確認のため契約の名前を入力してください" | "For a day that is past, type the contract's name to confirm";
     name_differs: "契約の名前が一致しません。何も変更していません。" | "This is not the contract's name. Nothing was done.";
 
     standing: "いまの状態" | "Where it stands";
@@ -186,6 +187,7 @@ topic! { OfficeWords;
     certificate_get: "消去証明書を保存" | "Save the certificate";
     certificate_later: "証明書は消去の終わりに作られます。" | "The certificate comes at the end.";
     kind: "種類" | "Kind";
+    key: "暗号鍵" | "Key";
     before: "消去前" | "Before";
     after: "消去後" | "After";
     steps: "手順" | "Steps";
@@ -281,6 +283,10 @@ impl OfficeWords {
     pub fn held<'a>(&self, words: &Words, kind: &'a str) -> &'a str {
         match kind {
             "object" => self.objects,
+            "contract" => words.contract,
+            "contract_key" => self.key,
+            "session" => words.sessions,
+            "claim" => words.claim_code,
             "event" => words.events,
             "batch" => self.records,
             "user" => words.users,
