@@ -47,7 +47,7 @@ topic! { OfficeWords;
     mailed: "メール済み" | "Mailed";
     stamped: "タイムスタンプ済み" | "Time-stamped";
     not_out: "外部に出ていません" | "Not sent out";
-    number: "番号" | "No.";
+    number: "番号" | "Number";
     made: "作成" | "Made";
     went_out: "外部への保管" | "Sent out";
     backups: "バックアップ" | "Backups";
