@@ -10,6 +10,10 @@ use crate::time::UtcMicros;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+/// Offered by a device that enrolls, beside the protocols it speaks, so that it is shown the receiver's own certificate where
+/// browsers are shown one of a public authority. Never chosen.
+pub const ALPN: &[u8] = b"caas-enroll/1";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EnrollRequest {
     /// The secret of the claim code, hexadecimal. Sent only to a receiver whose fingerprint was checked.

@@ -101,7 +101,8 @@ pub fn enrollment_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.alpn_protocols = HTTP_ALPN.iter().map(|name| name.to_vec()).collect();
+    let offered = HTTP_ALPN.iter().chain([&wire::enroll::ALPN]);
+    config.alpn_protocols = offered.map(|name| name.to_vec()).collect();
     Ok(config)
 }
 
