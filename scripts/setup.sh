@@ -22,6 +22,8 @@ test_packages=(
     e2fsprogs mount iproute2 nftables strace
     # A real time-stamp authority.
     openssl
+    # A real authority that gives certificates.
+    pebble
     # Real mail servers.
     opensmtpd stunnel4 python3-aiosmtpd
 )

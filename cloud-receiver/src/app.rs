@@ -1,7 +1,9 @@
 //! The composition root: builds every part, gives each what it needs, and ends them in order.
 
+mod parts;
+mod sockets;
+
 use crate::auth::password::Hashing;
-use crate::blob::Blobs;
 use crate::clock::now;
 use crate::config::Config;
 use crate::enroll::{Directions, Enroller};
@@ -10,7 +12,7 @@ use crate::evidence::export::Sources;
 use crate::ingest::endpoint::{self, EndpointDeps, Limits};
 use crate::ingest::https::{self, DeviceApi};
 use crate::ingest::intake::Intake;
-use crate::ingest::listener::{self, Bounds};
+use crate::ingest::listener::{self, Accepted, Bounds};
 use crate::jobs;
 use crate::keys::Keys;
 use crate::live::Live;
@@ -19,24 +21,23 @@ use crate::office::Office;
 use crate::portal::{self, Claims, Contact, Pictures, PortalState};
 use crate::renew::Renewals;
 use crate::residency;
-use crate::store::KeyBook;
 use crate::store::sqlite::{FILE_NAME, SqliteStore};
-use crate::tls::{self, ServerCertificate};
+use crate::tls;
 use anyhow::Context;
 use axum::Router;
+use parts::Parts;
+use sockets::Sockets;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Folder of the listeners' certificate below the data folder.
 pub const TLS_DIR: &str = "tls";
-/// Connections that may wait to be accepted: after a restart every device comes at once. The kernel has a limit of
-/// its own, `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
 /// One address may hold this part of the portal's connections: an office is many browsers behind one.
 const PORTAL_SHARE: usize = 4;
 /// How long requests in flight may take to end once the receiver stops.
@@ -51,6 +52,7 @@ pub struct App {
     pub mqtt: SocketAddr,
     pub store: SqliteStore,
     pub live: Live,
+    look: Arc<Notify>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -72,167 +74,34 @@ impl App {
     /// Opens everything, then listens. Answers when all three listeners are ready.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         raise_descriptor_limit();
-        let keys = Keys::load(&config.keys_at())?;
-        if keys.master.next().is_some() {
-            tracing::warn!("a change of the master key was not finished: run \"key rotate\" again");
-        }
-        let live = Live::default();
-        let store = open_store(config, &keys, live.clone())?;
-        store.hold_keys().await?;
-        let blobs = open_blobs(config, &store)?;
-        let ca = Arc::new(keys.ca);
-        let command_key = Arc::new(keys.command);
-        let evidence_key = Arc::new(keys.evidence);
-        let certificate =
-            ServerCertificate::open(&config.data_dir.join(TLS_DIR), &config.hosts, &ca, now())?;
-        let certificate = Arc::new(certificate);
-
-        let portal = bind("listen.portal", config.listen.portal)?;
-        let device = bind("listen.device", config.listen.device)?;
-        let mqtt = bind("listen.mqtt", config.listen.mqtt)?;
-        let monitors = config.metrics.listen.map(|at| bind("metrics.listen", at));
-        let monitors = monitors.transpose()?;
+        let mut parts = Parts::open(config).await?;
+        let sockets = Sockets::bind(config)?;
         let app = Self {
-            portal: portal.local_addr()?,
-            device: device.local_addr()?,
-            mqtt: mqtt.local_addr()?,
-            store: store.clone(),
-            live: live.clone(),
+            portal: sockets.portal.local_addr()?,
+            device: sockets.device.local_addr()?,
+            mqtt: sockets.mqtt.local_addr()?,
+            store: parts.store.clone(),
+            live: parts.live.clone(),
+            look: Arc::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-
-        let directions = app.directions(config, command_key.verifying_key());
-        let life = config.certificates.device_life();
-        let enroller = Enroller::new(Arc::new(store.clone()), Arc::clone(&ca), directions, life);
-        let exports = Sources {
-            store: store.clone(),
-            blobs: Arc::clone(&blobs),
-            key: Arc::clone(&evidence_key),
-        };
-        let claims = Claims {
-            fingerprint: ca.fingerprint(),
-            url: format!("https://{}:{}", config.host_in_url(), app.portal.port()),
-        };
-        let mut portal_state = PortalState::new(
-            Arc::new(store.clone()),
-            Arc::clone(&blobs) as Arc<dyn Pictures>,
-            Arc::new(exports),
-            live,
-            Hashing::new()?,
-            contact(config),
-            app.stop.clone(),
-        )
-        .at(config.portal_url());
-        portal_state.claims = Some(Arc::new(claims));
-        portal_state.office = Some(Arc::new(Office::new(
-            store.clone(),
-            config.clone(),
-            Arc::clone(&blobs),
-            Arc::clone(&evidence_key),
-        )));
-        portal_state.region = residency::declared(&config.data_dir)?.map(Arc::from);
-        app.tasks.spawn(jobs::sign_ins::run(
-            store.clone(),
-            Arc::clone(&portal_state.login),
-            Arc::clone(&portal_state.views),
-            app.stop.clone(),
-        ));
-        let others = https::enroll_router(Arc::new(enroller))
-            .merge(https::health_router(store.clone(), Arc::clone(&blobs)));
-        let portal_router = portal::with_headers(others).merge(portal::router(portal_state));
-        let notified = Arc::clone(&blobs);
-        let intake = Intake::new(Arc::new(store.clone()));
-        let sweep = jobs::sweep::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
-        let retention = jobs::retention::run(Arc::clone(&blobs), store.clone(), app.stop.clone());
-        let erasing = Erasing::new(
-            config,
-            store.clone(),
-            Arc::clone(&blobs),
-            Arc::clone(&evidence_key),
-        );
-        let renewals = Arc::new(Renewals::new(Arc::clone(&ca), life));
-        let stop = app.stop.clone();
-        let api = DeviceApi::new(intake, blobs, Arc::clone(&command_key), renewals, stop);
-        let endpoint = EndpointDeps {
-            store: Arc::new(store.clone()),
-            command_key,
-            now: Arc::new(now),
-            limits: Limits {
-                connections: config.limits.connections,
-                ..Limits::default()
-            },
-        };
-
-        let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
-        let portal_tls = tls::portal(Arc::clone(&certificate))?;
-        let device_tls = tls::devices(Arc::clone(&certificate), &ca, &alpn)?;
-        let mqtt_tls = tls::devices(Arc::clone(&certificate), &ca, &[b"mqtt"])?;
-        let connections = config.limits.connections;
-        let of_browsers = Bounds {
-            connections,
-            per_address: connections / PORTAL_SHARE,
-        };
-        // All devices of a customer may stand behind one address.
-        let of_devices = Bounds {
-            connections,
-            per_address: connections,
-        };
-        app.serve_http(portal, portal_tls, of_browsers, portal_router);
-        app.serve_http(device, device_tls, of_devices, https::router(api));
-        app.tasks
-            .spawn(endpoint::serve(mqtt, mqtt_tls, endpoint, app.stop.clone()));
-        app.tasks.spawn(jobs::certificate::run(
-            certificate,
-            Arc::clone(&ca),
-            app.stop.clone(),
-        ));
-        app.tasks
-            .spawn(jobs::succession::run(store.clone(), ca, app.stop.clone()));
-        app.tasks.spawn(sweep);
-        app.tasks.spawn(retention);
-        app.tasks
-            .spawn(jobs::erasure::run(erasing, app.stop.clone()));
-        app.tasks.spawn(jobs::heads::run(
-            store.clone(),
-            evidence_key,
-            config.heads.clone(),
-            config.mail.clone(),
-            app.stop.clone(),
-        ));
-        app.tasks.spawn(jobs::alerts::run(
-            store.clone(),
-            config.clone(),
-            app.stop.clone(),
-        ));
-        app.tasks.spawn(jobs::notify::run(
-            store.clone(),
-            notified,
-            config.clone(),
-            app.stop.clone(),
-        ));
-        app.tasks.spawn(jobs::mail::run(
-            store.clone(),
-            config.mail.clone(),
-            app.stop.clone(),
-        ));
-        app.tasks
-            .spawn(jobs::watchdog::run(store, app.stop.clone()));
-        app.tasks.spawn(jobs::capacity::run(
-            app.store.clone(),
-            config.clone(),
-            app.stop.clone(),
-        ));
-        if let Some(listener) = monitors {
-            let (config, store, stop) = (config.clone(), app.store.clone(), app.stop.clone());
-            app.tasks
-                .spawn(async move { metrics::serve(listener, store, &config, stop).await });
-        }
+        app.serve_browsers(config, &parts, sockets.portal)?;
+        app.serve_devices(config, &parts, sockets.device, sockets.mqtt)?;
+        app.keep_certificates(config, &mut parts);
+        app.keep_customers_data(config, &parts);
+        app.tell_people(config, &parts);
+        app.watch_over_itself(config, sockets.monitors);
         tracing::info!(
             listen.portal = %app.portal, listen.device = %app.device, listen.mqtt = %app.mqtt,
             "the receiver serves"
         );
         Ok(app)
+    }
+
+    /// Looks at once at what is otherwise looked at now and then: an operator has changed it.
+    pub fn look_again(&self) {
+        self.look.notify_one();
     }
 
     /// Fires when the store's writer has ended by a panic: then the process must end, not limp.
@@ -256,6 +125,176 @@ impl App {
         }
     }
 
+    /// The portal, and beside it what devices ask before they have a certificate.
+    fn serve_browsers(
+        &self,
+        config: &Config,
+        parts: &Parts,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
+        let store = Arc::new(self.store.clone());
+        let enroller = Enroller::new(
+            Arc::clone(&store) as _,
+            Arc::clone(&parts.ca),
+            self.directions(config, parts.command_key.verifying_key()),
+            config.certificates.device_life(),
+        );
+        let exports = Sources {
+            store: self.store.clone(),
+            blobs: Arc::clone(&parts.blobs),
+            key: Arc::clone(&parts.evidence_key),
+        };
+        let host = config.enroll_host_in_url();
+        let claims = Claims {
+            fingerprint: parts.ca.fingerprint(),
+            url: format!("https://{host}:{}", self.portal.port()),
+        };
+        let mut state = PortalState::new(
+            store,
+            Arc::clone(&parts.blobs) as Arc<dyn Pictures>,
+            Arc::new(exports),
+            self.live.clone(),
+            Hashing::new()?,
+            contact(config),
+            self.stop.clone(),
+        )
+        .at(config.portal_url());
+        state.claims = Some(Arc::new(claims));
+        state.office = Some(Arc::new(Office::new(
+            self.store.clone(),
+            config.clone(),
+            Arc::clone(&parts.blobs),
+            Arc::clone(&parts.evidence_key),
+        )));
+        state.region = residency::declared(&config.data_dir)?.map(Arc::from);
+        self.tasks.spawn(jobs::sign_ins::run(
+            self.store.clone(),
+            Arc::clone(&state.login),
+            Arc::clone(&state.views),
+            self.stop.clone(),
+        ));
+        let others = https::enroll_router(Arc::new(enroller)).merge(https::health_router(
+            self.store.clone(),
+            Arc::clone(&parts.blobs),
+        ));
+        let router = portal::with_headers(others).merge(portal::router(state));
+        let tls = tls::portal(Arc::clone(&parts.certificate), Arc::clone(&parts.public))?;
+        let connections = config.limits.connections;
+        let bounds = Bounds {
+            connections,
+            per_address: connections / PORTAL_SHARE,
+        };
+        self.serve_http(listener, tls, bounds, router);
+        Ok(())
+    }
+
+    /// What enrolled devices deliver, over HTTPS and MQTT.
+    fn serve_devices(
+        &self,
+        config: &Config,
+        parts: &Parts,
+        device: TcpListener,
+        mqtt: TcpListener,
+    ) -> anyhow::Result<()> {
+        let life = config.certificates.device_life();
+        let renewals = Renewals::new(Arc::clone(&parts.ca), life);
+        let api = DeviceApi::new(
+            Intake::new(Arc::new(self.store.clone())),
+            Arc::clone(&parts.blobs),
+            Arc::clone(&parts.command_key),
+            Arc::new(renewals),
+            self.stop.clone(),
+        );
+        let connections = config.limits.connections;
+        let endpoint = EndpointDeps {
+            store: Arc::new(self.store.clone()),
+            command_key: Arc::clone(&parts.command_key),
+            now: Arc::new(now),
+            limits: Limits {
+                connections,
+                ..Limits::default()
+            },
+        };
+        let tls = |alpn| tls::devices(Arc::clone(&parts.certificate), &parts.ca, alpn);
+        let (over_https, over_mqtt) = (tls(&[b"h2", b"http/1.1"])?, tls(&[b"mqtt"])?);
+        // All devices of a customer may stand behind one address.
+        let bounds = Bounds {
+            connections,
+            per_address: connections,
+        };
+        self.serve_http(device, over_https, bounds, https::router(api));
+        self.tasks.spawn(endpoint::serve(
+            mqtt,
+            over_mqtt,
+            endpoint,
+            self.stop.clone(),
+        ));
+        Ok(())
+    }
+
+    fn keep_certificates(&self, config: &Config, parts: &mut Parts) {
+        let (ca, stop) = (Arc::clone(&parts.ca), self.stop.clone());
+        let own = Arc::clone(&parts.certificate);
+        self.tasks
+            .spawn(jobs::certificate::run(own, Arc::clone(&ca), stop.clone()));
+        self.tasks
+            .spawn(jobs::succession::run(self.store.clone(), ca, stop.clone()));
+        if let Some(keeper) = parts.keeper.take() {
+            self.tasks.spawn(jobs::portal_certificate::run(
+                keeper,
+                config.clone(),
+                self.store.clone(),
+                Arc::clone(&self.look),
+                stop,
+            ));
+        }
+    }
+
+    /// What is due to go goes, and what is held is stated.
+    fn keep_customers_data(&self, config: &Config, parts: &Parts) {
+        let blobs = || Arc::clone(&parts.blobs);
+        let (store, stop) = (|| self.store.clone(), || self.stop.clone());
+        let key = || Arc::clone(&parts.evidence_key);
+        self.tasks.spawn(jobs::sweep::run(blobs(), store(), stop()));
+        self.tasks
+            .spawn(jobs::retention::run(blobs(), store(), stop()));
+        let erasing = Erasing::new(config, store(), blobs(), key());
+        self.tasks.spawn(jobs::erasure::run(erasing, stop()));
+        self.tasks.spawn(jobs::heads::run(
+            store(),
+            key(),
+            config.heads.clone(),
+            config.mail.clone(),
+            stop(),
+        ));
+    }
+
+    fn tell_people(&self, config: &Config, parts: &Parts) {
+        let (store, stop) = (|| self.store.clone(), || self.stop.clone());
+        self.tasks
+            .spawn(jobs::alerts::run(store(), config.clone(), stop()));
+        self.tasks.spawn(jobs::notify::run(
+            store(),
+            Arc::clone(&parts.blobs),
+            config.clone(),
+            stop(),
+        ));
+        self.tasks
+            .spawn(jobs::mail::run(store(), config.mail.clone(), stop()));
+    }
+
+    fn watch_over_itself(&self, config: &Config, monitors: Option<TcpListener>) {
+        let (store, stop) = (|| self.store.clone(), || self.stop.clone());
+        self.tasks.spawn(jobs::watchdog::run(store(), stop()));
+        self.tasks
+            .spawn(jobs::capacity::run(store(), config.clone(), stop()));
+        if let Some(listener) = monitors {
+            let (config, store, stop) = (config.clone(), store(), stop());
+            self.tasks
+                .spawn(async move { metrics::serve(listener, store, &config, stop).await });
+        }
+    }
+
     fn directions(&self, config: &Config, command_key: wire::VerifyingKey) -> Directions {
         Directions {
             device_url: format!("https://{}:{}", config.host_in_url(), self.device.port()),
@@ -273,7 +312,14 @@ impl App {
         router: Router,
     ) {
         let stop = self.stop.clone();
-        let serve = move |accepted| https::serve(accepted, router.clone(), stop.clone());
+        let serve = move |accepted: Accepted| {
+            let (router, stop) = (router.clone(), stop.clone());
+            async move {
+                if !tls::is_challenge(accepted.stream.get_ref().1) {
+                    https::serve(accepted, router, stop).await;
+                }
+            }
+        };
         self.tasks.spawn(listener::run(
             listener,
             tls,
@@ -283,17 +329,6 @@ impl App {
             serve,
         ));
     }
-}
-
-fn open_blobs(config: &Config, store: &SqliteStore) -> anyhow::Result<Arc<Blobs>> {
-    let blobs = Blobs::open(
-        &config.data_dir,
-        Arc::new(store.clone()),
-        config.limits.blob_bytes,
-    );
-    let blobs =
-        blobs.with_context(|| format!("opening the blobs in {}", config.data_dir.display()))?;
-    Ok(Arc::new(blobs))
 }
 
 fn contact(config: &Config) -> Contact {
@@ -318,23 +353,4 @@ fn raise_descriptor_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-}
-
-fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listen = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        // So that a port is free again at once after a restart.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().with_context(|| {
-        format!(
-            "listening on {address}; is it in use? \"{name}\" in the configuration sets another"
-        )
-    })
 }

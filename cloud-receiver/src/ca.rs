@@ -5,7 +5,7 @@
 //! the listeners (RFC 4210, section 4.4, calls it NewWithOld). Devices' certificates of the old CA stay good until it is
 //! retired.
 //!
-//! The only file that imports rcgen. Keys are ECDSA P-256: the curve that every TLS library and every TPM knows.
+//! Only this file and `acme/keys.rs` import rcgen. Keys are ECDSA P-256: the curve that every TLS library and every TPM knows.
 
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -385,7 +385,7 @@ fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, CaError> {
 }
 
 /// From when until when.
-fn validity(certificate: &CertificateDer<'_>) -> Result<(UtcMicros, UtcMicros), CaError> {
+pub fn validity(certificate: &CertificateDer<'_>) -> Result<(UtcMicros, UtcMicros), CaError> {
     let parsed = parsed(certificate)?;
     let validity = parsed.validity();
     let time = |at: ASN1Time| UtcMicros(at.timestamp().saturating_mul(1_000_000));

@@ -1,5 +1,9 @@
 //! The configuration file: strict, so that a typing mistake is an error with its line, not a silent default.
 
+mod portal;
+
+pub use portal::{Acme, Portal, PortalCertificate, Source};
+
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -40,6 +44,8 @@ pub struct Config {
     pub metrics: Metrics,
     #[serde(default)]
     pub erasure: Erasure,
+    #[serde(default)]
+    pub portal: Portal,
 }
 
 /// For a monitor on this machine.
@@ -294,6 +300,7 @@ impl Config {
             alerts: Alerts::default(),
             residency: Residency::default(),
             metrics: Metrics::default(),
+            portal: Portal::default(),
         }
     }
 
@@ -389,7 +396,8 @@ impl Config {
              allowed_regions = [{}]\n\n\
              # Prometheus metrics, on a loopback address only, like \"127.0.0.1:9464\".\n\
              [metrics]\n\
-             {}\n",
+             {}\n\n\
+             {}",
             quoted(&self.data_dir),
             quoted(&self.key_dir),
             list(&self.hosts),
@@ -430,6 +438,7 @@ impl Config {
                 Some(at) => format!("listen = \"{at}\""),
                 None => "# listen = \"127.0.0.1:9464\"".to_owned(),
             },
+            self.portal.to_text(),
         )
     }
 
@@ -572,7 +581,7 @@ impl Config {
                 "is no address of a portal: it begins with https://",
             );
         }
-        Ok(())
+        self.check_portal(path)
     }
 }
 

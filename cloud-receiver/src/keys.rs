@@ -204,7 +204,7 @@ fn read_key(dir: &Path, name: &str) -> Result<[u8; KEY_LEN], KeysError> {
 }
 
 /// Refuses a secret that everybody can read. (systemd's credentials are 0440 at most.)
-fn private(path: PathBuf) -> Result<PathBuf, KeysError> {
+pub fn private(path: PathBuf) -> Result<PathBuf, KeysError> {
     let metadata = fs::metadata(&path).map_err(|source| KeysError::Read {
         path: path.clone(),
         source,

@@ -10,6 +10,7 @@
 //! | [`keys`], [`ca`], [`tls`] | the receiver's secrets and their change; its certificate authority; the listeners' TLS |
 //! | [`ingest`] | what devices send: MQTT endpoint, HTTPS, and the pure verdict on a batch (`ingest/accept.rs`) |
 //! | [`evidence`] | signed heads and their time stamps, exports, verification, the balance of deliveries |
+//! | [`acme`] | a certificate for browsers from a public authority |
 //! | [`enroll`], [`renew`] | the claim-code exchange, by which a device comes to be known; its next certificates |
 //! | [`erasure`] | when what a contract has is due to be erased, and the erasing itself |
 //! | [`order`] | orders to devices: how one is made, what became of it |
@@ -36,12 +37,13 @@
 //! ```
 //!
 //! - rusqlite stands in `store/` only, object_store in `blob.rs` and `blob/`, mqtt-protocol-core in `ingest/`, axum in `portal/`,
-//!   `ingest/https` and `app.rs`. `tests/tidy.rs` keeps it so.
+//!   `ingest/https`, `app.rs` and `acme/http.rs`. `tests/tidy.rs` keeps it so.
 //! - `ingest` and `portal` do not know each other: what one commits the other hears of through `live` and reads from
 //!   the store.
 //! - `store` takes judged batches, the types of `ingest/accept.rs`; it calls nothing that listens.
 //! - Nobody but `auth/session.rs` makes a `ContractScope`.
 
+pub mod acme;
 pub mod app;
 pub mod auth;
 pub mod backup;

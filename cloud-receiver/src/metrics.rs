@@ -3,11 +3,13 @@
 //!
 //! What is counted in the database is counted anew at most once a minute, however often somebody asks.
 
+use crate::app::TLS_DIR;
 use crate::clock::now;
 use crate::config::Config;
 use crate::jobs::capacity::measure;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Administration, Usage};
+use crate::tls::standing::Standing;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -30,6 +32,8 @@ const HEARD_WITHIN_US: i64 = 180_000_000;
 struct Source {
     store: SqliteStore,
     data_dir: PathBuf,
+    /// Whether browsers are to be shown a certificate of a public authority.
+    has_public_certificate: bool,
     latest: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
@@ -42,6 +46,7 @@ pub async fn serve(
     let source = Source {
         store,
         data_dir: config.data_dir.clone(),
+        has_public_certificate: config.portal_certificate().is_some(),
         latest: Arc::default(),
     };
     let router = Router::new()
@@ -107,6 +112,10 @@ impl Source {
             "In service, and heard of within three minutes.",
             heard.count() as u64,
         );
+        if self.has_public_certificate {
+            let standing = Standing::load(&self.data_dir.join(TLS_DIR)).unwrap_or_default();
+            page.of_certificate(&standing, at);
+        }
         page.of_contracts(&usage);
         Ok(page.0)
     }
@@ -125,6 +134,26 @@ impl Page {
     fn gauge(&mut self, name: &str, help: &str, value: u64) {
         self.head(name, help);
         let _ = writeln!(self.0, "cloud_receiver_{name} {value}");
+    }
+
+    fn of_certificate(&mut self, standing: &Standing, at: UtcMicros) {
+        self.gauge(
+            "portal_certificate_not_after_seconds",
+            "When the certificate for browsers ends, since 1970; 0: there is none.",
+            standing
+                .not_after_us
+                .map_or(0, |to| to.0.max(0).unsigned_abs() / 1_000_000),
+        );
+        self.gauge(
+            "portal_certificate_failures",
+            "Attempts in a row that gave no newer certificate for browsers.",
+            u64::from(standing.failures),
+        );
+        self.gauge(
+            "portal_certificate_needs_hand",
+            "1: there is none, or less than a quarter of its life is left.",
+            u64::from(standing.needs_hand(at)),
+        );
     }
 
     fn of_contracts(&mut self, usage: &Usage) {
@@ -184,6 +213,7 @@ mod tests {
         let source = Source {
             store,
             data_dir: receiver.config.data_dir.clone(),
+            has_public_certificate: false,
             latest: Arc::default(),
         };
         let text = source.text().await.unwrap();

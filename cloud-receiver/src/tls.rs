@@ -1,12 +1,16 @@
 //! TLS of the three listeners: version 1.2 or later, rustls on ring; the one place where its settings are made.
 //!
-//! All listeners present the same certificate, signed by the receiver's own CA and followed by it, so that an
-//! enrolling device can compare the CA with the fingerprint in its claim code; while a CA before it is trusted, by that
+//! All listeners present the same certificate - only browsers may be shown another, see `tls/public.rs` -, signed by the
+//! receiver's own CA and followed by it, so that an enrolling device can compare the CA with the fingerprint in its claim code; while a CA before it is trusted, by that
 //! one too and the bridge between them. It is renewed while serving, when less than a third of its life is left; nothing
 //! has to be restarted. Another CA is taken up at the next start.
 
+pub mod public;
+pub mod standing;
+
 use crate::ca::{Ca, CaError, Leaf, is_renewal_due};
 use crate::keys::{KeysError, create_private_dir, replace};
+use public::{CHALLENGE_ALPN, Choice, PublicCertificate};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -83,13 +87,23 @@ impl ResolvesServerCert for ServerCertificate {
 }
 
 /// For browsers and for enrolling devices.
-pub fn portal(certificate: Arc<ServerCertificate>) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn portal(
+    own: Arc<ServerCertificate>,
+    public: Arc<PublicCertificate>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        .with_cert_resolver(Arc::new(Choice { own, public }));
+    config.alpn_protocols = [b"h2".as_slice(), b"http/1.1", CHALLENGE_ALPN]
+        .map(<[u8]>::to_vec)
+        .to_vec();
     Ok(Arc::new(config))
+}
+
+/// Whether the other end is an authority that has seen the answer to its challenge by now: nothing is served to it.
+pub fn is_challenge(connection: &rustls::ServerConnection) -> bool {
+    connection.alpn_protocol() == Some(CHALLENGE_ALPN)
 }
 
 /// For enrolled devices: no handshake without a certificate of ours.
@@ -121,10 +135,12 @@ pub fn onlooker(ca: &Ca) -> Result<Arc<ClientConfig>, TlsError> {
     for authority in ca.trusted() {
         roots.add(authority.clone())?;
     }
-    let config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // As an enrolling device it is shown the receiver's own certificate, whatever browsers are shown.
+    config.alpn_protocols = [wire::enroll::ALPN, b"h2"].map(<[u8]>::to_vec).to_vec();
     Ok(Arc::new(config))
 }
 

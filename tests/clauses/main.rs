@@ -4,6 +4,7 @@
 mod accounts; // who has an account, and what is written down
 mod backup; // 13: everything lost, and brought back
 mod capacity; // where data is, and how much room there is
+mod certificate; // 10: what browsers are shown
 mod contracts; // what is agreed with a customer, and kept
 mod custody; // what is kept cannot be changed or read unnoticed
 mod erasure; // what is left of a customer who has left

@@ -3,6 +3,7 @@
 //!
 //! Whatever is started here stops when its handle is dropped, so that a failing test leaves nothing behind.
 
+pub mod acme;
 pub mod agent;
 pub mod browser;
 pub mod camera;

@@ -152,7 +152,7 @@ async fn claim(
         expires_us: expires,
         enroll_port: setup.config.listen.portal.port(),
     };
-    let host = setup.config.host_in_url();
+    let host = setup.config.enroll_host_in_url();
     let words = format!(
         "{}\n\nFor one device of {}, within {valid_hours} h, used once. On the device:\n\
          edge-agent enroll --url https://{host}:{}\nand type the code when it asks.",

@@ -10,14 +10,19 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
     let config = Config::load(&common.config)?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Else it would end the process.
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let app = App::start(&config).await?;
     notify(NotifyState::Ready);
     let failed = app.failed();
-    let store_failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = failed.cancelled() => true,
+    let store_failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            () = failed.cancelled() => break true,
+            _ = hangup.recv() => app.look_again(),
+        }
     };
     notify(NotifyState::Stopping);
     tracing::info!("stopping: requests in flight are answered, devices are told");

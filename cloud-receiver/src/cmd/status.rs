@@ -2,14 +2,16 @@
 //! does. It looks for itself, at the same database and folders, so it also answers where the receiver does not.
 
 use super::{Common, report, setup};
+use crate::app::TLS_DIR;
 use crate::blob::Blobs;
 use crate::clock::now;
-use crate::config;
+use crate::config::{self, Config};
 use crate::disk::Room;
 use crate::evidence::heads::AT_ONCE;
 use crate::evidence::local;
 use crate::jobs::sweep::OVERDUE_AFTER_US;
 use crate::store::{HeadsBook, HeadsRow, MissingBlobs, OperatorDesk, OverdueMedia};
+use crate::tls::standing::Standing;
 use anyhow::Context;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -30,8 +32,17 @@ struct Status {
     total_bytes: u64,
     missing: Vec<MissingBlobs>,
     overdue: Vec<OverdueMedia>,
+    /// How it is with the certificate for browsers; absent where they are shown the receiver's own.
+    portal_certificate: Option<CertificateState>,
     /// The newest signed heads; absent where none were made yet.
     heads: Option<HeadsState>,
+}
+
+#[derive(Serialize)]
+struct CertificateState {
+    #[serde(flatten)]
+    standing: Standing,
+    needs_hand: bool,
 }
 
 /// Where the newest heads are, and what hinders them.
@@ -67,7 +78,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     )
     .with_context(|| format!("opening the blobs in {}", dir.display()))?;
     let room = Room::at(dir)?;
-    let listen = setup.config.listen;
+    let listen = &setup.config.listen;
     let listeners = [
         ("portal", listen.portal),
         ("device", listen.device),
@@ -90,6 +101,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<ExitCode> {
             .store
             .overdue_media(now().plus_us(-OVERDUE_AFTER_US))
             .await?,
+        portal_certificate: CertificateState::of(&setup.config, now()),
         heads: HeadsState::of(&setup.store.heads().await?, &setup.config.heads),
     };
     report(common, &status, &status.words())?;
@@ -123,6 +135,10 @@ impl Status {
             && self.records.is_none()
             && self.blobs.is_none()
             && self.missing.is_empty()
+            && !self
+                .portal_certificate
+                .as_ref()
+                .is_some_and(|certificate| certificate.needs_hand)
             && !self.heads.as_ref().is_some_and(HeadsState::is_late)
     }
 
@@ -158,12 +174,41 @@ impl Status {
             None => "heads       none were signed yet".to_owned(),
             Some(heads) => heads.words(),
         });
+        if let Some(certificate) = &self.portal_certificate {
+            lines.push(certificate.words());
+        }
         for OverdueMedia { device, count, .. } in &self.overdue {
             lines.push(format!(
                 "overdue     device {device}: {count} pictures announced more than a day ago have not arrived"
             ));
         }
         lines.join("\n")
+    }
+}
+
+impl CertificateState {
+    fn of(config: &Config, at: UtcMicros) -> Option<Self> {
+        config.portal_certificate()?;
+        let standing = Standing::load(&config.data_dir.join(TLS_DIR)).unwrap_or_default();
+        Some(Self {
+            needs_hand: standing.needs_hand(at),
+            standing,
+        })
+    }
+
+    fn words(&self) -> String {
+        let mut words = match self.standing.not_after_us {
+            Some(until) => format!("portal      certificate good until {}", local::time(until)),
+            None => "portal      NO public certificate: browsers warn".to_owned(),
+        };
+        if let Some(problem) = &self.standing.problem {
+            let since = self.standing.problem_since_us.map(local::time);
+            words += &format!(
+                "\n            NO newer one, tried since {}: {problem}",
+                since.unwrap_or_default()
+            );
+        }
+        words
     }
 }
 

@@ -7,6 +7,7 @@ pub mod erasure;
 pub mod heads;
 pub mod mail;
 pub mod notify;
+pub mod portal_certificate;
 pub mod retention;
 pub mod sign_ins;
 pub mod succession;

@@ -24,6 +24,7 @@ macro_rules! topic {
 }
 
 mod alerts;
+mod certificate;
 mod charts;
 mod download;
 mod missing;
