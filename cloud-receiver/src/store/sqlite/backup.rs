@@ -10,7 +10,7 @@
 use super::audit::{append, seal};
 use super::held::{self, By};
 use super::keyring::Keyring;
-use super::{SqliteStore, accounts, hash_at, id16, schema, uuid_at};
+use super::{SqliteStore, hash_at, id16, keyring, schema, uuid_at};
 use crate::seal::{MasterId, SecretKey};
 use crate::store::{Actor, Note, Result, StoreError};
 use anyhow::{Context, bail, ensure};
@@ -300,12 +300,12 @@ impl Import {
         Ok(())
     }
 
-    /// Operators' second factors are under the master key, which was changed since the backup.
+    /// The operators' key is wrapped under the master key, which was changed since the backup.
     pub fn reseal(&self, old: &SecretKey, new: &SecretKey) -> Result<()> {
         if MasterId::of(old) == MasterId::of(new) {
             return Ok(());
         }
-        accounts::reseal_operators(&self.connection, old, new)
+        keyring::rewrap_operators(&self.connection, old, new)
     }
 
     /// Makes it a whole database of this program's version, and notes in it what was done.

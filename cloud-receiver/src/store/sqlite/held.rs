@@ -95,6 +95,7 @@ pub(super) const KEPT: &[(&str, &str)] = &[
         "hashes, ids and counts, signed and sent out long ago",
     ),
     ("master_key", "the receiver's"),
+    ("operator_key", "the receiver's"),
     (
         "notice",
         "the operator's words to customers, which name no person",

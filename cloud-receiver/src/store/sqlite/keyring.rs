@@ -1,5 +1,7 @@
 //! Contract keys in memory, unwrapped on first use; and changing the master key that wraps them.
 //!
+//! Operators' second factors are sealed under a key of their own, which is wrapped like a contract's.
+//!
 //! The database names the master key that it is under. A process that was started before a change of it goes on with
 //! the contract keys it holds, and can neither read nor make another: a key wrapped under a master key that is gone
 //! would be lost.
@@ -10,19 +12,23 @@ use crate::seal::{MasterId, MasterKeys, SecretKey};
 use crate::store::{KeyBook, OpenClaims, Result, StoreError};
 use async_trait::async_trait;
 use data_encoding::HEXLOWER;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use wire::{ContractId, UtcMicros};
 
+/// Operators belong to no contract: theirs is wrapped for the one that nobody has.
+const OPERATORS: ContractId = ContractId(uuid::Uuid::nil());
 /// How long emptying the log waits for readers.
 const READERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Keyring {
     master: SecretKey,
+    /// Of what is operators' own.
+    operators: SecretKey,
     keys: RwLock<HashMap<ContractId, SecretKey>>,
 }
 
@@ -44,6 +50,7 @@ impl Keyring {
         })?;
         Ok(Self {
             master: key.clone(),
+            operators: operators_key(connection, key)?,
             keys: RwLock::default(),
         })
     }
@@ -51,6 +58,11 @@ impl Keyring {
     /// For what belongs to no contract.
     pub(super) fn master(&self) -> SecretKey {
         self.master.clone()
+    }
+
+    /// For what is operators' own.
+    pub(super) fn operators(&self) -> SecretKey {
+        self.operators.clone()
     }
 
     pub(super) fn known(&self, contract: ContractId) -> Option<SecretKey> {
@@ -145,10 +157,66 @@ impl Keyring {
                 (id16(contract.0), next.wrap(contract, &key)),
             )?;
         }
-        accounts::reseal_operators(connection, &self.master, next)?;
+        connection.execute(
+            "update operator_key set wrapped = ?1",
+            [next.wrap(OPERATORS, &self.operators)],
+        )?;
         connection.execute("update master_key set id = ?1", [id.0])?;
         Ok(())
     }
+}
+
+/// The key of what is operators' own. Where there is none yet, it is drawn, and what the master key itself sealed before is sealed
+/// under it; of two processes that open the database at once one does so.
+fn operators_key(connection: &Connection, master: &SecretKey) -> Result<SecretKey> {
+    let change = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let wrapped: Option<Vec<u8>> = change
+        .query_row("select wrapped from operator_key", [], |row| row.get(0))
+        .optional()?;
+    if let Some(wrapped) = wrapped {
+        return master.unwrap(OPERATORS, &wrapped).map_err(|_| {
+            StoreError::Corrupt(
+                "the operators' key does not open under the master key; restore the database from a backup".into(),
+            )
+        });
+    }
+    let key = SecretKey::generate();
+    accounts::reseal_operators(&change, master, &key)?;
+    change.execute(
+        "insert into operator_key (one, wrapped) values (1, ?1)",
+        [master.wrap(OPERATORS, &key)],
+    )?;
+    change.commit()?;
+    Ok(key)
+}
+
+/// After a restore under another master key. A backup from before there was such a key holds what the master key sealed itself.
+pub(super) fn rewrap_operators(
+    connection: &Connection,
+    old: &SecretKey,
+    new: &SecretKey,
+) -> Result<()> {
+    let is_there = connection
+        .prepare("select 1 from sqlite_schema where name = 'operator_key'")?
+        .exists([])?;
+    let wrapped: Option<Vec<u8>> = if is_there {
+        connection
+            .query_row("select wrapped from operator_key", [], |row| row.get(0))
+            .optional()?
+    } else {
+        None
+    };
+    let Some(wrapped) = wrapped else {
+        return accounts::reseal_operators(connection, old, new);
+    };
+    let key = old.unwrap(OPERATORS, &wrapped).map_err(|_| {
+        StoreError::Corrupt("the operators' key does not open under the backup's master key".into())
+    })?;
+    connection.execute(
+        "update operator_key set wrapped = ?1",
+        [new.wrap(OPERATORS, &key)],
+    )?;
+    Ok(())
 }
 
 /// `None`: the database is new.
@@ -237,9 +305,10 @@ impl KeyBook for SqliteStore {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::auth::second_factor::SecondFactor;
     use crate::clock::now;
     use crate::live::Live;
-    use crate::store::{Administration, BlobRows};
+    use crate::store::{AccountBooks, AccountKind, Administration, BlobRows};
     use std::path::PathBuf;
 
     fn key(byte: u8) -> SecretKey {
@@ -301,9 +370,21 @@ mod tests {
         let keys = with_contracts(&path).await;
         let serving = open(&path, key(1)).unwrap();
         serving.hold_keys().await.unwrap();
+        serving.add_operator("umi", "hash", now()).await.unwrap();
+        let operators = serving.accounts(AccountKind::Operator);
+        let factor = SecondFactor::begin();
+        let begun = operators.begin_second_factor("umi", &factor).await;
+        begun.unwrap();
         let cold = open(&path, key(1)).unwrap();
         open(&path, key(1)).unwrap().rewrap(&key(2)).await.unwrap();
         must_hold(&serving, &keys).await;
+        let operators = serving.accounts(AccountKind::Operator);
+        let found = operators.second_factor("umi").await.unwrap();
+        assert_eq!(
+            found,
+            Some(factor.clone()),
+            "operators come in all the while"
+        );
         for refused in [
             cold.contract_key(keys[0].0).await.map(|_| ()),
             serving.add_contract("late", now()).await.map(|_| ()),
@@ -313,6 +394,44 @@ mod tests {
             assert!(refused.contains("start it again"), "{refused}");
         }
         must_hold(&open(&path, key(2)).unwrap(), &keys).await;
+    }
+
+    #[tokio::test]
+    async fn what_the_master_key_sealed_itself_comes_under_the_operators_key() {
+        let (_dir, path) = somewhere();
+        let factor = SecondFactor::begin();
+        {
+            let store = open(&path, key(1)).unwrap();
+            store.add_operator("umi", "hash", now()).await.unwrap();
+            let operators = store.accounts(AccountKind::Operator);
+            let begun = operators.begin_second_factor("umi", &factor).await;
+            begun.unwrap();
+            // As it was before there was such a key, also in backups.
+            let sealed_by = store.keyring.operators();
+            let undo = move |connection: &Connection| {
+                accounts::reseal_operators(connection, &sealed_by, &key(1))?;
+                connection.execute("delete from operator_key", [])?;
+                rewrap_operators(connection, &key(1), &key(1))?;
+                Ok(())
+            };
+            store.write(undo).await.unwrap();
+        }
+        for _ in 0..2 {
+            let store = open(&path, key(1)).unwrap();
+            let operators = store.accounts(AccountKind::Operator);
+            let found = operators.second_factor("umi").await.unwrap();
+            assert_eq!(found, Some(factor.clone()));
+        }
+        let store = open(&path, key(1)).unwrap();
+        let restored = |connection: &Connection| {
+            rewrap_operators(connection, &key(1), &key(2))?;
+            let wrapped = "select wrapped from operator_key";
+            let wrapped: Vec<u8> = connection.query_row(wrapped, [], |row| row.get(0))?;
+            let opened = key(2).unwrap(OPERATORS, &wrapped);
+            opened.map_err(|_| StoreError::Missing("operators' key"))
+        };
+        let there = store.keyring.operators();
+        assert_eq!(store.write(restored).await.unwrap(), there);
     }
 
     #[tokio::test]

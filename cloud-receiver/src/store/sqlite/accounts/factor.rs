@@ -1,4 +1,4 @@
-//! Second factors at rest: sealed, a user's under the key of the contract, an operator's under the master key.
+//! Second factors at rest: sealed, a user's under the key of the contract, an operator's under the operators' key.
 //!
 //! What is replaced is named by what it was: of two who use the same recovery code at once, one wins.
 
@@ -34,7 +34,7 @@ fn open(key: &SecretKey, name: &Name, sealed: &[u8]) -> Result<SecondFactor> {
         .map_err(|error| StoreError::Corrupt(format!("a second factor: {error}")))
 }
 
-/// When the master key changes. To be called in the writer's transaction.
+/// When they come under another key. To be called in the writer's transaction.
 pub(in crate::store::sqlite) fn reseal_operators(
     connection: &Connection,
     before: &SecretKey,
@@ -59,7 +59,7 @@ pub(in crate::store::sqlite) fn reseal_operators(
 impl SqliteAccounts {
     async fn seal_of(&self, login_id: &str) -> Result<(SecretKey, Name)> {
         Ok(match self.kind {
-            AccountKind::Operator => (self.store.keyring.master(), name(OPERATORS, login_id)),
+            AccountKind::Operator => (self.store.keyring.operators(), name(OPERATORS, login_id)),
             AccountKind::Customer => {
                 let contract = self.contract_of(login_id).await?;
                 (self.store.key(contract).await?, name(contract, login_id))
