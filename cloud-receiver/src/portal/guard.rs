@@ -12,7 +12,7 @@ use super::words::Lang;
 use super::{Access, PortalState, cookies};
 use crate::auth::session::{self, OperatorSession, Session, Token, Use};
 use crate::store::{AccountKind, NoticeRow, StoreError};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -60,6 +60,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 8] = [
 pub async fn around(State(state): State<PortalState>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut visit = Visit::new(&state, &parts);
+    let route = route_of(&parts);
     let mut response = match before(&parts) {
         Some(answer) => answer,
         None => {
@@ -73,9 +74,17 @@ pub async fn around(State(state): State<PortalState>, request: Request, next: Ne
         }
     };
     visit.who = response.extensions_mut().remove::<Who>();
-    let mut response = drawn(response, &visit);
+    let mut response = drawn(response, &visit, &route);
     set_headers(response.headers_mut());
     response
+}
+
+/// What the log calls a request. Not its address: those in mails carry a token that opens what it is for, and what is typed into
+/// others is a customer's.
+fn route_of(parts: &Parts) -> String {
+    let matched = parts.extensions.get::<MatchedPath>();
+    let route = matched.map_or("an unknown address", MatchedPath::as_str);
+    format!("{} {route}", parts.method)
 }
 
 /// Answers that need no handler.
@@ -95,7 +104,7 @@ fn before(parts: &Parts) -> Option<Response> {
 }
 
 /// Replaces an error without a page by its page.
-fn drawn(mut response: Response, visit: &Visit) -> Response {
+fn drawn(mut response: Response, visit: &Visit, route: &str) -> Response {
     let status = response.status();
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
@@ -106,7 +115,7 @@ fn drawn(mut response: Response, visit: &Visit) -> Response {
         None => Problem::of_status(status),
     };
     if let Problem::Internal(cause) = &problem {
-        tracing::error!(path = %visit.address, "the portal could not answer {}: {cause}", visit.address);
+        tracing::error!(route, "the portal could not answer {route}: {cause}");
     }
     let status = match status {
         StatusCode::METHOD_NOT_ALLOWED => status,
@@ -390,6 +399,28 @@ mod tests {
         );
         check(&[host, ("sec-fetch-site", "cross-site")], false);
         check(&[host, ("sec-fetch-site", "none")], false);
+    }
+
+    #[tokio::test]
+    async fn the_log_names_the_route_and_not_the_token_in_the_address() {
+        use axum::body::{Body, to_bytes};
+        use tower::ServiceExt;
+        async fn tell(request: Request, _: Next) -> String {
+            route_of(&request.into_parts().0)
+        }
+        let router: axum::Router = axum::Router::new()
+            .route(STOP_ROUTE, axum::routing::any(|| async {}))
+            .fallback(|| async {})
+            .layer(axum::middleware::from_fn(tell));
+        let told = async |address: &str| {
+            let request = Request::post(address).body(Body::empty());
+            let answer = router.clone().oneshot(request.expect("a request")).await;
+            let body = answer.expect("an answer").into_body();
+            let body = to_bytes(body, 1024).await.expect("a body");
+            String::from_utf8(body.to_vec()).expect("words")
+        };
+        assert_eq!(told("/mail/stop/secret").await, "POST /mail/stop/{token}");
+        assert_eq!(told("/mail/stop/secret/x").await, "POST an unknown address");
     }
 
     #[test]
