@@ -4,13 +4,15 @@
 
 use super::status::nearby;
 use super::{Common, report, setup};
+use crate::app::open_store;
 use crate::ca::Ca;
 use crate::clock::now;
 use crate::config::Config;
 use crate::evidence::local::utc;
 use crate::jobs::succession::is_behind;
-use crate::keys::{KeyFolder, Keys};
-use crate::store::{Administration, DeviceListing, KeyBook, OpenClaims};
+use crate::keys::KeyFolder;
+use crate::live::Live;
+use crate::store::{Administration, AuditBook, DeviceListing, KeyBook, Note, OpenClaims};
 use crate::tls;
 use anyhow::{Context, bail};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -40,7 +42,7 @@ pub(super) enum Verb {
 
 pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Rotate => rotate(common),
+        Verb::Rotate => rotate(common).await,
         Verb::Status => {
             let progress = Progress::look(common).await?;
             report(common, &progress, &progress.words())
@@ -84,10 +86,13 @@ struct Rotated {
     before: Option<Authority>,
 }
 
-fn rotate(common: &Common) -> anyhow::Result<()> {
+async fn rotate(common: &Common) -> anyhow::Result<()> {
     let config = Config::load(&common.config)?;
     let folder = KeyFolder::lock(&config.key_dir)?;
-    let ca = folder.keys()?.ca;
+    let keys = folder.keys()?;
+    // Before anything is made: what cannot be noted is not done.
+    let store = open_store(&config, &keys, Live::default())?;
+    let ca = keys.ca;
     let was_left_over = folder.finish_ca(&ca)?;
     if ca.before().is_some() && !was_left_over {
         bail!(
@@ -100,6 +105,11 @@ fn rotate(common: &Common) -> anyhow::Result<()> {
         folder.rotate_ca(&ca, now())?
     };
     let (current, before) = Authority::of(&ca)?;
+    let note = Note::new("ca.rotate").on(&current.fingerprint).with(
+        "before",
+        before.as_ref().map(|before| before.fingerprint.clone()),
+    );
+    store.note(super::console(), note, now()).await?;
     let words = format!(
         "There is a new CA.\n\
          \x20 new     {}  until {}\n\
@@ -310,7 +320,9 @@ struct Retired {
 async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
     let config = Config::load(&common.config)?;
     let folder = KeyFolder::lock(&config.key_dir)?;
-    let Keys { ca, .. } = folder.keys()?;
+    let keys = folder.keys()?;
+    let store = open_store(&config, &keys, Live::default())?;
+    let ca = keys.ca;
     let progress = Progress::look(common).await?;
     let Some(before) = &progress.before else {
         bail!("no CA before the present one is trusted; there is nothing to retire");
@@ -337,6 +349,10 @@ async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
         );
     }
     folder.retire_ca(&ca)?;
+    let note = Note::new("ca.retire")
+        .on(&before.fingerprint)
+        .with("locked_out", progress.behind.len());
+    store.note(super::console(), note, now()).await?;
     let mut words = format!(
         "The CA {} is trusted no longer. Now restart the receiver, and make a new sealed copy of {}.",
         before.fingerprint,

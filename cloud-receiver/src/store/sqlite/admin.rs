@@ -1,6 +1,6 @@
 //! The operator's verbs and enrollment.
 
-use super::audit::append;
+use super::audit::{append, seal};
 use super::erasure::must_not_be_erased;
 use super::{
     SqliteStore, certificate_at, changes, epoch_of, id16, optional_time_at, ranges, time_at,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::seal::SecretKey;
 use crate::store::{
-    Administration, ClaimRefusal, ContractRow, DeviceListing, Enrollments, EpochDeliveries,
+    Actor, Administration, ClaimRefusal, ContractRow, DeviceListing, Enrollments, EpochDeliveries,
     NewDevice, Note, Place, Result, SiteRow, StoreError,
 };
 use async_trait::async_trait;
@@ -110,6 +110,17 @@ fn enroll(
     connection.execute(
         "update claim set used_us = ?2, used_by = ?3 where secret_hash = ?1",
         (secret_hash.0, at.0, id16(device.device.0)),
+    )?;
+    let note = Note::new("device.enroll")
+        .of(place.contract)
+        .on(device.device)
+        .with("site", place.site.to_string())
+        .with("enrollment", certificate.enrollment.0.to_string())
+        .with("certificate", certificate.serial.to_string());
+    append(
+        connection,
+        &seal(Actor::Device(device.device), note, None),
+        at,
     )?;
     Ok(Ok(place))
 }

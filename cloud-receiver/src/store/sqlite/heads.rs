@@ -1,7 +1,8 @@
 //! The book of signed heads, and what they are made of: every batch, counted and hashed in order.
 
+use super::audit::append;
 use super::{SqliteStore, epoch_of, hash_at, id16, optional_time_at, seq_of, time_at, uuid_at};
-use crate::store::{HeadsBook, HeadsRow, HeadsStamp, Result, SentBy, StoreError};
+use crate::store::{Actor, HeadsBook, HeadsRow, HeadsStamp, Note, Result, SentBy, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use wire::evidence::heads::{DeviceHead, Digest, EpochHead, Section};
@@ -174,6 +175,10 @@ impl HeadsBook for SqliteStore {
     }
 
     async fn add_heads(&self, row: HeadsRow) -> Result<()> {
+        // What the receiver does by itself every day needs no entry; what somebody asks for does.
+        let asked = *self.actor != Actor::System;
+        let note = Note::new("heads.make").on(row.number);
+        let (sealed, at) = (self.sealed(note).await?, row.at_us);
         self.write(move |connection| {
             let added = connection.execute(
                 "insert or ignore into heads (number, at_us, sha256, document) values (?1, ?2, ?3, ?4)",
@@ -181,6 +186,9 @@ impl HeadsBook for SqliteStore {
             )?;
             if added == 0 {
                 return Err(StoreError::Exists("heads of this number"));
+            }
+            if asked {
+                append(connection, &sealed, at)?;
             }
             Ok(())
         })
