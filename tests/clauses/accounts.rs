@@ -1,7 +1,7 @@
 //! Accounts: who gets one, who may do what with it, and what is written down of it.
 
 use e2e::customer::{Customer, client};
-use e2e::operator::{Operator, code, secret_on};
+use e2e::operator::{Operator, PASSWORD, code, secret_on};
 use e2e::receiver::{Account, Receiver};
 use serde_json::Value;
 use std::path::Path;
@@ -241,6 +241,13 @@ async fn clause_09_second_factors_and_throttling() {
     let confirm = "/operator/second-factor/confirm";
     operator
         .post(confirm, &[("code", &now)])
+        .await
+        .expect("an answer");
+    let page = operator.page("/operator/second-factor").await;
+    let page = page.expect("not yet: a browser left open is not enough");
+    assert!(page.contains("id=\"secret\""), "{page}");
+    operator
+        .post(confirm, &[("password", PASSWORD), ("code", &now)])
         .await
         .expect("confirmed");
     operator.page("/operator").await.expect("in again");

@@ -57,7 +57,8 @@ impl Operator {
         operator.secret = secret_on(&operator.page(SECOND_FACTOR).await?)?;
         let code = code(&operator.secret);
         let confirm = format!("{SECOND_FACTOR}/confirm");
-        operator.post(&confirm, &[("code", &code)]).await?;
+        let form = [("password", &*issued), ("code", &code)];
+        operator.post(&confirm, &form).await?;
         let form = [
             ("current", &*issued),
             ("new", PASSWORD),

@@ -142,8 +142,19 @@ impl Login {
                 self.throttle()
                     .succeeded(attempt.login_id, attempt.address, &source);
                 let token = session::begin(accounts, &user.login_id, false, now).await?;
-                if user.beside == Beside::None {
-                    came_in(accounts, &user.login_id, attempt.address, now).await?;
+                match user.beside {
+                    Beside::None => {
+                        came_in(accounts, &user.login_id, attempt.address, now).await?;
+                    }
+                    // Whoever stops here knows the password, and that must not go unseen.
+                    Beside::SetUp | Beside::Wanted => {
+                        let half = SignIn {
+                            at: now,
+                            address: attempt.address,
+                            outcome: SignInOutcome::CodeWanted,
+                        };
+                        accounts.record_sign_in(&user.login_id, half).await?;
+                    }
                 }
                 Ok(Outcome::In {
                     token,
@@ -230,21 +241,29 @@ impl Login {
         Ok(Some(0))
     }
 
-    /// The app shows that it has the secret which was begun with: from now on the factor counts. Answers a token for a
-    /// session that has shown it, and the recovery codes. `None`: the code does not fit.
+    /// The app shows that it has the secret which was begun with: from now on the factor counts. The password is asked again:
+    /// with a browser that was left open somebody else could put his own app in the place of the user's, for ever.
     pub async fn confirm_factor(
         &self,
         accounts: &(impl Accounts + ?Sized),
         login_id: &str,
-        code: &str,
+        (password, code): (&str, &str),
         address: IpAddr,
         now: UtcMicros,
-    ) -> Result<Option<(Token, Vec<String>)>, LoginError> {
+    ) -> Result<ConfirmOutcome, LoginError> {
+        match self
+            .knows_password(accounts, login_id, password, address, now)
+            .await?
+        {
+            Known::Yes => {}
+            Known::No => return Ok(ConfirmOutcome::WrongPassword),
+            Known::Wait { seconds } => return Ok(ConfirmOutcome::Wait { seconds }),
+        }
         let Some(begun) = accounts.second_factor(login_id).await? else {
-            return Ok(None);
+            return Ok(ConfirmOutcome::WrongCode);
         };
         let Some(step) = begun.secret.step_of(&digits(code), now) else {
-            return Ok(None);
+            return Ok(ConfirmOutcome::WrongCode);
         };
         let is_sign_in = accounts
             .account(login_id)
@@ -255,13 +274,36 @@ impl Login {
             .confirm_second_factor(login_id, &factor, step, now)
             .await?
         {
-            return Ok(None);
+            return Ok(ConfirmOutcome::WrongCode);
         }
         let token = session::begin(accounts, login_id, true, now).await?;
         if is_sign_in {
             came_in(accounts, login_id, address, now).await?;
         }
-        Ok(Some((token, codes)))
+        Ok(ConfirmOutcome::Confirmed { token, codes })
+    }
+
+    /// Whether somebody who is signed in knows the own password; tries at it are throttled like sign-ins.
+    async fn knows_password(
+        &self,
+        accounts: &(impl Accounts + ?Sized),
+        login_id: &str,
+        password: &str,
+        address: IpAddr,
+        now: UtcMicros,
+    ) -> Result<Known, LoginError> {
+        let source = Source::Address(subscriber(address));
+        let verdict = self.throttle().begin(login_id, address, &source, now);
+        if let Verdict::Wait { seconds } = verdict {
+            return Ok(Known::Wait { seconds });
+        }
+        let user = accounts.account(login_id).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        if password.len() > password::MAX_BYTES || !self.hashing.verify(password, stored).await? {
+            return Ok(Known::No);
+        }
+        self.throttle().succeeded(login_id, address, &source);
+        Ok(Known::Yes)
     }
 
     /// Changes a signed-in user's own password. The current one is asked again, so that a browser left open is
@@ -273,21 +315,14 @@ impl Login {
         change: PasswordChange<'_>,
         now: UtcMicros,
     ) -> Result<ChangeOutcome, LoginError> {
-        let source = Source::Address(subscriber(change.address));
-        let verdict = self
-            .throttle()
-            .begin(login_id, change.address, &source, now);
-        if let Verdict::Wait { seconds } = verdict {
-            return Ok(ChangeOutcome::Wait { seconds });
-        }
-        let user = accounts.account(login_id).await?;
-        let stored = user.as_ref().map(|user| user.password_hash.as_str());
-        if change.current.len() > password::MAX_BYTES
-            || !self.hashing.verify(change.current, stored).await?
+        match self
+            .knows_password(accounts, login_id, change.current, change.address, now)
+            .await?
         {
-            return Ok(ChangeOutcome::WrongCurrent);
+            Known::Yes => {}
+            Known::No => return Ok(ChangeOutcome::WrongCurrent),
+            Known::Wait { seconds } => return Ok(ChangeOutcome::Wait { seconds }),
         }
-        self.throttle().succeeded(login_id, change.address, &source);
         if change.new != change.repeated {
             return Ok(ChangeOutcome::NotRepeated);
         }
@@ -340,6 +375,27 @@ pub enum ChangeOutcome {
     WrongCurrent,
     NotRepeated,
     Weak(Weakness),
+    Wait {
+        seconds: i64,
+    },
+}
+
+enum Known {
+    Yes,
+    No,
+    Wait { seconds: i64 },
+}
+
+/// What came of setting up a second factor.
+#[derive(Debug)]
+pub enum ConfirmOutcome {
+    /// A session that has shown it, and the recovery codes.
+    Confirmed {
+        token: Token,
+        codes: Vec<String>,
+    },
+    WrongPassword,
+    WrongCode,
     Wait {
         seconds: i64,
     },

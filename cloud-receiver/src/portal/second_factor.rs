@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::qr;
 use super::sign_in::set_cookies;
 use super::visit::{ClientAddress, Visit, Who};
-use crate::auth::login::CodeOutcome;
+use crate::auth::login::{CodeOutcome, ConfirmOutcome};
 use crate::auth::second_factor::SecondFactor;
 use crate::auth::session::{self, Pending};
 use crate::store::{AccountKind, Accounts, Actor, Beside};
@@ -30,6 +30,9 @@ pub struct Arrival {
 
 #[derive(Deserialize)]
 pub struct Entry {
+    /// Where one is set up.
+    #[serde(default)]
+    password: String,
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -168,12 +171,28 @@ pub async fn confirm(
     }
     let confirmed = state
         .login
-        .confirm_factor(&*accounts, &who.login_id, &entry.code, address, visit.now)
+        .confirm_factor(
+            &*accounts,
+            &who.login_id,
+            (&entry.password, &entry.code),
+            address,
+            visit.now,
+        )
         .await?;
-    let Some((token, codes)) = confirmed else {
-        let told = Some((Notice::Bad, visit.words().code_wrong.to_owned()));
-        let page = page(&visit, &who, &step, &entry.next, told);
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    let words = visit.words();
+    let refused = |status: StatusCode, text: String| {
+        let page = page(&visit, &who, &step, &entry.next, Some((Notice::Bad, text)));
+        Ok((status, page).into_response())
+    };
+    const UNFIT: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+    let (token, codes) = match confirmed {
+        ConfirmOutcome::Confirmed { token, codes } => (token, codes),
+        ConfirmOutcome::WrongPassword => return refused(UNFIT, words.wrong_current.to_owned()),
+        ConfirmOutcome::WrongCode => return refused(UNFIT, words.code_wrong.to_owned()),
+        ConfirmOutcome::Wait { seconds } => {
+            let text = visit.lang.wait_before_next_try(seconds);
+            return refused(StatusCode::TOO_MANY_REQUESTS, text);
+        }
     };
     accounts.delete_session(who.token_hash).await?;
     let next = if who.must_change_password {
@@ -303,10 +322,18 @@ fn to_scan(visit: &Visit, who: &Who, factor: &SecondFactor) -> Markup {
 fn code_form(visit: &Visit, action: &str, text: &str, next: &str, wrong: bool) -> Markup {
     let words = visit.words();
     let is_removal = action.ends_with("/remove");
+    let is_set_up = action.ends_with("/confirm");
     html! {
         form.sheet method="post" action=(action) {
             p #about { (text) }
             input type="hidden" name="next" value=(next);
+            @if is_set_up {
+                div.field {
+                    label for="password" { (words.current_password) }
+                    input #password type="password" name="password" autocomplete="current-password" maxlength="512"
+                        required;
+                }
+            }
             div.field {
                 label for="code" { (words.code) }
                 input #code name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false"

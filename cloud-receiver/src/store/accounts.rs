@@ -107,6 +107,8 @@ pub struct SignIn {
 pub enum SignInOutcome {
     Succeeded,
     WrongPassword,
+    /// The password was right, and a code is wanted: noted only, as it is neither a success nor a failure yet.
+    CodeWanted,
     /// The password was right, the code was not.
     WrongCode,
 }

@@ -319,6 +319,7 @@ impl Accounts for SqliteAccounts {
         let action = match sign_in.outcome {
             SignInOutcome::Succeeded => "sign_in.succeed",
             SignInOutcome::WrongPassword => "sign_in.fail",
+            SignInOutcome::CodeWanted => "sign_in.password",
             SignInOutcome::WrongCode => "sign_in.fail_code",
         };
         let mut note = self.note(action, login_id).await?;
@@ -327,9 +328,13 @@ impl Accounts for SqliteAccounts {
             AccountKind::Operator => note.with("address", sign_in.address.to_string()),
         };
         let (at, login_id) = (sign_in.at, login_id.to_owned());
+        let owner = self.owner(&login_id);
+        if sign_in.outcome == SignInOutcome::CodeWanted {
+            let store = self.store.by(owner);
+            return store.write_noted(note, at, |_| Ok(())).await;
+        }
         let succeeded = sign_in.outcome == SignInOutcome::Succeeded;
         let Tables { account, .. } = self.tables();
-        let owner = self.owner(&login_id);
         self.store
             .by(owner)
             .write_noted(note, at, move |connection| {
