@@ -10,6 +10,7 @@ mod custody; // what is kept cannot be changed or read unnoticed
 mod erasure; // what is left of a customer who has left
 mod foreign; // 17: what strangers and mad boxes send
 mod handover; // a box that goes on to the next customer
+mod keys; // 10, 15: keys that change while it runs
 mod notices; // 12, 18: maintenance and incidents
 mod pages; // whether everybody can use every page
 mod portal; // what customers find there, and take home
