@@ -31,6 +31,16 @@ pub enum Request {
     /// The contract has ended: destroy every record and picture that waits for delivery, take in no more, and keep the
     /// configuration. `contract` is whose data it is, so that a box that serves another one since refuses.
     WipeContract { contract: ContractId },
+    /// Send the newest lines of the agent's own log; the answer names the file that they travel in.
+    LogExcerpt {
+        /// At most so many, the newest.
+        lines: u32,
+        /// None that are older.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_us: Option<UtcMicros>,
+    },
+    /// Send all that helps to find out what is wrong with the box, without a secret in it; the answer names the file.
+    SupportBundle,
     /// A request this device does not know; it is refused and the refusal recorded.
     #[serde(other, skip_serializing)]
     Unknown,
@@ -42,6 +52,8 @@ impl Request {
             Request::PictureNow { .. } => "picture_now",
             Request::RenewCertificate => "renew_certificate",
             Request::WipeContract { .. } => "wipe_contract",
+            Request::LogExcerpt { .. } => "log_excerpt",
+            Request::SupportBundle => "support_bundle",
             Request::Unknown => "unknown",
         }
     }

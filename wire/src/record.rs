@@ -211,6 +211,8 @@ pub enum MediaClass {
     Clip,
     /// One picture a minute of every camera: the overview's latest picture.
     Periodic,
+    /// A file about the box itself, asked for by a command. As dear as a requested picture, and of no camera.
+    Diagnostic,
     /// Asked for by a command.
     Requested,
     /// The picture of an event.
@@ -224,6 +226,7 @@ impl MediaClass {
         match self {
             MediaClass::Clip => "clip",
             MediaClass::Periodic => "periodic",
+            MediaClass::Diagnostic => "diagnostic",
             MediaClass::Requested => "requested",
             MediaClass::Snapshot => "snapshot",
             MediaClass::Unknown => "unknown",
@@ -340,4 +343,15 @@ pub struct AuditRecord {
     pub command: Option<CommandId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What was asked for, where that is a file: it travels as a blob, and this is the proof that it is genuine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileRef>,
+}
+
+/// A blob about the box itself, such as its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    pub sha256: Sha256,
+    pub bytes: u64,
+    pub content_type: String,
 }

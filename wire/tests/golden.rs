@@ -172,6 +172,7 @@ fn bodies() -> Vec<Body> {
             outcome: "done".into(),
             command: Some(CommandId(uuid(0xc0))),
             detail: Some("1 picture".into()),
+            file: None,
         }),
     ]
 }
@@ -232,6 +233,19 @@ fn additions() -> Vec<(&'static str, Body)> {
             Body::Media(media) => {
                 let moment = Some("before".into());
                 told.push(("media-moment", Body::Media(MediaRecord { moment, ..media })));
+            }
+            Body::Audit(audit) => {
+                let file = FileRef {
+                    sha256: Sha256([5; 32]),
+                    bytes: 12_345,
+                    content_type: "text/plain; charset=utf-8".into(),
+                };
+                let answer = AuditRecord {
+                    action: "command.log_excerpt".into(),
+                    file: Some(file),
+                    ..audit
+                };
+                told.push(("audit-file", Body::Audit(answer)));
             }
             Body::Count(count) => {
                 let occupied = CountRecord {
@@ -437,6 +451,19 @@ fn a_signed_command_from_then_still_opens() {
         ..renew
     };
     check("command-wipe", &wipe.sign(&key));
+    let log = Command {
+        request: Request::LogExcerpt {
+            lines: 500,
+            since_us: Some(UtcMicros(5)),
+        },
+        ..wipe
+    };
+    check("command-log", &log.sign(&key));
+    let bundle = Command {
+        request: Request::SupportBundle,
+        ..log
+    };
+    check("command-support-bundle", &bundle.sign(&key));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use wire::batch::MAX_RECORD_BYTES;
-use wire::record::MediaRecord;
+use wire::record::{FileRef, MediaRecord};
 use wire::{Body, Epoch, MediaClass, Receipt, Record, RecordTime, Seq, Sha256, UtcMicros};
 
 /// How long `put` waits for room before it gives a record up; longer means that the disk does not write. The
@@ -149,24 +149,26 @@ impl Sink for SpoolHandle {
         if self.turns_away(&record) {
             return Ok(Keeping::done());
         }
-        let line = Line::of_blob(media.camera, media.class, record.time.captured_at_us);
+        let line = Line::of_blob(Some(media.camera), media.class, record.time.captured_at_us);
         // A record too large for its batch takes its blob along.
         let mut entry = self.entry(&record).inspect_err(|_| {
             self.lost(Reason::Oversized, line.clone(), record.time.captured_at_us);
         })?;
-        let file = self.store_blob(&media, &bytes).map_err(|error| {
-            let reason = if error.is_full() {
-                Reason::DiskFull
-            } else {
-                Reason::Outage
-            };
-            self.lost(reason, line.clone(), entry.at);
-            SinkError::from(error)
-        })?;
+        let file = self
+            .store_blob(media.sha256, media.class, &bytes)
+            .map_err(|error| {
+                let reason = if error.is_full() {
+                    Reason::DiskFull
+                } else {
+                    Reason::Outage
+                };
+                self.lost(reason, line.clone(), entry.at);
+                SinkError::from(error)
+            })?;
         entry.blob = Some(NewBlob {
             sha256: media.sha256,
             class: media.class,
-            camera: media.camera,
+            camera: Some(media.camera),
             bytes: bytes.len() as u64,
             content_type: media.content_type,
             file,
@@ -196,6 +198,42 @@ impl SpoolHandle {
         committed.await.map_err(|_| SpoolError::Stopped.into())
     }
 
+    /// Keeps the answer to a command together with the file that it names, both or neither; returns after the commit.
+    pub async fn put_answer_with_file(
+        &self,
+        record: Record,
+        file: FileRef,
+        bytes: Vec<u8>,
+    ) -> Result<(), SinkError> {
+        let mut entry = self.entry(&record)?;
+        let (sender, committed) = oneshot::channel();
+        entry.done = Some(Done::Task(sender));
+        let handle = self.clone();
+        // Writing a file and waiting for room block, so they do not happen on a runtime thread.
+        let queued = tokio::task::spawn_blocking(move || {
+            // Nothing is lost where it fails: whoever asked is told, and may ask again.
+            let stored = handle.store_blob(file.sha256, MediaClass::Diagnostic, &bytes)?;
+            entry.blob = Some(NewBlob {
+                sha256: file.sha256,
+                class: MediaClass::Diagnostic,
+                camera: None,
+                bytes: bytes.len() as u64,
+                content_type: file.content_type,
+                file: stored,
+            });
+            handle.enqueue(entry)
+        });
+        queued
+            .await
+            .map_err(|_| SinkError::from(SpoolError::Stopped))??;
+        committed.await.map_err(|_| SpoolError::Stopped.into())
+    }
+
+    /// Whether nothing is kept any more but answers to the receiver.
+    pub fn has_contract_ended(&self) -> bool {
+        self.shared.contract_ended.load(Ordering::Relaxed)
+    }
+
     /// From now on nothing is kept but answers to the receiver, or everything again.
     pub fn set_contract_ended(&self, ended: bool) {
         self.shared.contract_ended.store(ended, Ordering::Relaxed);
@@ -203,7 +241,7 @@ impl SpoolHandle {
 
     /// What an ended contract's cameras still see is nobody's any more.
     fn turns_away(&self, record: &Record) -> bool {
-        self.shared.contract_ended.load(Ordering::Relaxed) && !matches!(record.body, Body::Audit(_))
+        self.has_contract_ended() && !matches!(record.body, Body::Audit(_))
     }
 
     /// Destroys everything that waits for delivery; answers after the commit.
@@ -365,14 +403,19 @@ impl SpoolHandle {
     }
 
     /// Writes the file of a blob. On a full disk what is worth no more gives way first.
-    fn store_blob(&self, media: &MediaRecord, bytes: &[u8]) -> Result<StoredFile, SpoolError> {
-        let write = || self.blobs.write(&self.author.vault, media.sha256, bytes);
+    fn store_blob(
+        &self,
+        sha256: Sha256,
+        class: MediaClass,
+        bytes: &[u8],
+    ) -> Result<StoredFile, SpoolError> {
+        let write = || self.blobs.write(&self.author.vault, sha256, bytes);
         match write() {
             Err(error) if error.is_full() => {
                 let (done, made) = std::sync::mpsc::sync_channel(1);
                 self.inbox.request(Request::MakeRoom {
                     bytes: bytes.len() as u64,
-                    rank: Rank::of_media(media.class),
+                    rank: Rank::of_media(class),
                     done,
                 })?;
                 // Without an answer the disk does not write anything at all.

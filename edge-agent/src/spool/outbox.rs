@@ -8,7 +8,7 @@ use crate::spool::ledger::Ends;
 use crate::spool::quota::Rank;
 use crate::spool::reads;
 use crate::spool::room::{self, Excess, Fill, Marks, Volume};
-use crate::spool::rows::{BatchRow, BlobRow, Column, integer, lost_column, seq};
+use crate::spool::rows::{BatchRow, BlobRow, Column, blob_camera_key, integer, lost_column, seq};
 use crate::spool::seal::{Item, Vault};
 use crate::spool::tally::{Line, Losses, Reason, Span, Tally, names_a_loss};
 use crate::spool::turn::{Entry, NewBlob, Turn};
@@ -246,7 +246,7 @@ impl<'a> Application<'a> {
                 row.id,
                 blob.class.as_str(),
                 Rank::of_media(blob.class) as u8,
-                blob.camera.0.as_bytes(),
+                blob_camera_key(blob.camera),
                 at.0,
             ])?;
         let (was, line) = (row.line, Line::of_blob(blob.camera, blob.class, at));
@@ -275,7 +275,7 @@ impl<'a> Application<'a> {
                 blob.sha256.0,
                 blob.class.as_str(),
                 Rank::of_media(blob.class) as u8,
-                blob.camera.0.as_bytes(),
+                blob_camera_key(blob.camera),
                 entry.at.0,
                 integer(blob.bytes),
                 integer(blob.file.bytes),

@@ -1,6 +1,6 @@
 //! What to shed when there is too much, and in which order. Pure: sizes in, a choice out.
 //!
-//! Order: clips, periodic pictures, requested pictures, event snapshots, oldest first within each; records only
+//! Order: clips, periodic pictures, requested pictures and files about the box, event snapshots, oldest first within each; records only
 //! when nothing else is left, and of them those last that already name a loss. Media that was delivered is
 //! deleted at its 2xx, so it is never there to be shed. How much must go is said in `room.rs`.
 
@@ -23,7 +23,7 @@ impl Rank {
         match class {
             wire::MediaClass::Clip => Rank::Clip,
             wire::MediaClass::Periodic => Rank::Periodic,
-            wire::MediaClass::Requested => Rank::Requested,
+            wire::MediaClass::Diagnostic | wire::MediaClass::Requested => Rank::Requested,
             // A class this version does not know is kept as long as a snapshot.
             wire::MediaClass::Snapshot | wire::MediaClass::Unknown => Rank::Snapshot,
         }

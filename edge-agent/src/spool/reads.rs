@@ -266,6 +266,7 @@ pub(super) fn media_class(word: &str) -> MediaClass {
     [
         MediaClass::Clip,
         MediaClass::Periodic,
+        MediaClass::Diagnostic,
         MediaClass::Requested,
         MediaClass::Snapshot,
     ]

@@ -1,7 +1,7 @@
 //! Rows of the outbox as types, and what SQL is told of numbers.
 
 use crate::spool::tally::{Line, Reason, Tally};
-use wire::{Epoch, Seq, UtcMicros};
+use wire::{CameraId, Epoch, Seq, UtcMicros};
 
 /// The columns that `BatchRow::read` reads, in its order.
 macro_rules! batch_columns {
@@ -50,17 +50,26 @@ pub(super) struct BlobRow {
 impl BlobRow {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, rusqlite::Error> {
         let class: String = row.get(1)?;
-        let camera: [u8; 16] = row.get(2)?;
+        let camera = blob_camera(row.get(2)?);
         let captured_at = UtcMicros(row.get(3)?);
-        let camera = wire::CameraId(uuid::Uuid::from_bytes(camera));
         Ok(Self {
             id: row.get(0)?,
-            line: Line::new(Some(camera), &class, captured_at),
+            line: Line::new(camera, &class, captured_at),
             captured_at,
             file_bytes: row.get::<_, i64>(4)?.cast_unsigned(),
             file: row.get(5)?,
         })
     }
+}
+
+/// The camera of a blob as its row stores it: the nil UUID for a blob that is of no camera.
+pub(super) fn blob_camera_key(camera: Option<CameraId>) -> [u8; 16] {
+    camera.map_or([0; 16], |camera| *camera.0.as_bytes())
+}
+
+pub(super) fn blob_camera(key: [u8; 16]) -> Option<CameraId> {
+    let id = uuid::Uuid::from_bytes(key);
+    (!id.is_nil()).then_some(CameraId(id))
 }
 
 /// A column of the balance.

@@ -32,8 +32,8 @@ impl Line {
         )
     }
 
-    pub(super) fn of_blob(camera: CameraId, class: MediaClass, at: UtcMicros) -> Self {
-        Self::new(Some(camera), class.as_str(), at)
+    pub(super) fn of_blob(camera: Option<CameraId>, class: MediaClass, at: UtcMicros) -> Self {
+        Self::new(camera, class.as_str(), at)
     }
 
     /// As the balance stores it: empty for the device itself.

@@ -52,7 +52,8 @@ impl Done {
 pub(super) struct NewBlob {
     pub(super) sha256: Sha256,
     pub(super) class: MediaClass,
-    pub(super) camera: CameraId,
+    /// Absent where it is of no camera, such as the box's own log.
+    pub(super) camera: Option<CameraId>,
     pub(super) bytes: u64,
     pub(super) content_type: String,
     pub(super) file: StoredFile,

@@ -157,8 +157,14 @@ impl Writer {
     /// Lets what is no answer to the receiver go, as if it had been put later. It was never counted.
     fn turn_away(&self, turn: &mut Turn) {
         let entries = std::mem::take(&mut turn.entries);
-        let (kept, gone): (Vec<Entry>, Vec<Entry>) =
+        let (mut kept, gone): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| entry.is_audit);
+        for answer in &mut kept {
+            // A file about the box speaks of the contract's cameras.
+            if let Some(blob) = answer.blob.take() {
+                self.blobs.remove(&blob.file.name);
+            }
+        }
         turn.entries = kept;
         for entry in gone {
             if let Some(blob) = &entry.blob {

@@ -129,6 +129,7 @@ impl Commands {
             outcome: "refused".to_owned(),
             command,
             detail: Some(why),
+            file: None,
         };
         let record = Record::new(self.time.now(), Body::Audit(audit));
         if let Err(error) = self.spool.put_durable(record).await {

@@ -284,6 +284,7 @@ impl Worker {
             outcome: outcome.into(),
             command: None,
             detail: Some(detail.clone()),
+            file: None,
         };
         let record = Record::new(self.courier.time.now(), Body::Audit(audit));
         if let Err(error) = self.courier.spool.put_durable(record).await {

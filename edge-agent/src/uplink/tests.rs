@@ -153,6 +153,7 @@ impl Bench {
             outcome: "done".into(),
             command: None,
             detail: None,
+            file: None,
         };
         Record::new(self.time.now(), Body::Audit(audit))
     }

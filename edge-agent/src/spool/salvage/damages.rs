@@ -3,10 +3,11 @@
 
 use crate::spool::audit;
 use crate::spool::reads::{self, Sql};
+use crate::spool::rows::blob_camera;
 use crate::spool::tally::{HOUR_US, Line, Span, Tally};
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
-use wire::{CameraId, Epoch, UtcMicros};
+use wire::{Epoch, UtcMicros};
 
 /// What a salvage has lost, to be named by the first commit.
 #[derive(Debug, Default)]
@@ -70,9 +71,9 @@ pub(in crate::spool) fn pending_now(connection: &Connection) -> Sql<BTreeMap<Lin
     let mut blobs = connection.prepare("select class, camera, captured_us from blob")?;
     let mut rows = blobs.query(())?;
     while let Some(row) = rows.next()? {
-        let camera = CameraId(uuid::Uuid::from_bytes(row.get(1)?));
+        let camera = blob_camera(row.get(1)?);
         let class: String = row.get(0)?;
-        let line = Line::new(Some(camera), &class, UtcMicros(row.get(2)?));
+        let line = Line::new(camera, &class, UtcMicros(row.get(2)?));
         *pending.entry(line).or_default() += 1;
     }
     Ok(pending)

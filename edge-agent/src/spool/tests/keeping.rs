@@ -438,6 +438,7 @@ async fn what_an_ended_contract_left_is_destroyed_and_nothing_more_is_kept() {
         outcome: "done".into(),
         command: None,
         detail: None,
+        file: None,
     };
     let answer = Record::new(bench.time.now(), Body::Audit(answer));
     spool.put_durable(answer).await.unwrap();

@@ -22,6 +22,7 @@ use wire::{
 const CAMERA: CameraId = CameraId(Uuid::from_u128(0xca));
 const START: UtcMicros = UtcMicros(1_795_392_000_000_000);
 
+mod answers;
 mod damage;
 mod failing;
 mod history;
@@ -154,6 +155,7 @@ fn audit_record(bench: &Bench, action: &str) -> Record {
         outcome: "done".into(),
         command: None,
         detail: None,
+        file: None,
     };
     Record::new(bench.time.now(), Body::Audit(audit))
 }
