@@ -17,8 +17,9 @@ use crate::capture::gst::choice;
 use crate::capture::{CaptureDeps, DEFAULT_RING_BYTES, Decoders, GateConfig, RetryPolicy};
 use crate::clock::{RealClocks, TimeSource};
 use crate::config::{Config, GateMode};
-use crate::control::ControlServer;
+use crate::control::{ControlServer, Sources};
 use crate::detect::{Detector, OnnxDetector};
+use crate::diagnostics::Diagnostics;
 use crate::health::Health;
 use crate::identity::{Identity, SavedFloor};
 use crate::media::{self, MediaWorker};
@@ -26,6 +27,7 @@ use crate::ntp::NtpClock;
 use crate::sink::Sink;
 use crate::spool::{Spool, SpoolHandle, SpoolKeys};
 use crate::supervise::Supervisor;
+use crate::telemetry::RecentLog;
 use crate::uplink::TimeFloor;
 use crate::vision::{CameraInput, Outlets, Vision, pace};
 use anyhow::{Context, bail};
@@ -77,7 +79,12 @@ impl std::fmt::Debug for Agent {
 
 impl Agent {
     /// Builds and starts everything. An error needs a person; what goes wrong later is in `status` and is tried again.
-    pub async fn start(config: Config, config_file: &Path) -> anyhow::Result<Self> {
+    /// `recent` is what this process logs.
+    pub async fn start(
+        config: Config,
+        config_file: &Path,
+        recent: RecentLog,
+    ) -> anyhow::Result<Self> {
         let data_dir = config.device.data_dir.clone();
         let lock = lock_data_dir(&data_dir)?;
         let control = ControlServer::bind(&config.device.control_socket())?;
@@ -168,6 +175,7 @@ impl Agent {
             spool: spool.clone(),
             clock: clock_status,
             delivery: Mutex::new(Delivery::NotEnrolled),
+            diagnostics: Diagnostics::of_agent(&config, config_file, recent, time.clocks().utc()),
         });
 
         let vision_stage = start_vision(&config, detectors, &vision, &health, &time)?;
@@ -385,8 +393,12 @@ fn start_control(supervisor: &Supervisor, server: ControlServer, view: Arc<View>
         let (server, stop) = (server.clone(), stop.clone());
         let (view, runtime) = (view.clone(), runtime.clone());
         async move {
-            let report = Arc::new(move || view.report(&runtime));
-            server.run(report, stop).await;
+            let diagnostics = view.diagnostics.clone();
+            let sources = Sources {
+                report: Arc::new(move || view.report(&runtime)),
+                log: Arc::new(move || diagnostics.recent()),
+            };
+            server.run(sources, stop).await;
             Ok::<(), Infallible>(())
         }
     })

@@ -28,6 +28,8 @@ const MAX_ASKERS: usize = 8;
 #[serde(tag = "request", rename_all = "snake_case")]
 enum Request {
     Status,
+    /// The newest lines of its log.
+    Log,
     /// From a newer command line.
     #[serde(other)]
     Unknown,
@@ -37,6 +39,7 @@ enum Request {
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Status(Box<StatusReport>),
+    Log(String),
     Refused(String),
 }
 
@@ -57,8 +60,19 @@ pub enum ControlError {
     Listen { path: PathBuf, cause: io::Error },
 }
 
-/// Makes the report; called on a thread that may wait.
-pub type ReportSource = Arc<dyn Fn() -> StatusReport + Send + Sync>;
+/// What is answered; called on a thread that may wait.
+#[derive(Clone)]
+pub struct Sources {
+    pub report: Arc<dyn Fn() -> StatusReport + Send + Sync>,
+    /// Without secrets.
+    pub log: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sources")
+    }
+}
 
 /// Answers until it is dropped or told to stop.
 #[derive(Debug)]
@@ -90,7 +104,7 @@ impl ControlServer {
         })
     }
 
-    pub async fn run(&self, report: ReportSource, stop: CancellationToken) {
+    pub async fn run(&self, sources: Sources, stop: CancellationToken) {
         let askers = Arc::new(Semaphore::new(MAX_ASKERS));
         loop {
             let permit = askers.clone().acquire_owned().await;
@@ -107,11 +121,11 @@ impl ControlServer {
                     continue;
                 }
             };
-            let report = report.clone();
+            let sources = sources.clone();
             tokio::spawn(async move {
                 let _permit = permit;
                 // An asker that went away is not worth a line in the log.
-                let _ = tokio::time::timeout(TIMEOUT, answer(stream, report)).await;
+                let _ = tokio::time::timeout(TIMEOUT, answer(stream, sources)).await;
             });
         }
     }
@@ -128,7 +142,7 @@ pub fn is_answered(path: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
-async fn answer(mut stream: UnixStream, report: ReportSource) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, sources: Sources) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut line = String::new();
     BufReader::new(reader.take(MAX_REQUEST_BYTES))
@@ -136,8 +150,11 @@ async fn answer(mut stream: UnixStream, report: ReportSource) -> io::Result<()> 
         .await?;
     let answer = match serde_json::from_str(&line) {
         Ok(Request::Status) => {
-            let report = tokio::task::spawn_blocking(move || report()).await?;
+            let report = tokio::task::spawn_blocking(move || (sources.report)()).await?;
             Answer::Status(Box::new(report))
+        }
+        Ok(Request::Log) => {
+            Answer::Log(tokio::task::spawn_blocking(move || (sources.log)()).await?)
         }
         Ok(Request::Unknown) => Answer::Refused("this agent does not know that request".into()),
         Err(error) => Answer::Refused(format!("not a request: {error}")),
@@ -150,11 +167,36 @@ async fn answer(mut stream: UnixStream, report: ReportSource) -> io::Result<()> 
 
 /// Asks the running agent.
 pub async fn ask_status(path: &Path) -> Result<StatusReport, ControlError> {
+    match ask(path, &Request::Status).await? {
+        Answer::Status(report) => Ok(*report),
+        other => Err(unexpected(path, other)),
+    }
+}
+
+/// The newest lines of the running agent's log, without secrets.
+pub async fn ask_log(path: &Path) -> Result<String, ControlError> {
+    match ask(path, &Request::Log).await? {
+        Answer::Log(text) => Ok(text),
+        other => Err(unexpected(path, other)),
+    }
+}
+
+fn unexpected(path: &Path, answer: Answer) -> ControlError {
+    ControlError::NoAnswer {
+        path: path.to_owned(),
+        cause: match answer {
+            Answer::Refused(message) => message,
+            Answer::Status(_) | Answer::Log(_) => "it answered something else".into(),
+        },
+    }
+}
+
+async fn ask(path: &Path, request: &Request) -> Result<Answer, ControlError> {
     let no_answer = |cause: String| ControlError::NoAnswer {
         path: path.to_owned(),
         cause,
     };
-    let asked = tokio::time::timeout(TIMEOUT, exchange(path)).await;
+    let asked = tokio::time::timeout(TIMEOUT, exchange(path, request)).await;
     let bytes = match asked {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(cause)) => {
@@ -168,16 +210,12 @@ pub async fn ask_status(path: &Path) -> Result<StatusReport, ControlError> {
         }
         Err(_) => return Err(no_answer("it is busy or stuck".into())),
     };
-    match serde_json::from_slice(&bytes) {
-        Ok(Answer::Status(report)) => Ok(*report),
-        Ok(Answer::Refused(message)) => Err(no_answer(message)),
-        Err(error) => Err(no_answer(format!("not an answer: {error}"))),
-    }
+    serde_json::from_slice(&bytes).map_err(|error| no_answer(format!("not an answer: {error}")))
 }
 
-async fn exchange(path: &Path) -> io::Result<Vec<u8>> {
+async fn exchange(path: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(path).await?;
-    let mut json = serde_json::to_vec(&Request::Status)?;
+    let mut json = serde_json::to_vec(request)?;
     json.push(b'\n');
     stream.write_all(&json).await?;
     let mut bytes = Vec::new();
@@ -285,10 +323,15 @@ pub(crate) mod tests {
         let stop = CancellationToken::new();
         let running = tokio::spawn({
             let stop = stop.clone();
-            async move { server.run(Arc::new(sample), stop).await }
+            let sources = Sources {
+                report: Arc::new(sample),
+                log: Arc::new(|| "a line\n".into()),
+            };
+            async move { server.run(sources, stop).await }
         });
         assert_eq!(ask_status(&path).await.expect("answered"), sample());
         assert_eq!(ask_status(&path).await.expect("answered twice"), sample());
+        assert_eq!(ask_log(&path).await.expect("answered"), "a line\n");
 
         stop.cancel();
         running.await.expect("stopped");

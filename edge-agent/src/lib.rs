@@ -25,6 +25,7 @@
 //! | [`clock`], [`ntp`] | what time it is and how far that can be trusted |
 //! | [`config`] | `edge-agent.toml`, strict with people |
 //! | [`telemetry`] | logs, and what must not stand in them |
+//! | [`diagnostics`] | the recent log and the support bundle, without a secret in them |
 //! | [`error`] | what an error asks of whoever handles it |
 //! | [`cmd`] | the verbs of the command line |
 //!
@@ -46,6 +47,7 @@ pub mod color;
 pub mod config;
 pub mod control;
 pub mod detect;
+pub mod diagnostics;
 pub mod ended;
 pub mod enroll;
 pub mod error;

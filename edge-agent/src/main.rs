@@ -35,6 +35,7 @@ enum Verb {
     Camera(cmd::camera::Args),
     Replay(cmd::replay::Args),
     Model(cmd::model::Args),
+    SupportBundle(cmd::support_bundle::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,8 +47,8 @@ fn main() -> ExitCode {
         }
         _ => Talk::Command,
     };
-    let outcome = telemetry::init(cli.log.as_deref(), talk).and_then(|()| match cli.verb {
-        Verb::Run(args) => cmd::run::run(&args, &cli.config),
+    let outcome = telemetry::init(cli.log.as_deref(), talk).and_then(|recent| match cli.verb {
+        Verb::Run(args) => cmd::run::run(&args, &cli.config, recent),
         Verb::Check(args) => cmd::check::run(&args, &cli.config),
         Verb::Enroll(args) => cmd::enroll::run(&args, &cli.config),
         Verb::Status(args) => cmd::status::run(&args, &cli.config),
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Camera(args) => cmd::camera::run(&args, &cli.config),
         Verb::Replay(args) => cmd::replay::run(&args, &cli.config),
         Verb::Model(args) => cmd::model::run(&args, &cli.config),
+        Verb::SupportBundle(args) => cmd::support_bundle::run(&args, &cli.config),
     });
     outcome.unwrap_or_else(|error| cmd::fail(&error))
 }

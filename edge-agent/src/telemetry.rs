@@ -1,5 +1,9 @@
-//! Logging: to journald when systemd runs us, readable on a terminal otherwise. And the one function that takes
-//! credentials out of an address before anybody prints it.
+//! Logging: to journald when systemd runs us, readable on a terminal otherwise, and always to memory, for whoever asks from
+//! afar. And the one function that takes credentials out of an address before anybody prints it.
+
+mod recent;
+
+pub use recent::{Excerpt, RecentLog};
 
 use anyhow::Context;
 use std::io::IsTerminal;
@@ -28,8 +32,9 @@ impl Talk {
     }
 }
 
-/// Installs logging for this process. `filter` is `--log`: a level, or `target=level` pairs.
-pub fn init(filter: Option<&str>, talk: Talk) -> anyhow::Result<()> {
+/// Installs logging for this process. `filter` is `--log`: a level, or `target=level` pairs. What is given back fills as
+/// the process logs.
+pub fn init(filter: Option<&str>, talk: Talk) -> anyhow::Result<RecentLog> {
     let from_environment = FILTER_VARIABLES
         .iter()
         .filter(|_| talk == Talk::Service)
@@ -39,19 +44,24 @@ pub fn init(filter: Option<&str>, talk: Talk) -> anyhow::Result<()> {
         EnvFilter::try_new(widen(text))
             .with_context(|| format!("cannot read the log filter \"{text}\"; try --log debug"))
     })?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let recent = RecentLog::default();
+    let memory = tracing_subscriber::fmt::layer()
+        .with_writer(recent.clone())
+        .with_ansi(false)
+        .with_target(false);
+    let registry = tracing_subscriber::registry().with(filter).with(memory);
     if stderr_is_the_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
         registry.with(journal).init();
-        return Ok(());
+        return Ok(recent);
     }
     let terminal = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     registry.with(terminal).init();
-    Ok(())
+    Ok(recent)
 }
 
 /// A bare level means our own code: other crates' debug output drowns it.
@@ -65,7 +75,7 @@ fn widen(text: &str) -> String {
 }
 
 /// systemd names device and inode of the journal's stream; a redirected stderr differs (systemd.exec(5)).
-fn stderr_is_the_journal() -> bool {
+pub(crate) fn stderr_is_the_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };

@@ -4,6 +4,7 @@
 //! command may have waited.
 
 use crate::clock::TimeSource;
+use crate::diagnostics::{BUNDLE_TYPE, Diagnostics, LOG_TYPE};
 use crate::ended;
 use crate::spool::SpoolHandle;
 use crate::uplink::Renewal;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::command::{Command, Request};
-use wire::record::AuditRecord;
+use wire::record::{AuditRecord, FileRef};
 use wire::{Body, Record, Sha256, UtcMicros};
 
 /// Nothing but a wipe takes longer, whatever the deadline says: the queue behind it waits.
@@ -28,8 +29,17 @@ const MOST_UNDER_WAY: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Done(String),
+    /// What was asked for is a file, which goes with the answer.
+    DoneWith(Attachment),
     Failed(String),
     Refused(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attachment {
+    words: String,
+    content_type: &'static str,
+    bytes: Vec<u8>,
 }
 
 /// What commands act on.
@@ -40,6 +50,7 @@ pub(super) struct Executor {
     pub(super) time: TimeSource,
     pub(super) renewal: Renewal,
     pub(super) data_dir: PathBuf,
+    pub(super) diagnostics: Diagnostics,
 }
 
 impl Executor {
@@ -91,6 +102,14 @@ impl Executor {
                 Err(why) => Outcome::Failed(why),
             },
             Request::WipeContract { .. } => self.wipe().await,
+            // Both speak of the contract's cameras.
+            Request::LogExcerpt { .. } | Request::SupportBundle
+                if self.spool.has_contract_ended() =>
+            {
+                Outcome::Refused("the contract has ended: nothing of it leaves this box".into())
+            }
+            Request::LogExcerpt { lines, since_us } => self.log(*lines, *since_us).await,
+            Request::SupportBundle => self.support_bundle().await,
             Request::Unknown => Outcome::Refused("this agent does not know that request".into()),
         }
     }
@@ -121,12 +140,74 @@ impl Executor {
         }
     }
 
+    async fn log(&self, lines: u32, since: Option<UtcMicros>) -> Outcome {
+        let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+        let at = self.time.clocks().utc();
+        match self.diagnostics.log(lines, since, at).await {
+            Ok(log) => Outcome::DoneWith(Attachment {
+                words: format!("{} lines of the log", log.lines),
+                content_type: LOG_TYPE,
+                bytes: log.text.into_bytes(),
+            }),
+            Err(why) => Outcome::Failed(why),
+        }
+    }
+
+    async fn support_bundle(&self) -> Outcome {
+        match self.diagnostics.bundle(self.time.clocks().utc()).await {
+            Ok(bundle) => {
+                let mut words = "a support bundle".to_owned();
+                if !bundle.missing.is_empty() {
+                    words += &format!("; not in it: {}", bundle.missing.join("; "));
+                }
+                Outcome::DoneWith(Attachment {
+                    words,
+                    content_type: BUNDLE_TYPE,
+                    bytes: bundle.bytes,
+                })
+            }
+            Err(error) => Outcome::Failed(format!("it cannot be made: {error}")),
+        }
+    }
+
     async fn answer(&self, command: &Command, outcome: Outcome) {
         let (word, detail) = match outcome {
             Outcome::Done(detail) => ("done", detail),
+            Outcome::DoneWith(attachment) => match self.attach(command, attachment).await {
+                Ok(()) => return,
+                Err(why) => ("failed", why),
+            },
             Outcome::Failed(detail) => ("failed", detail),
             Outcome::Refused(detail) => ("refused", detail),
         };
+        let record = self.record(command, word, detail, None);
+        if let Err(error) = self.spool.put_durable(record).await {
+            tracing::error!(%error, "the answer to command {} could not be recorded: {error}", command.id);
+        }
+    }
+
+    /// The answer and its file are kept together, or not at all.
+    async fn attach(&self, command: &Command, attachment: Attachment) -> Result<(), String> {
+        let file = FileRef {
+            sha256: Sha256::of(&attachment.bytes),
+            bytes: attachment.bytes.len() as u64,
+            content_type: attachment.content_type.into(),
+        };
+        let record = self.record(command, "done", attachment.words, Some(file.clone()));
+        let kept = self
+            .spool
+            .put_answer_with_file(record, file, attachment.bytes);
+        kept.await
+            .map_err(|error| format!("the file could not be kept: {error}"))
+    }
+
+    fn record(
+        &self,
+        command: &Command,
+        word: &str,
+        detail: String,
+        file: Option<FileRef>,
+    ) -> Record {
         let action = format!("command.{}", command.request.name());
         tracing::info!(command.id = %command.id, action, outcome = word, "{action}: {word}, {detail}");
         let audit = AuditRecord {
@@ -135,11 +216,9 @@ impl Executor {
             outcome: word.into(),
             command: Some(command.id),
             detail: Some(detail),
+            file,
         };
-        let record = Record::new(self.time.now(), Body::Audit(audit));
-        if let Err(error) = self.spool.put_durable(record).await {
-            tracing::error!(%error, "the answer to command {} could not be recorded: {error}", command.id);
-        }
+        Record::new(self.time.now(), Body::Audit(audit))
     }
 }
 

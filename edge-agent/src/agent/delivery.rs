@@ -39,6 +39,7 @@ pub(super) async fn deliver(
                     time: view.time.clone(),
                     renewal: uplink.renewal(),
                     data_dir: config.device.data_dir.clone(),
+                    diagnostics: view.diagnostics.clone(),
                 };
                 let executed = tokio::spawn(executor.run(orders, until.clone()));
                 stop.run_until_cancelled(follow(&uplink, &config, &view))

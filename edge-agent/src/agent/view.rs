@@ -5,6 +5,7 @@ use crate::capture::gst::choice;
 use crate::clock::{TimeSource, utc_of};
 use crate::control::StatusReport;
 use crate::control::report::{CameraLine, DecoderLine, EnrollmentReport, SpoolLine, UplinkLine};
+use crate::diagnostics::Diagnostics;
 use crate::health::Health;
 use crate::identity::Enrollment;
 use crate::identity::certificate::Validity;
@@ -71,6 +72,7 @@ pub(super) struct View {
     pub(super) spool: SpoolHandle,
     pub(super) clock: ClockStatus,
     pub(super) delivery: Mutex<Delivery>,
+    pub(super) diagnostics: Diagnostics,
 }
 
 impl View {

@@ -29,6 +29,9 @@ pub struct Args {
     /// Leave out what needs the network: cameras, clock servers, receiver.
     #[arg(long)]
     offline: bool,
+    /// Leave out what takes memory: running the model, trying decoders. For use beside a running agent.
+    #[arg(long)]
+    light: bool,
 }
 
 /// How one check came out.
@@ -86,8 +89,12 @@ pub fn run(args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
             config.cameras.len()
         ),
     );
-    check_model(&config, &mut sheet);
-    check_decoders(&config, &mut sheet);
+    if args.light {
+        sheet.note("model, decoders", "they were left out (--light)");
+    } else {
+        check_model(&config, &mut sheet);
+        check_decoders(&config, &mut sheet);
+    }
     check_data_dir(&config, &mut sheet);
     let identity = check_identity(&config, &mut sheet);
     let is_running = check_socket(&config, &mut sheet);

@@ -8,6 +8,7 @@ pub mod replay;
 pub mod run;
 pub mod spool;
 pub mod status;
+pub mod support_bundle;
 pub mod table;
 
 use crate::config::ConfigError;

@@ -4,6 +4,7 @@ use crate::agent::{Agent, notify_systemd};
 use crate::config;
 use crate::heap;
 use crate::supervise::PANIC_EXIT_CODE;
+use crate::telemetry::RecentLog;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use std::path::Path;
@@ -22,7 +23,7 @@ const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub fn run(_args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
+pub fn run(_args: &Args, config_file: &Path, recent: RecentLog) -> anyhow::Result<ExitCode> {
     let config = config::load(config_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -33,7 +34,7 @@ pub fn run(_args: &Args, config_file: &Path) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         let mut signals = Signals::install()?;
         let agent = tokio::select! {
-            started = Agent::start(config, config_file) => started?,
+            started = Agent::start(config, config_file, recent) => started?,
             () = signals.next() => return Ok(ExitCode::SUCCESS),
         };
         notify_systemd(NotifyState::Ready).await;
