@@ -256,8 +256,12 @@ impl App {
         let (store, stop) = (|| self.store.clone(), || self.stop.clone());
         let key = || Arc::clone(&parts.evidence_key);
         self.tasks.spawn(jobs::sweep::run(blobs(), store(), stop()));
-        self.tasks
-            .spawn(jobs::retention::run(blobs(), store(), stop()));
+        self.tasks.spawn(jobs::retention::run(
+            blobs(),
+            store(),
+            config.device_files,
+            stop(),
+        ));
         let erasing = Erasing::new(config, store(), blobs(), key());
         self.tasks.spawn(jobs::erasure::run(erasing, stop()));
         self.tasks.spawn(jobs::heads::run(

@@ -46,6 +46,22 @@ pub struct Config {
     pub erasure: Erasure,
     #[serde(default)]
     pub portal: Portal,
+    #[serde(default)]
+    pub device_files: DeviceFiles,
+}
+
+/// Logs and support bundles of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceFiles {
+    /// Deleted so long after they came, unless a hold covers them.
+    pub keep_days: u32,
+}
+
+impl Default for DeviceFiles {
+    fn default() -> Self {
+        Self { keep_days: 30 }
+    }
 }
 
 /// For a monitor on this machine.
@@ -296,6 +312,7 @@ impl Config {
             heads: Heads::default(),
             mail: Mail::default(),
             erasure: Erasure::default(),
+            device_files: DeviceFiles::default(),
             notices: Notices::default(),
             alerts: Alerts::default(),
             residency: Residency::default(),

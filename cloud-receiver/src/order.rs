@@ -37,6 +37,42 @@ pub fn renew_certificate(device: DeviceId, issued: UtcMicros, within_seconds: i6
     }
 }
 
+/// How long a device may take for its log or a support bundle when nobody says otherwise; it needs half a minute.
+pub const FILE_WITHIN_SECONDS: i64 = 120;
+/// So many lines of its log when nobody says otherwise: hours of a troubled box.
+pub const LOG_LINES: u32 = 2000;
+
+/// Asks a device for the newest lines of its log.
+pub fn log_excerpt(
+    device: DeviceId,
+    lines: u32,
+    since: Option<UtcMicros>,
+    issued: UtcMicros,
+    within_seconds: i64,
+) -> Command {
+    Command {
+        id: CommandId(Uuid::new_v4()),
+        device,
+        issued_at_us: issued,
+        deadline_us: issued.plus_us(within_seconds * 1_000_000),
+        request: Request::LogExcerpt {
+            lines,
+            since_us: since,
+        },
+    }
+}
+
+/// Asks a device for all that helps to find out what is wrong with it.
+pub fn support_bundle(device: DeviceId, issued: UtcMicros, within_seconds: i64) -> Command {
+    Command {
+        id: CommandId(Uuid::new_v4()),
+        device,
+        issued_at_us: issued,
+        deadline_us: issued.plus_us(within_seconds * 1_000_000),
+        request: Request::SupportBundle,
+    }
+}
+
 /// Tells a device to destroy what it holds of a contract that has ended.
 pub fn wipe_contract(
     device: DeviceId,

@@ -1,7 +1,7 @@
 //! `device`: claim codes, the list, revocation, and commands to devices.
 
 use super::lookup::{Candidate, find};
-use super::{Common, Setup, report, setup, site};
+use super::{Common, Setup, device_files, report, setup, site};
 use crate::ca::Certificate;
 use crate::clock::now;
 use crate::order::{self, Outcome};
@@ -69,6 +69,18 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = order::PICTURE_WITHIN_SECONDS, value_parser = clap::value_parser!(i64).range(1..=86_400))]
         within_seconds: i64,
     },
+    /// Bring the newest lines of a device's log here, and print them.
+    Log(device_files::Log),
+    /// Bring everything here that helps to find out what is wrong with a device, as one file.
+    SupportBundle(device_files::Pull),
+    /// Logs and support bundles that were asked of a device, and what came of it.
+    Files {
+        /// Id of the device, the beginning of it, or the name of its site.
+        #[arg(long)]
+        device: String,
+    },
+    /// Print or write a log or support bundle that came before.
+    File(device_files::Get),
 }
 
 /// A device that is not connected now may well be within the hour.
@@ -103,6 +115,12 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<ExitCode>
             let command = order_picture(&setup.store, &device, &camera, within_seconds).await?;
             return ordered(common, &setup.store, &command, "a picture", wait).await;
         }
+        Verb::Log(args) => return device_files::log(common, &setup, args).await,
+        Verb::SupportBundle(args) => {
+            return device_files::support_bundle(common, &setup, args).await;
+        }
+        Verb::Files { device } => return device_files::list(common, &setup.store, &device).await,
+        Verb::File(args) => return device_files::get(common, &setup, args).await,
     }
     Ok(ExitCode::SUCCESS)
 }

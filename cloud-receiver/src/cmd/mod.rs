@@ -15,6 +15,7 @@ mod confirm;
 mod contract;
 mod deliveries;
 mod device;
+mod device_files;
 mod erase;
 mod export;
 mod heads;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wire::{CameraId, DeviceId, Epoch, Seq, SeqRange, Sha256};
 
-const MEDIA: [&str; 5] = ["clip", "periodic", "requested", "snapshot", "unknown"];
+const MEDIA: [&str; 6] = ["clip", "periodic", FILE, "requested", "snapshot", "unknown"];
+/// A file about the box itself; the answer to the command names it.
+const FILE: &str = "diagnostic";
 /// Reasons of gap records for what had been accepted and was lost on the box.
 const SHED: [&str; 4] = ["quota", "disk_full", "quarantine", "outage"];
 /// The reason for what the receiver refused and the box parked.
@@ -371,7 +373,12 @@ fn under_way(lines: &BTreeMap<Key, Line>, picture: &Key) -> u64 {
         return 0;
     }
     let key = Key {
-        class: "media".to_owned(),
+        class: if picture.class == FILE {
+            "audit"
+        } else {
+            "media"
+        }
+        .to_owned(),
         ..picture.clone()
     };
     let counts = lines

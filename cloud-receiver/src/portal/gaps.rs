@@ -87,7 +87,9 @@ impl Kind {
             "clip" => Self::Clips,
             "media" => Self::Pictures,
             "count" => Self::Counts,
-            "camera_state" | "device_state" | "clock" | "audit" | "gap" => Self::Reports,
+            "camera_state" | "device_state" | "clock" | "audit" | "gap" | "diagnostic" => {
+                Self::Reports
+            }
             // A kind that has no word yet may well have been an event.
             _ => Self::Events,
         }

@@ -48,7 +48,8 @@ use crate::live::Live;
 use crate::office::Office;
 use crate::store::{
     AccountBooks, AccountKind, Accounts, Acting, AlertReads, AuditBook, ContractBook,
-    CustomerReads, EvidenceReads, NoticeReads, OperatorDesk, SecurityReads, SubscriptionBook,
+    CustomerReads, DeviceFileBook, EvidenceReads, NoticeReads, OperatorDesk, SecurityReads,
+    SubscriptionBook,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -74,6 +75,7 @@ pub trait PortalStore:
     CustomerReads
     + AccountBooks
     + OperatorDesk
+    + DeviceFileBook
     + EvidenceReads
     + NoticeReads
     + AlertReads
@@ -88,6 +90,7 @@ impl<T> PortalStore for T where
     T: CustomerReads
         + AccountBooks
         + OperatorDesk
+        + DeviceFileBook
         + EvidenceReads
         + NoticeReads
         + AlertReads
@@ -350,6 +353,30 @@ pub fn routes() -> Vec<Route> {
             &["GET"],
             Operator,
             get(operator::deliveries::show),
+        ),
+        route(
+            "/operator/devices/{device}/files",
+            &["GET"],
+            Operator,
+            get(operator::files::show),
+        ),
+        route(
+            "/operator/devices/{device}/files/log",
+            &["POST"],
+            Operator,
+            post(operator::files::ask_for_log),
+        ),
+        route(
+            "/operator/devices/{device}/files/support-bundle",
+            &["POST"],
+            Operator,
+            post(operator::files::ask_for_bundle),
+        ),
+        route(
+            "/operator/devices/{device}/file/{command}",
+            &["GET"],
+            Operator,
+            get(operator::files::get),
         ),
         route(
             "/operator/devices/{device}/revoke",

@@ -9,6 +9,7 @@ pub(super) mod contracts;
 pub(super) mod deliveries;
 pub(super) mod ending;
 pub(super) mod erasures;
+pub(super) mod files;
 mod form;
 pub(super) mod holds;
 pub(super) mod mail;
@@ -197,6 +198,7 @@ fn device(
             (facts(visit, report, gone))
             p.deeds {
                 a.more href={ "/operator/devices/" (listing.device) "/deliveries" } { (words.deliveries) }
+                a.more href={ "/operator/devices/" (listing.device) "/files" } { (visit.lang.device_files().title) }
                 @if !revoked {
                     a.more href={ "/operator/devices/" (listing.device) "/revoke" } { (words.revoke_device) }
                 }

@@ -26,6 +26,7 @@ macro_rules! topic {
 mod alerts;
 mod certificate;
 mod charts;
+mod device_files;
 mod download;
 mod missing;
 mod office;
@@ -34,6 +35,7 @@ mod security;
 mod sentences;
 
 pub use charts::ChartWords;
+pub use device_files::DeviceFileWords;
 pub use download::DownloadWords;
 pub use office::OfficeWords;
 pub use reasons::Blindness;
@@ -573,6 +575,7 @@ mod tests {
         [
             ENTRIES,
             charts::ENTRIES,
+            device_files::ENTRIES,
             download::ENTRIES,
             office::ENTRIES,
             security::ENTRIES,

@@ -1,16 +1,18 @@
 //! What the operators' area of the portal asks of the store, in the name of the operator who is signed in.
 
-use super::{AccountBooks, Actor, Administration, AuditBook, ContractBook, OperatorDesk};
+use super::{
+    AccountBooks, Actor, Administration, AuditBook, ContractBook, DeviceFileBook, OperatorDesk,
+};
 use std::sync::Arc;
 
 /// All that an operator may do from the portal.
 pub trait OperatorsStore:
-    Administration + AccountBooks + AuditBook + ContractBook + OperatorDesk
+    Administration + AccountBooks + AuditBook + ContractBook + DeviceFileBook + OperatorDesk
 {
 }
 
 impl<T> OperatorsStore for T where
-    T: Administration + AccountBooks + AuditBook + ContractBook + OperatorDesk
+    T: Administration + AccountBooks + AuditBook + ContractBook + DeviceFileBook + OperatorDesk
 {
 }
 

@@ -12,6 +12,7 @@ mod audit;
 mod capacity;
 mod contracts;
 mod counts;
+mod device_files;
 mod erasure;
 mod evidence;
 mod keys;
@@ -43,6 +44,7 @@ pub use audit::{Actor, AuditBook, AuditBreak, AuditChain, AuditFilter, AuditRow,
 pub use capacity::{CapacityBook, ContractUsage, Usage};
 pub use contracts::{ContractBook, ContractDetail, Retention, Terms};
 pub use counts::{CountSeries, Counted};
+pub use device_files::{DeviceFile, DeviceFileBook, DeviceFileRow};
 pub use erasure::{Ending, ErasureBook, ErasureRow, Hold, NewErasure, Step};
 pub use evidence::{
     AuditRows, BatchRow, EventIndex, EvidenceDevice, EvidenceEvent, EvidenceReads, HeadsBook,

@@ -20,6 +20,7 @@ mod contracts;
 mod count;
 mod customer;
 mod desk;
+mod device_files;
 mod devices;
 mod erasure;
 mod evidence;

@@ -336,6 +336,7 @@ async fn an_ordered_picture_reaches_the_device_and_its_answer_the_page() {
         outcome: "failed".into(),
         command: Some(command.id),
         detail: Some("<b>the camera is dark".into()),
+        file: None,
     };
     let said = Record::new(time(now(), SYNCED), Body::Audit(said));
     world.deliver(&mut customer.device, vec![said]).await;

@@ -325,6 +325,20 @@ fn audit_rows(
              group by camera, hour, class order by hour, camera, class"
         ))
     };
+    // Files about the box are counted beside pictures, as the box counts them.
+    let files = |condition: &str| {
+        plain(&format!(
+            "select null, (captured_device_us - ((captured_device_us % 3600000000) + 3600000000) % 3600000000)
+                        / 3600000000 as hour, 'diagnostic', count(*), null
+             from device_file f where device = ?1 and captured_device_us >= ?2 and captured_device_us < ?3
+               and {condition}
+             group by hour order by hour"
+        ))
+    };
+    const FILE_HERE: &str = "(expired_us is not null or exists (select 1 from blob b
+        where b.contract = f.contract and b.sha256 = f.sha256 and b.missing_us is null))";
+    let here = [pictures(HERE)?, files(FILE_HERE)?].concat();
+    let awaited = [pictures(AWAITED)?, files(&format!("not {FILE_HERE}"))?].concat();
     let gaps = hours(
         &moment,
         "select camera, (from_device_us - ((from_device_us % 3600000000) + 3600000000) % 3600000000)
@@ -344,8 +358,8 @@ fn audit_rows(
     };
     Ok(AuditRows {
         records,
-        pictures_here: pictures(HERE)?,
-        pictures_awaited: pictures(AWAITED)?,
+        pictures_here: here,
+        pictures_awaited: awaited,
         awaited: listed("m.arrived = 0 and m.expired_us is null")?,
         unbacked: listed("m.arrived = 1 and b.sha256 is null")?,
         gaps: gaps

@@ -60,6 +60,7 @@ pub(super) const HELD: &[(&str, By)] = &[
     ("minute_count", By::Contract),
     ("gap", By::Contract),
     ("blob", By::Contract),
+    ("device_file", By::Contract),
     ("state_change", By::Device),
     ("stored_range", By::Device),
     ("rejection", By::Device),

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_portal.sql"),
     include_str!("../migrations/sqlite/0007_accounts.sql"),
     include_str!("../migrations/sqlite/0008_capacity.sql"),
+    include_str!("../migrations/sqlite/0009_device_files.sql"),
     include_str!("../migrations/sqlite/0010_operator_key.sql"),
 ];
 

@@ -773,6 +773,7 @@ async fn a_command_of_another_process_is_heard_sent_and_answered() {
         outcome: "done".into(),
         command: Some(command.id),
         detail: Some("sealed words".into()),
+        file: None,
     };
     let record = Record::new(time(1), Body::Audit(answer));
     bench

@@ -8,7 +8,7 @@ use crate::ingest::accept::{Accepted, code};
 use crate::live::News;
 use crate::seal::{Purpose, SecretKey};
 use crate::store::sqlite::hours::{Counted, Deltas};
-use crate::store::sqlite::{count, name_of_id, name_of_record, uuid_at};
+use crate::store::sqlite::{count, device_files, name_of_id, name_of_record, uuid_at};
 use crate::store::{Result, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{HashMap, HashSet};
@@ -91,7 +91,7 @@ pub(super) fn store(
         }
         Body::Clock(clock) => clock::store(connection, place, &record.time, clock, news)?,
         Body::Gap(gap) => store_gap(connection, place, &time, gap, news)?,
-        Body::Audit(audit) => store_answer(connection, place, audit, sealed().ok())?,
+        Body::Audit(audit) => store_answer(connection, place, &time, audit, sealed().ok())?,
         Body::Count(count) => store_count(connection, place, &time, count, sealed()?)?,
         Body::Unknown => {}
     }
@@ -528,6 +528,7 @@ fn store_change(
 fn store_answer(
     connection: &Connection,
     place: &Place<'_>,
+    time: &Corrected,
     audit: &AuditRecord,
     sealed_detail: Option<&[u8]>,
 ) -> Result<()> {
@@ -546,5 +547,15 @@ fn store_answer(
             &audit.outcome,
             sealed_detail,
         ))?;
+    if let Some(file) = &audit.file {
+        let answered = device_files::Answered {
+            device: place.accepted.device,
+            contract: place.accepted.contract,
+            command,
+            captured_device_us: time.device_us,
+            at: place.at,
+        };
+        device_files::keep(connection, &answered, &audit.action, file)?;
+    }
     Ok(())
 }
