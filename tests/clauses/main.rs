@@ -7,6 +7,7 @@ mod capacity; // where data is, and how much room there is
 mod certificate; // 10: what browsers are shown
 mod contracts; // what is agreed with a customer, and kept
 mod custody; // what is kept cannot be changed or read unnoticed
+mod device_logs; // 15: what a box logs, brought to the operator
 mod erasure; // what is left of a customer who has left
 mod foreign; // 17: what strangers and mad boxes send
 mod handover; // a box that goes on to the next customer
