@@ -36,6 +36,7 @@ pub(super) async fn ask<S: AsRef<OsStr>>(
     match (said.is_empty(), complaint.is_empty()) {
         (false, true) => Ok(said),
         (false, false) => Ok(format!("{said}\n{complaint}")),
+        (true, true) if ended.success() => Err("it says nothing".into()),
         (true, _) => Err(format!("it ended with {ended}: {}", complaint.trim())),
     }
 }
@@ -69,6 +70,8 @@ mod tests {
         assert_eq!(failed.unwrap(), "bad\n\nworse\n");
         let silent = ask("sh", ["-c", "echo why >&2; exit 3"], SOON).await;
         assert_eq!(silent.unwrap_err(), "it ended with exit status: 3: why");
+        let mute = ask("true", [""; 0], SOON).await;
+        assert_eq!(mute.unwrap_err(), "it says nothing");
         let missing = ask("no-such-program-here", [""; 0], SOON).await;
         assert!(missing.unwrap_err().contains("no-such-program-here"));
         let hanging = ask("sleep", ["600"], Duration::ZERO).await;

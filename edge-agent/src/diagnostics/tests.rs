@@ -1,3 +1,5 @@
+//! What leaves the box: as much as asked, and no secret in it.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

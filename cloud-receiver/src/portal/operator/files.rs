@@ -154,13 +154,12 @@ fn table(visit: &Visit, rows: &[DeviceFileRow]) -> Markup {
     html! {
         div.sheet {
             table.deliveries {
-                thead { tr { th scope="col" { (words.asked) } th scope="col" { (words.what) } th scope="col" { (words.state) } } }
+                thead { tr { th scope="col" { (words.asked) } th scope="col" { (words.state) } } }
                 tbody {
                     @for row in rows {
                         @let what = if row.is_log() { words.log } else { words.bundle };
                         tr id={ "file-" (row.state.id) } {
-                            td.tabular { (visit.full(row.asked_us)) }
-                            td { (what) }
+                            td { b { (what) } br; span.tabular.hint { (visit.full(row.asked_us)) } }
                             td { (state(visit, row, what)) }
                         }
                     }
@@ -177,13 +176,12 @@ fn state(visit: &Visit, row: &DeviceFileRow, what: &str) -> Markup {
         let address = format!("/operator/devices/{}/file/{}", row.device, row.state.id);
         let label = visit.lang.download_file(what, &visit.full(row.asked_us));
         return html! {
-            @if file.expired_us.is_some() { span.mark-wait { (layout::icon_pending()) (words.expired) } }
+            @if file.expired_us.is_some() { (mark(false, words.expired)) }
             @else if file.arrived {
                 a.more href=(address) download=(row.file_name()) aria-label=(label) { (words.download) }
                 " " span.tabular { (visit.lang.size(file.bytes)) }
-                @if let Some(detail) = &row.state.detail { br; span.hint { (detail) } }
             }
-            @else { span.mark-wait { (layout::icon_pending()) (words.on_the_way) } }
+            @else { (mark(false, words.on_the_way)) }
         };
     }
     let (is_bad, text) = match Outcome::of(&row.state, visit.now) {
@@ -195,8 +193,16 @@ fn state(visit: &Visit, row: &DeviceFileRow, what: &str) -> Markup {
         Outcome::NeverSent => (true, words.never_sent),
     };
     html! {
-        @if is_bad { span.mark-bad { (layout::icon_bad()) (text) } }
-        @else { span.mark-wait { (layout::icon_pending()) (text) } }
+        (mark(is_bad, text))
         @if let Some(detail) = row.state.detail.as_deref().filter(|_| is_bad) { br; span.hint { (detail) } }
+    }
+}
+
+/// Sentences, not single words: they may break into lines.
+fn mark(is_bad: bool, text: &str) -> Markup {
+    html! {
+        @if is_bad { span.mark-bad { (layout::icon_bad()) } }
+        @else { span.mark-wait { (layout::icon_pending()) } }
+        " " span { (text) }
     }
 }

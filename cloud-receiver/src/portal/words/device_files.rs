@@ -2,12 +2,11 @@
 
 topic! { DeviceFileWords;
     title: "ログと診断情報" | "Log and support bundle";
-    intro: "装置の動作ログと診断情報を取り寄せます。パスワードや鍵は、装置を出る前に取り除かれます。取り寄せた人とダウンロードした人は、監査記録に残ります。" | "Brings a device's log and a support bundle here. Passwords and keys are taken out before they leave the device. The audit log notes who asked and who downloaded.";
+    intro: "装置の動作ログと診断情報を取り寄せます。パスワードや鍵は、装置を出る前に取り除かれます。取り寄せた人とダウンロードした人は、監査ログに残ります。" | "Brings a device's log and a support bundle here. Passwords and keys are taken out before they leave the device. The audit log notes who asked and who downloaded.";
     pull_log: "ログを取り寄せる" | "Get the log";
     pull_bundle: "診断情報を取り寄せる" | "Get a support bundle";
     revoked: "この装置は失効しているため、新たに取り寄せることはできません。" | "This device is revoked, so nothing more can be asked of it.";
-    asked: "依頼日時" | "Asked";
-    what: "種類" | "What";
+    asked: "依頼" | "Asked for";
     state: "状況" | "State";
     log: "ログ" | "Log";
     bundle: "診断情報" | "Support bundle";

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod device_files;
 mod erasure;
 mod retention;
 mod rules;
