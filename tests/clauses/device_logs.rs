@@ -267,7 +267,7 @@ fn clause_15_the_operator_pulls_a_log_and_a_support_bundle_through_the_command_c
 async fn on_the_portal(story: &Story, command: &str, bundle: &[u8]) -> Result<()> {
     let mut operator = Operator::first_sign_in(&story.receiver).await?;
     let page = format!("/operator/devices/{}/files", story.device);
-    ensure!(operator.page("/operator").await?.contains(&page));
+    ensure!(operator.page("/operator/devices").await?.contains(&page));
     let file = format!("/operator/devices/{}/file/{command}", story.device);
     ensure!(operator.page(&page).await?.contains(&file));
     let answer = operator.get(&file).await?;

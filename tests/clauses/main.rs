@@ -17,3 +17,4 @@ mod pages; // whether everybody can use every page
 mod portal; // what customers find there, and take home
 mod story; // what most of these begin with
 mod told; // 19: what comes by mail by itself
+mod upgrade; // what an upgrade leaves as it was

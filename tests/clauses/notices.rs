@@ -147,10 +147,7 @@ async fn clause_12_maintenance_is_told_two_weeks_before_with_proof() -> Result<(
     ]
     .concat();
     let (code, said) = office.told(&whole)?;
-    ensure!(
-        code == 1 && said.contains("\"notice preview\""),
-        "{code} {said}"
-    );
+    ensure!(code == 1 && said.contains("say --yes"), "{code} {said}");
     let preview = [&["notice", "preview"][..], &whole[1..]].concat();
     let (code, said) = office.told(&preview)?;
     ensure!(

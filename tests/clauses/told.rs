@@ -24,8 +24,8 @@ struct Scene {
 fn scene(people: &[&str]) -> Result<Scene> {
     let mut office = Office::new(people)?;
     office.set(
-        "mail_to = []",
-        &format!("mail_to = [{:?}]", address("operator")),
+        "[alerts]\nmail_to = []",
+        &format!("[alerts]\nmail_to = [{:?}]", address("operator")),
     )?;
     office.server.start()?;
     office.receiver.serve()?;

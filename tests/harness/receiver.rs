@@ -70,6 +70,35 @@ impl Receiver {
         })
     }
 
+    /// One that was made elsewhere and whose folder came here whole, as after a move to another machine: its configuration is
+    /// edited as an operator would, and nothing else. `operator` is what its `init` printed.
+    pub fn moved_here(folder: &Path, from: &str, operator: Value) -> Result<Self> {
+        let config = folder.join("cloud-receiver.toml");
+        let text = std::fs::read_to_string(&config)?.replace(from, path(folder));
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let mut given = ports.iter();
+        let edited = text
+            .lines()
+            .map(|line| match line.split_once("127.0.0.1:") {
+                Some((key, _)) if !line.starts_with('#') => {
+                    let port = given.next().copied().unwrap_or_default();
+                    format!("{key}127.0.0.1:{port}\"")
+                }
+                _ => line.to_owned(),
+            });
+        let edited: Vec<_> = edited.collect();
+        std::fs::write(&config, edited.join("\n") + "\n")?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            config,
+            portal_port: ports[0],
+            device_port: ports[1],
+            mqtt_port: ports[2],
+            operator,
+            process: None,
+        })
+    }
+
     /// Starts it and waits until all three listeners answer.
     pub fn serve(&mut self) -> Result<()> {
         self.serve_under(&[])

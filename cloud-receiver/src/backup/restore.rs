@@ -24,10 +24,12 @@ use wire::evidence::erasure::{Certificate, SignedCertificate};
 use wire::{ContractId, UtcMicros};
 
 const WORKSHOP: &str = "restoring";
+/// What is left of it at the end.
+const OVER: &str = "restored";
 /// In it: everything is there, and only has to be moved.
 const DONE: &str = "done.json";
 /// What may be in a data folder that is taken for empty: where it is, and what file systems put at their root.
-const HARMLESS: [&str; 3] = [WORKSHOP, residency::FILE_NAME, "lost+found"];
+const HARMLESS: [&str; 4] = [WORKSHOP, OVER, residency::FILE_NAME, "lost+found"];
 
 /// What is brought back, and by whom.
 #[derive(Debug)]
@@ -260,5 +262,13 @@ fn move_up(workshop: &Path, data_dir: &Path) -> anyhow::Result<()> {
         }
         sync_dir(data_dir)?;
     }
-    fs::remove_dir_all(workshop).with_context(|| workshop.display().to_string())
+    // In one step, because a workshop of which only a part is deleted would look like a restore that is not at its end. Cut
+    // off after it, a folder is left that nobody needs, and nobody minds.
+    let over = data_dir.join(OVER);
+    if over.exists() {
+        fs::remove_dir_all(&over).with_context(|| over.display().to_string())?;
+    }
+    fs::rename(workshop, &over).with_context(|| format!("renaming {}", workshop.display()))?;
+    sync_dir(data_dir)?;
+    fs::remove_dir_all(&over).with_context(|| over.display().to_string())
 }

@@ -54,6 +54,8 @@ pub fn check(terms: &Terms) -> Result<(), Refusal> {
         let parts = contact.split_once('@');
         parts.is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
             && !contact.contains(char::is_whitespace)
+            // What mail cannot be sent to must not stop a notice later.
+            && crate::mail::check(contact).is_ok()
     };
     if let Some(wrong) = terms.contacts.iter().find(|contact| !is_address(contact)) {
         return Err(Refusal::Address(wrong.clone()));

@@ -92,7 +92,7 @@ fn batch(device: &mut Device, picture: &[u8]) -> Vec<u8> {
         unreachable!("a batch of events");
     };
     let media = snapshot(picture, device.camera, newest.id);
-    records.push(Record::new(time.clone(), Body::Media(media)));
+    records.push(Record::new(*time, Body::Media(media)));
     device.batch_of(records)
 }
 
