@@ -4,6 +4,7 @@
 //! than anybody reads, and what a slow browser missed, becomes one call to reload every few seconds: nothing is missed
 //! silently, and a box that delivers a backlog costs a viewer one page at a time.
 
+use crate::seal::random;
 use crate::store::ContractScope;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -19,7 +20,8 @@ const BACKLOG: usize = 256;
 const BURST: u32 = 20;
 /// and after them one in this time: more cards than that nobody reads.
 const ONE_EVERY: Duration = Duration::from_millis(500);
-/// What is faster is told by a call to reload, after this: meanwhile nothing is heard.
+/// What is faster is told by a call to reload, after this, up to twice as long: meanwhile nothing is heard. Each listener has
+/// a length of its own, because else all pages would be reloaded at the same moment.
 const REST: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +67,7 @@ impl Live {
         Listener {
             receiver: channel.subscribe(),
             pace: Pace::new(Instant::now()),
+            rest: REST + REST * u32::from(random::<1>()[0]) / u32::from(u8::MAX),
             rests_until: None,
         }
     }
@@ -75,6 +78,7 @@ impl Live {
 pub struct Listener {
     receiver: broadcast::Receiver<News>,
     pace: Pace,
+    rest: Duration,
     rests_until: Option<Instant>,
 }
 
@@ -101,7 +105,7 @@ impl Listener {
             match self.receiver.recv().await {
                 Ok(news) if self.pace.allows(Instant::now()) => return Heard::News(news),
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                    self.rests_until = Some(Instant::now() + REST);
+                    self.rests_until = Some(Instant::now() + self.rest);
                 }
                 Err(broadcast::error::RecvError::Closed) => return Heard::Closed,
             }

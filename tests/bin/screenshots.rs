@@ -253,6 +253,7 @@ impl<'a> Stage<'a> {
             .await?;
         let secret = secret.as_str().and_then(Secret::from_base32);
         let secret = secret.context("the page shows no secret")?;
+        browser.fill("password", &*password).await?;
         browser.fill("code", &operator::code(&secret)).await?;
         browser.submit().await?;
         browser.see(".recovery", Duration::from_secs(20)).await?;

@@ -2,15 +2,17 @@
 //!
 //! Kept as Argon2id strings (RFC 9106, PHC format) with OWASP's second recommendation: 19 MiB, two passes, one
 //! lane. That costs an attacker memory for every guess, and costs us the same: so [`Hashing`] lets at most two
-//! run at once, on threads of their own, and a flood of sign-ins waits instead of taking the machine down.
+//! run at once, and a flood of sign-ins waits instead of taking the machine down. They run on two threads of their own, because
+//! the C library's allocator keeps memory by thread: fifty sign-ins spread over the runtime's threads left 480 MiB behind.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand::RngExt;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use tokio::sync::oneshot;
 
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
@@ -180,7 +182,7 @@ fn is_run(text: &str) -> bool {
 /// Hashes and verifies for async callers, two at once at most; more of them wait their turn.
 #[derive(Clone, Debug)]
 pub struct Hashing {
-    turns: Arc<Semaphore>,
+    work: mpsc::Sender<Work>,
     computed: Arc<AtomicU64>,
     /// Verified against when there is no such user, so that both answers cost the same.
     nobody: Arc<str>,
@@ -189,7 +191,7 @@ pub struct Hashing {
 impl Hashing {
     pub fn new() -> Result<Self, HashError> {
         Ok(Self {
-            turns: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            work: workers()?,
             computed: Arc::default(),
             nobody: hash(&generate())?.into(),
         })
@@ -217,23 +219,58 @@ impl Hashing {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let turn = Arc::clone(&self.turns)
-            .acquire_owned()
-            .await
-            .map_err(|error| HashError(error.to_string()))?;
+        let (answer, answered) = oneshot::channel();
+        let work = Box::new(move || {
+            // Whoever asked may have gone.
+            let _ = answer.send(work());
+        });
         self.computed.fetch_add(1, Ordering::Relaxed);
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        })
-        .await
-        .map_err(|error| HashError(error.to_string()))
+        let gone = || HashError("the thread for it has ended".into());
+        self.work.send(work).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
     }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads that end with the last [`Hashing`] that knows them.
+fn workers() -> Result<mpsc::Sender<Work>, HashError> {
+    let (sender, receiver) = mpsc::channel::<Work>();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for number in 0..HASHES_AT_ONCE {
+        let receiver = Arc::clone(&receiver);
+        let next = move || {
+            let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            receiver.recv().ok()
+        };
+        let run = move || {
+            while let Some(work) = next() {
+                // Whoever waits for a work that panics is told; the next one is done.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("hash-{number}"));
+        let started = thread.spawn(run);
+        started.map_err(|error| HashError(format!("no thread for it: {error}")))?;
+    }
+    Ok(sender)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_is_told_and_the_next_is_done() {
+        let hashing = Hashing::new().expect("threads");
+        for _ in 0..=HASHES_AT_ONCE {
+            let told = hashing.in_turn(|| panic!("on purpose")).await;
+            assert!(told.is_err());
+        }
+        let stored = hashing.hash("correct horse battery").await.expect("hashes");
+        let fits = hashing.verify("correct horse battery", Some(&stored));
+        assert!(fits.await.expect("verifies"));
+    }
 
     #[test]
     fn a_hash_states_its_parameters_and_fits_its_password_only() {
