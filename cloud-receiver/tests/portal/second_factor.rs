@@ -130,11 +130,18 @@ async fn an_operator_sets_it_up_at_the_first_sign_in_and_recovery_codes_work_onc
     assert!(shown.contains("class=\"qr\""), "{shown}");
     let secret = secret_on(&shown);
     let confirm = "/operator/second-factor/confirm";
-    let wrong = browser.post(confirm, &[("code", "12")]).await;
-    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(browser.get("/operator").await.location(), page);
     let code = secret.code(step_at(now()));
-    let answer = browser.post(confirm, &[("code", &*code)]).await;
+    // The password is asked for again: an open session alone sets up no factor.
+    for form in [
+        [("password", PASSWORD), ("code", "12")],
+        [("password", "another one entirely"), ("code", &*code)],
+    ] {
+        let wrong = browser.post(confirm, &form).await;
+        assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{form:?}");
+    }
+    assert_eq!(browser.get("/operator").await.location(), page);
+    let form = [("password", PASSWORD), ("code", &*code)];
+    let answer = browser.post(confirm, &form).await;
     let codes = recovery_codes_on(&answer.text());
     assert_eq!(codes.len(), 8);
     // The issued password comes next.
@@ -178,7 +185,10 @@ async fn a_contract_can_require_it_and_a_user_may_choose_it() {
     let secret = secret_on(&browser.get("/second-factor").await.text());
     let code = secret.code(step_at(now()));
     let done = browser
-        .post("/second-factor/confirm", &[("code", &*code)])
+        .post(
+            "/second-factor/confirm",
+            &[("password", PASSWORD), ("code", &*code)],
+        )
         .await;
     assert_eq!(recovery_codes_on(&done.text()).len(), 8);
     assert_eq!(browser.get("/").await.status, StatusCode::OK);
@@ -213,7 +223,10 @@ async fn a_contract_can_require_it_and_a_user_may_choose_it() {
     let secret = secret_on(&browser.get("/second-factor").await.text());
     let code = secret.code(step_at(now()));
     browser
-        .post("/second-factor/confirm", &[("code", &*code)])
+        .post(
+            "/second-factor/confirm",
+            &[("password", PASSWORD), ("code", &*code)],
+        )
         .await;
     assert_eq!(browser.get("/events").await.status, StatusCode::OK);
     let next = secret.code(step_at(now()) + 1);

@@ -1,6 +1,8 @@
 //! Words of the operators' area beside its first pages.
 
 topic! { OfficeWords;
+    other: "その他" | "Other";
+    device_files: "装置のログなど" | "Device logs and bundles";
     start: "概要" | "Overview";
     start_well: "いま対応が必要なことはありません。" | "Nothing needs you now.";
     start_needs: "対応が必要なこと" | "What needs you now";
@@ -233,6 +235,7 @@ use super::{Lang, Words, thousands};
 use crate::office::Refusal;
 use crate::portal::when::When;
 use crate::store::{AlertKind, Step};
+use std::borrow::Cow;
 use wire::MediaClass;
 
 impl OfficeWords {
@@ -280,8 +283,8 @@ impl OfficeWords {
     }
 
     /// Of a table's name: what its rows are to people. One that has no word is shown as it is stored.
-    pub fn held<'a>(&self, words: &Words, kind: &'a str) -> &'a str {
-        match kind {
+    pub fn held(&self, words: &Words, kind: &str) -> Cow<'static, str> {
+        let known = match kind {
             "object" => self.objects,
             "contract" => words.contract,
             "contract_key" => self.key,
@@ -296,8 +299,13 @@ impl OfficeWords {
             "hold" => self.holds,
             "mail" => self.mail,
             "alert" => self.alerts,
-            other => other,
-        }
+            "notice_contract" => words.notices,
+            "subscription" => words.notify,
+            "device_file" => self.device_files,
+            // Of no meaning to anybody but who reads the database; counted all the same.
+            other => return format!("{} ({other})", self.other).into(),
+        };
+        known.into()
     }
 }
 
