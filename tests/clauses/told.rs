@@ -74,7 +74,7 @@ async fn clause_19_a_box_that_falls_silent_is_told_of_once() -> Result<()> {
     // In the portal too, in words, whoever signs in.
     let customer = Customer::sign_in(&office.receiver, &account).await?;
     let page = customer.page("/").await?;
-    ensure!(page.contains("通信"), "{page}");
+    ensure!(page.contains("以降、応答がありません。"), "{page}");
     tokio::task::block_in_place(|| office.server.stop())
 }
 
