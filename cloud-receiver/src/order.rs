@@ -10,6 +10,16 @@ pub const PICTURE_WITHIN_SECONDS: i64 = 60;
 /// The answer to a command carried out just in time may be on its way.
 const GRACE_US: i64 = 5_000_000;
 
+fn given(device: DeviceId, request: Request, issued: UtcMicros, deadline: UtcMicros) -> Command {
+    Command {
+        id: CommandId(Uuid::new_v4()),
+        device,
+        issued_at_us: issued,
+        deadline_us: deadline,
+        request,
+    }
+}
+
 /// Asks for a picture of a camera; not yet stored, so not yet sent.
 pub fn picture_now(
     device: DeviceId,
@@ -17,24 +27,14 @@ pub fn picture_now(
     issued: UtcMicros,
     within_seconds: i64,
 ) -> Command {
-    Command {
-        id: CommandId(Uuid::new_v4()),
-        device,
-        issued_at_us: issued,
-        deadline_us: issued.plus_us(within_seconds * 1_000_000),
-        request: Request::PictureNow { camera },
-    }
+    let deadline = issued.plus_us(within_seconds * 1_000_000);
+    given(device, Request::PictureNow { camera }, issued, deadline)
 }
 
 /// Asks a device to renew its certificate now.
 pub fn renew_certificate(device: DeviceId, issued: UtcMicros, within_seconds: i64) -> Command {
-    Command {
-        id: CommandId(Uuid::new_v4()),
-        device,
-        issued_at_us: issued,
-        deadline_us: issued.plus_us(within_seconds * 1_000_000),
-        request: Request::RenewCertificate,
-    }
+    let deadline = issued.plus_us(within_seconds * 1_000_000);
+    given(device, Request::RenewCertificate, issued, deadline)
 }
 
 /// How long a device may take for its log or a support bundle when nobody says otherwise; it needs half a minute.
@@ -50,27 +50,22 @@ pub fn log_excerpt(
     issued: UtcMicros,
     within_seconds: i64,
 ) -> Command {
-    Command {
-        id: CommandId(Uuid::new_v4()),
+    let deadline = issued.plus_us(within_seconds * 1_000_000);
+    given(
         device,
-        issued_at_us: issued,
-        deadline_us: issued.plus_us(within_seconds * 1_000_000),
-        request: Request::LogExcerpt {
+        Request::LogExcerpt {
             lines,
             since_us: since,
         },
-    }
+        issued,
+        deadline,
+    )
 }
 
 /// Asks a device for all that helps to find out what is wrong with it.
 pub fn support_bundle(device: DeviceId, issued: UtcMicros, within_seconds: i64) -> Command {
-    Command {
-        id: CommandId(Uuid::new_v4()),
-        device,
-        issued_at_us: issued,
-        deadline_us: issued.plus_us(within_seconds * 1_000_000),
-        request: Request::SupportBundle,
-    }
+    let deadline = issued.plus_us(within_seconds * 1_000_000);
+    given(device, Request::SupportBundle, issued, deadline)
 }
 
 /// Tells a device to destroy what it holds of a contract that has ended.
@@ -80,13 +75,7 @@ pub fn wipe_contract(
     issued: UtcMicros,
     deadline: UtcMicros,
 ) -> Command {
-    Command {
-        id: CommandId(Uuid::new_v4()),
-        device,
-        issued_at_us: issued,
-        deadline_us: deadline,
-        request: Request::WipeContract { contract },
-    }
+    given(device, Request::WipeContract { contract }, issued, deadline)
 }
 
 /// What became of an order.

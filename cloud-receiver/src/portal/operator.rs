@@ -34,7 +34,9 @@ use super::words::thousands;
 use crate::auth::session::OperatorSession;
 use crate::ca::Certificate;
 use crate::order::{self, Outcome, PICTURE_WITHIN_SECONDS};
-use crate::store::{Actor, CommandState, DeviceReport, MissingBlobs, ReportedCamera};
+use crate::store::{
+    Actor, CommandState, DeviceListing, DeviceReport, MissingBlobs, ReportedCamera,
+};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -56,6 +58,22 @@ pub struct Arrival {
     camera: String,
     /// The password was changed.
     changed: Option<String>,
+}
+
+/// The device that an address names.
+async fn report_of(state: &PortalState, device: &str) -> Result<DeviceReport, Problem> {
+    let device: DeviceId = device.parse().map_err(|_| Problem::NotFound)?;
+    let reports = state.store.reports().await?;
+    let mut reports = reports.into_iter();
+    let found = reports.find(|report| report.listing.device == device);
+    found.ok_or(Problem::NotFound)
+}
+
+/// Above a page about one device: the way back, and which it is.
+fn way_back(visit: &Visit, device: &DeviceListing) -> Markup {
+    html! {
+        p { a href=(DEVICES) { (visit.words().devices) } " · " (device.site) " (" (device.contract) ")" }
+    }
 }
 
 /// An order whose outcome is shown beside its camera.

@@ -1,5 +1,6 @@
 //! What of a device has arrived, hour by hour: what the command `audit deliveries` says, for one day.
 
+use super::{report_of, way_back};
 use crate::auth::session::OperatorSession;
 use crate::evidence::deliveries::{Balance, Difference, Key, Line, balance};
 use crate::portal::PortalState;
@@ -32,13 +33,9 @@ pub async fn show(
     Path(device): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Markup, Problem> {
-    let device: DeviceId = device.parse().map_err(|_| Problem::NotFound)?;
+    let report = report_of(&state, &device).await?;
+    let device = report.listing.device;
     let day: Date = asked.day.parse().unwrap_or(visit.today());
-    let reports = state.store.reports().await?;
-    let report = reports
-        .into_iter()
-        .find(|report| report.listing.device == device);
-    let report = report.ok_or(Problem::NotFound)?;
     let devices = state.store.evidence_devices(None).await?;
     let known = devices.into_iter().find(|known| known.device == device);
     let known = known.ok_or(Problem::NotFound)?;
@@ -58,7 +55,7 @@ fn page(
 ) -> Markup {
     let words = visit.words();
     let body = html! {
-        p { a href=(visit.door.home) { (words.devices) } " · " (report.listing.site) " (" (report.listing.contract) ")" }
+        (way_back(visit, &report.listing))
         h1 { (words.deliveries) }
         (days(visit, device.device, day))
         (summary(visit, report, balance))

@@ -1,5 +1,6 @@
 //! A device's log and support bundle: asked for, waited for, downloaded. What `device log` and its neighbours do.
 
+use super::{report_of, way_back};
 use crate::auth::session::OperatorSession;
 use crate::order::{self, FILE_WITHIN_SECONDS, LOG_LINES, Outcome};
 use crate::portal::PortalState;
@@ -17,21 +18,13 @@ use wire::{CommandId, DeviceId};
 /// While something is awaited the page comes again after this many seconds.
 const LOOK_AGAIN_SECONDS: u32 = 2;
 
-async fn found(state: &PortalState, device: &str) -> Result<DeviceListing, Problem> {
-    let device: DeviceId = device.parse().map_err(|_| Problem::NotFound)?;
-    let reports = state.store.reports().await?;
-    let mut listings = reports.into_iter().map(|report| report.listing);
-    let listing = listings.find(|listing| listing.device == device);
-    listing.ok_or(Problem::NotFound)
-}
-
 pub async fn show(
     State(state): State<PortalState>,
     visit: Visit,
     _: OperatorSession,
     Path(device): Path<String>,
 ) -> Result<Response, Problem> {
-    let device = found(&state, &device).await?;
+    let device = report_of(&state, &device).await?.listing;
     let rows = state.store.device_files(device.device).await?;
     let waits = rows.iter().any(|row| is_awaited(&visit, row));
     let page = page(&visit, &device, &rows);
@@ -62,7 +55,7 @@ pub async fn ask_for_log(
     session: OperatorSession,
     Path(device): Path<String>,
 ) -> Result<Redirect, Problem> {
-    let device = found(&state, &device).await?;
+    let device = report_of(&state, &device).await?.listing;
     let command = order::log_excerpt(
         device.device,
         LOG_LINES,
@@ -79,7 +72,7 @@ pub async fn ask_for_bundle(
     session: OperatorSession,
     Path(device): Path<String>,
 ) -> Result<Redirect, Problem> {
-    let device = found(&state, &device).await?;
+    let device = report_of(&state, &device).await?.listing;
     let command = order::support_bundle(device.device, visit.now, FILE_WITHIN_SECONDS);
     ask(&state, session, &device, &command).await
 }
@@ -132,10 +125,10 @@ pub async fn get(
 }
 
 fn page(visit: &Visit, device: &DeviceListing, rows: &[DeviceFileRow]) -> Markup {
-    let (words, all) = (visit.lang.device_files(), visit.words());
+    let words = visit.lang.device_files();
     let address = address(device.device);
     let body = html! {
-        p { a href=(visit.door.home) { (all.devices) } " · " (device.site) " (" (device.contract) ")" }
+        (way_back(visit, device))
         h1 { (words.title) }
         p { (words.intro) }
         @if device.revoked_us.is_some() { p.hint { (words.revoked) } } @else {

@@ -9,16 +9,13 @@ use crate::store::{Actor, DeviceListing};
 use axum::extract::{Path, State};
 use axum::response::Redirect;
 use maud::Markup;
-use wire::DeviceId;
 
 async fn found(state: &PortalState, device: &str) -> Result<DeviceListing, Problem> {
-    let device: DeviceId = device.parse().map_err(|_| Problem::NotFound)?;
-    let reports = state.store.reports().await?;
-    let listings = reports.into_iter().map(|report| report.listing);
-    let listing = listings
-        .filter(|listing| listing.revoked_us.is_none())
-        .find(|listing| listing.device == device);
-    listing.ok_or(Problem::NotFound)
+    let listing = super::report_of(state, device).await?.listing;
+    match listing.revoked_us {
+        None => Ok(listing),
+        Some(_) => Err(Problem::NotFound),
+    }
 }
 
 pub async fn ask(
