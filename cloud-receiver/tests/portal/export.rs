@@ -5,9 +5,11 @@
 
 use super::browser::{Answer, Browser};
 use super::operator::operator;
+use super::rules::when;
 use super::world::{MINUTE_US, Scene, World, gap, now};
 use super::{SIZE, customer};
 use cloud_receiver::evidence::check_export;
+use cloud_receiver::portal::words::Lang;
 use cloud_receiver::store::EvidenceReads;
 use reqwest::StatusCode;
 
@@ -112,7 +114,12 @@ async fn the_operator_sees_what_has_arrived_and_what_has_not() {
             .text()
             .contains(&address)
     );
-    let page = browser.get(&address).await.text();
+    let day = when(Lang::Ja).date_of(at);
+    let page = browser.get(&format!("{address}?day={day}")).await.text();
+    assert!(
+        page.contains("<p><a href=\"/operator/devices\">"),
+        "the way back: {page}"
+    );
     for words in [
         "配信の内訳",
         "差異があります",

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::browser::Browser;
+use super::rules::when;
 use super::world::{
     Device, MINUTE_US, SECOND_US, SYNCED, Scene, World, camera_state, device_state, gap, heartbeat,
     now, periodic_record,
 };
 use super::{Customer, DEADLINE, SIZE, customer, line_of};
-use cloud_receiver::portal::when::When;
 use cloud_receiver::portal::words::Lang;
 use reqwest::Method;
 use uuid::Uuid;
@@ -27,14 +27,6 @@ const SYSTEM_WORDS: [&str; 9] = [
     "snapshot",
     "periodic",
 ];
-
-fn when(lang: Lang) -> When {
-    When {
-        lang,
-        zone: jiff::tz::TimeZone::get(cloud_receiver::portal::when::DEFAULT_ZONE).unwrap(),
-        now: now(),
-    }
-}
 
 fn day_of(at: UtcMicros) -> String {
     when(Lang::Ja).date_of(at).to_string()
