@@ -3,8 +3,8 @@
 //!
 //! Ten devices send batches of ten events and a picture with each, first as fast as the receiver takes them, which is the
 //! limit of this run; then at 60 % of it, while fifty signed-in viewers have their live updates open, do with the news
-//! what the page's script does (one fetch of a card at a time, the whole list when told to reload), and open another page
-//! every few seconds. Before, one viewer alone has opened the same pages on the same store. Told are the times of
+//! what the page's script does (cards at its pace, the whole list where there is more), and open another page every few
+//! seconds. Before, one viewer alone has opened the same pages on the same store. Told are the times of
 //! pages in both, what the receiver held in memory at most, and whether every record and picture sent is there: the
 //! receiver is a process of its own, devices and viewers are this one, on the same cores.
 

@@ -1,4 +1,4 @@
-//! News as server-sent events: what is committed leaves at once.
+//! News as server-sent events: what is committed leaves at once, and what follows a few times a second.
 //!
 //! Only ids travel; the page then fetches the one card it needs, through the same session check as any other
 //! request. The stream looks after its own session: it asks again when sessions were ended, by whichever process, and
@@ -65,7 +65,7 @@ fn events(
                     }
                 };
                 let event = match heard {
-                    Heard::News(news) => Event::default().event("news").json_data(&news),
+                    Heard::News(news) => Event::default().event("news").json_data(&*news),
                     Heard::Lagged => Ok(Event::default().event("reload").data("1")),
                     Heard::Closed => return None,
                 };

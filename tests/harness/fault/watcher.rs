@@ -26,8 +26,28 @@ impl Seen {
 #[derive(Debug, Default)]
 struct Heard {
     events: HashMap<EventId, Seen>,
-    /// The page was told to load everything anew: news came faster than it could listen.
+    /// The page was told to load everything anew: news came faster than it could listen, or than anybody reads.
     reloads: u64,
+}
+
+impl Heard {
+    fn add(&mut self, news: News) {
+        match news {
+            News {
+                kind,
+                id: Some(id),
+                opened_at_us: Some(opened_at),
+            } if kind == "event" => {
+                let heard_at = now();
+                self.events.entry(id).or_insert(Seen {
+                    opened_at,
+                    heard_at,
+                });
+            }
+            News { kind, .. } if kind == "more" => self.reloads += 1,
+            _ => {}
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -100,19 +120,9 @@ fn note(heard: &Mutex<Heard>, event: &str) {
     match field("event:").map(str::trim) {
         Some("reload") => heard.reloads += 1,
         Some("news") => {
-            let news = field("data:").and_then(|data| serde_json::from_str::<News>(data).ok());
-            if let Some(News {
-                kind,
-                id: Some(id),
-                opened_at_us: Some(opened_at),
-            }) = news
-                && kind == "event"
-            {
-                let heard_at = now();
-                heard.events.entry(id).or_insert(Seen {
-                    opened_at,
-                    heard_at,
-                });
+            let told = field("data:").and_then(|data| serde_json::from_str::<Vec<News>>(data).ok());
+            for news in told.unwrap_or_default() {
+                heard.add(news);
             }
         }
         _ => {}

@@ -114,39 +114,45 @@ impl Viewer {
         request.header("accept-language", "ja")
     }
 
-    /// The page's script: cards of events one at a time, the list when told to reload.
+    /// The page's script: cards of events at its pace, and the list where there is more.
     async fn listens(self, seen: Arc<Mutex<Seen>>) {
         let answer = self.request("/live").send().await.unwrap();
         let (mut lines, mut rest) = (answer.bytes_stream(), String::new());
-        let mut fetching = None::<tokio::task::JoinHandle<()>>;
+        let mut pace = Pace::new();
         while let Some(chunk) = lines.next().await {
             rest.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
             while let Some((message, after)) = rest.split_once("\n\n") {
-                let is_free = fetching.as_ref().is_none_or(|job| job.is_finished());
-                let viewer = self.clone();
                 let mut seen = seen.lock().unwrap();
-                if message.contains("event: reload") {
-                    seen.reloads += 1;
-                    if is_free {
-                        seen.lists += 1;
-                        fetching = Some(tokio::spawn(
-                            async move { drop(viewer.get("/events").await) },
-                        ));
-                    }
-                } else if let Some(event) = part(message, "\"id\":\"") {
+                for event in parts(message, "\"id\":\"") {
                     seen.news += 1;
                     let address = format!("/events/{event}");
                     self.hear(&address);
-                    if is_free {
+                    if pace.allows() {
                         seen.cards += 1;
-                        let card = format!("{address}/card");
-                        fetching = Some(tokio::spawn(async move { drop(viewer.get(&card).await) }));
+                        self.fetches(format!("{address}/card"), Duration::ZERO);
                     }
+                }
+                let is_more = message.contains("event: reload") || message.contains("\"more\"");
+                if is_more {
+                    seen.reloads += 1;
+                }
+                if let Some(wait) = pace.reloads_after(is_more) {
+                    seen.lists += 1;
+                    self.fetches("/events".to_owned(), wait);
                 }
                 drop(seen);
                 rest = after.to_owned();
             }
         }
+    }
+
+    /// Beside what else it does.
+    fn fetches(&self, address: String, after: Duration) {
+        let viewer = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            viewer.get(&address).await;
+        });
     }
 
     fn hear(&self, address: &str) {
@@ -208,6 +214,65 @@ impl Seen {
         self.cards += other.cards;
         self.lists += other.lists;
     }
+}
+
+/// How the page's script fetches what it hears of: `ask` and `reloadSoon` in `portal.js`.
+struct Pace {
+    left: f64,
+    since: Instant,
+    reloads_at: Option<Instant>,
+    is_spent: bool,
+}
+
+impl Pace {
+    const BURST: f64 = 30.0;
+    const PER_SECOND: f64 = 3.0;
+
+    fn new() -> Self {
+        Self {
+            left: Self::BURST,
+            since: Instant::now(),
+            reloads_at: None,
+            is_spent: false,
+        }
+    }
+
+    fn is_reloading(&self) -> bool {
+        self.reloads_at.is_some_and(|at| Instant::now() < at)
+    }
+
+    fn allows(&mut self) -> bool {
+        if self.is_reloading() {
+            return false;
+        }
+        let more = self.since.elapsed().as_secs_f64() * Self::PER_SECOND;
+        self.left = Self::BURST.min(self.left + more);
+        self.since = Instant::now();
+        self.is_spent = self.left < 1.0;
+        if !self.is_spent {
+            self.left -= 1.0;
+        }
+        !self.is_spent
+    }
+
+    /// When to fetch the whole page, where that is not under way.
+    fn reloads_after(&mut self, is_more: bool) -> Option<Duration> {
+        if self.is_reloading() || !(is_more || std::mem::take(&mut self.is_spent)) {
+            return None;
+        }
+        let [share]: [u8; 1] = random();
+        let wait = Duration::from_secs(3).mul_f64(1.0 + f64::from(share) / 255.0);
+        self.reloads_at = Some(Instant::now() + wait);
+        Some(wait)
+    }
+}
+
+/// What stands between each `before` and the next quotation mark.
+fn parts(text: &str, before: &'static str) -> Vec<String> {
+    let found = text.split(before).skip(1);
+    found
+        .filter_map(|rest| rest.split('"').next().map(str::to_owned))
+        .collect()
 }
 
 /// What stands between `before` and the next quotation mark.

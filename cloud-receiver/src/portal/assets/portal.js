@@ -35,7 +35,7 @@ function listen(address) {
       missed = false;
     });
     source.addEventListener("reload", reloadParts);
-    source.addEventListener("news", (message) => tell(JSON.parse(message.data)));
+    source.addEventListener("news", (message) => JSON.parse(message.data).forEach(tell));
     source.addEventListener("error", () => {
       if (leaving) return;
       missed = true;
@@ -82,10 +82,12 @@ function showConnection(up) {
 
 function tell(news) {
   if (news.type === "event") {
-    for (const list of document.querySelectorAll("[data-events]")) once(`event ${news.id}`, () => updateEvent(list, news.id));
+    for (const list of document.querySelectorAll("[data-events]")) ask(`event ${news.id}`, () => updateEvent(list, news.id));
     const page = document.querySelector(`[data-event-page="${CSS.escape(news.id)}"]`);
-    if (page) once("event page", () => updateEventPage());
-    if (document.querySelector("[data-strip]")) once("strip", updateStrip);
+    if (page) ask("event page", updateEventPage);
+    if (document.querySelector("[data-strip]")) ask("strip", updateStrip);
+  } else if (news.type === "more") {
+    reloadSoon();
   } else if (news.type === "gap") {
     // Gaps are merged with their neighbours, so the page asks for all of them.
     if (document.querySelector("[data-strip]")) reloadParts();
@@ -94,8 +96,30 @@ function tell(news) {
     reloadParts();
   } else if (news.type === "camera") {
     const card = document.querySelector(`[data-camera="${CSS.escape(news.camera)}"]`);
-    if (card) once(`camera ${news.camera}`, () => updateCamera(news.camera));
+    if (card) ask(`camera ${news.camera}`, () => updateCamera(news.camera));
   }
+}
+
+// What changes faster than anybody reads is not fetched piece by piece: after a burst, so many pieces a second, and
+// otherwise the whole page once in a while. Each page waits for a time of its own, so that not all come at one moment.
+const pace = { burst: 30, perSecond: 3, left: 30, since: performance.now() };
+let reloading;
+
+function ask(name, job) {
+  if (reloading) return;
+  const now = performance.now();
+  pace.left = Math.min(pace.burst, pace.left + ((now - pace.since) / 1000) * pace.perSecond);
+  pace.since = now;
+  if (pace.left < 1) return reloadSoon();
+  pace.left -= 1;
+  once(name, job);
+}
+
+function reloadSoon() {
+  reloading ??= setTimeout(() => {
+    reloading = undefined;
+    reloadParts();
+  }, 3000 + Math.random() * 3000);
 }
 
 // Runs one job of a name at a time; news that come meanwhile make it run once more.

@@ -586,10 +586,8 @@ async fn the_customer_sees_events_pictures_and_proof() {
     assert!(bench.store.blob_arrived(blob.clone(), NOW).await.unwrap());
     assert!(!bench.store.blob_arrived(blob, NOW).await.unwrap());
     let heard = live.next().await;
-    assert_eq!(
-        heard,
-        crate::live::Heard::News(crate::live::News::Camera { camera: camera(1) })
-    );
+    let expected = crate::live::News::Camera { camera: camera(1) };
+    assert_eq!(heard, crate::live::Heard::News([expected].into()));
 
     let detail = bench
         .store
