@@ -1,11 +1,13 @@
 //! The line between box and receiver: cut, flapping, lossy, slow, far, and a receiver that comes back knowing nothing.
 
 use anyhow::{Result, ensure};
+use e2e::browser::{Browser, Viewer};
+use e2e::customer::Customer;
 use e2e::fault::feeder::Options;
 use e2e::fault::feeding::Feed;
 use e2e::fault::net::OwnNetwork;
 use e2e::fault::proxy::Conduct;
-use e2e::fault::watcher::now;
+use e2e::fault::watcher::{Seen, now};
 use e2e::fault::{Chance, Proxy, Said, Site, Size, Watcher};
 use e2e::wait;
 use std::time::Duration;
@@ -153,10 +155,42 @@ async fn fault_14_live_events_do_not_wait_behind_the_backlog() -> Result<()> {
         Ok(site)
     })?;
     let watcher = Watcher::start(&site.receiver, &site.account).await?;
-    tokio::task::block_in_place(|| live_overtakes(&site, &chance, &watcher))
+    let page = timeline(&site).await?;
+    tokio::task::block_in_place(|| live_overtakes(&site, &chance, &watcher, &page))
 }
 
-fn live_overtakes(site: &Site, chance: &Chance, watcher: &Watcher) -> Result<()> {
+const SHOWN: &str =
+    "return [...document.querySelectorAll('[data-event]')].map((card) => card.dataset.opened)";
+
+/// The customer's list of events in a real browser.
+async fn timeline(site: &Site) -> Result<Browser> {
+    let customer = Customer::sign_in(&site.receiver, &site.account).await?;
+    let page = Browser::open(Viewer::PHONE_JA).await?;
+    let portal = site.receiver.portal_url();
+    page.take_over(&portal, customer.cookies()).await?;
+    page.goto(&format!("{portal}/events")).await?;
+    page.see("body.is-live", PATIENCE).await?;
+    page.evaluate("window.notReloaded = true").await?;
+    Ok(page)
+}
+
+/// A page that is open shows them without being loaded again, whatever it was told of one by one.
+async fn are_shown(live: &[Seen], page: &Browser) -> Result<()> {
+    wait::until_async("all live events on the page", PATIENCE, || async {
+        let shown = page.evaluate(SHOWN).await.ok()?;
+        let shown: Vec<String> = serde_json::from_value(shown).ok()?;
+        let is_shown = |seen: &Seen| shown.contains(&seen.opened_at.0.to_string());
+        live.iter().all(is_shown).then_some(())
+    })
+    .await?;
+    ensure!(
+        page.evaluate("return window.notReloaded === true").await? == true,
+        "the page was loaded again instead of being told"
+    );
+    Ok(())
+}
+
+fn live_overtakes(site: &Site, chance: &Chance, watcher: &Watcher, page: &Browser) -> Result<()> {
     let lines = site.through_proxies()?;
     // Slow enough that the backlog takes longer than the live events.
     lines.both(|line| {
@@ -179,8 +213,8 @@ fn live_overtakes(site: &Site, chance: &Chance, watcher: &Watcher) -> Result<()>
     };
     feeder.put_all(live, PATIENCE)?;
     let ended = now();
-    wait::until("all live events in the browser", PATIENCE, || {
-        (watcher.seen_between(began, ended).len() == 10).then_some(())
+    let seen = wait::until("all live events in the browser", PATIENCE, || {
+        Some(watcher.seen_between(began, ended)).filter(|seen| seen.len() == 10)
     })?;
     let Some(Said::Figures {
         pending_records, ..
@@ -194,5 +228,6 @@ fn live_overtakes(site: &Site, chance: &Chance, watcher: &Watcher) -> Result<()>
     );
     lines.both(Proxy::heal);
     feeder.drained(PATIENCE * 4)?;
+    tokio::runtime::Handle::current().block_on(are_shown(&seen, page))?;
     site.settle(feeder, PATIENCE).map(drop)
 }
