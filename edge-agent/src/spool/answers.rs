@@ -183,6 +183,7 @@ impl Application<'_> {
                 self.losses.add(Reason::Rejected, row.line.clone(), span);
             }
             BlobEnd::Unreadable => {
+                tracing::error!(blob = %sha256, "blob {sha256} is lost: its file is gone, or was changed and cannot be opened");
                 self.count(&row.line, Column::Parked, 1)?;
                 self.losses.add(Reason::Quarantine, row.line.clone(), span);
             }

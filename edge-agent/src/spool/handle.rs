@@ -343,7 +343,8 @@ impl SpoolHandle {
         leased.await.map_err(|_| SpoolError::Stopped)?
     }
 
-    /// Opens a blob. One that cannot be opened is set aside, reported, and an error.
+    /// Opens a blob. One that cannot be opened is set aside, reported, and an error; so is one that another lease settled
+    /// meanwhile, of which nothing is left to report.
     pub async fn blob_bytes(&self, blob: &LeasedBlob) -> Result<Bytes, SpoolError> {
         let (handle, file, sha256) = (self.clone(), blob.file.clone(), blob.sha256);
         let read = tokio::task::spawn_blocking(move || {
