@@ -1,9 +1,9 @@
-//! Deletes pictures whose agreed time is over, a few at a time, so that nobody waits behind it.
+//! Deletes pictures and records whose agreed time is over, a few at a time, so that nobody waits behind it.
 
 use crate::blob::Blobs;
 use crate::clock::now;
 use crate::config::DeviceFiles;
-use crate::store::retention::{Cutoffs, RetentionBook};
+use crate::store::retention::{Cutoffs, RecordBook, RetentionBook, records_cutoff};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{ContractBook, DeviceFileBook, ErasureBook};
 use std::sync::Arc;
@@ -15,6 +15,10 @@ use wire::{ContractId, UtcMicros};
 const EVERY: Duration = Duration::from_secs(3600);
 /// Pictures of one commit.
 const AT_ONCE: u32 = 100;
+/// Batches of one commit: of a few hundred rows each.
+const BATCHES_AT_ONCE: u32 = 20;
+/// Counts, and other small rows, of one commit.
+const ROWS_AT_ONCE: u32 = 1000;
 /// Between two commits others have their turn.
 const PAUSE: Duration = Duration::from_millis(50);
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
@@ -35,6 +39,17 @@ pub async fn run(
             ),
             Some(Err(error)) => {
                 tracing::error!("pictures whose time is over stay for now: {error:#}");
+            }
+        }
+        match stop.run_until_cancelled(records(&blobs, &store, now())).await {
+            None => return,
+            Some(Ok(0)) => {}
+            Some(Ok(records)) => tracing::info!(
+                records,
+                "{records} records were deleted whose agreed time was over"
+            ),
+            Some(Err(error)) => {
+                tracing::error!("records whose time is over stay for now: {error:#}");
             }
         }
         let files = stop.run_until_cancelled(device_files(&blobs, &store, files, now()));
@@ -65,6 +80,67 @@ pub(crate) async fn once(blobs: &Blobs, store: &SqliteStore, at: UtcMicros) -> a
         }
     }
     Ok(pictures)
+}
+
+/// Records; how many went. After the pictures: with a picture its event stays.
+pub(crate) async fn records(
+    blobs: &Blobs,
+    store: &SqliteStore,
+    at: UtcMicros,
+) -> anyhow::Result<u64> {
+    let mut records = 0;
+    for ending in store.endings().await? {
+        if ending.step.is_some() {
+            continue;
+        }
+        let contract = ending.contract;
+        if let Err(error) = records_of(blobs, store, contract, at, &mut records).await {
+            tracing::error!(
+                contract.id = %contract,
+                "records of contract {contract} whose time is over stay for now: {error:#}"
+            );
+        }
+    }
+    Ok(records)
+}
+
+/// Counts as it goes.
+async fn records_of(
+    blobs: &Blobs,
+    store: &SqliteStore,
+    contract: ContractId,
+    at: UtcMicros,
+    records: &mut u64,
+) -> anyhow::Result<()> {
+    let Some(detail) = store.contract(contract).await? else {
+        return Ok(());
+    };
+    let Some(cutoff) = records_cutoff(&detail.terms.retention, at) else {
+        return Ok(());
+    };
+    // Batches first: their counts tell whether their clock was right.
+    loop {
+        let gone = store
+            .expire_records(contract, cutoff, BATCHES_AT_ONCE, at)
+            .await?;
+        *records += gone.records;
+        if gone.looked_at == 0 {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    loop {
+        let (rows, files) = store
+            .expire_beside(contract, cutoff, ROWS_AT_ONCE, at)
+            .await?;
+        for sha256 in files {
+            blobs.delete(contract, sha256).await?;
+        }
+        if rows == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Logs and support bundles of devices; how many went.

@@ -1,9 +1,9 @@
-//! What is kept for how long: pictures and clips whose agreed time is over go, unless a hold covers them.
+//! What is kept for how long: what is older goes, unless a hold covers it.
 //!
-//! A signed record that names a picture stays, and so does its row, which says that the picture was deleted as agreed: what
-//! is missing by agreement must never look like what was lost.
+//! Of a picture the signed record stays, and its row, which says that the picture was deleted as agreed; of records the numbers
+//! and hashes of their batches, and how many they were. What is missing by agreement must never look like what was lost.
 
-use super::{Result, Retention};
+use super::{ContractScope, Result, Retention};
 use async_trait::async_trait;
 use wire::{ContractId, MediaClass, Sha256, UtcMicros};
 
@@ -41,6 +41,45 @@ impl Cutoffs {
             (MediaClass::Clip, self.clip),
         ]
     }
+}
+
+/// The moment before which records were made that may go; `None`: none may.
+pub fn records_cutoff(retention: &Retention, now: UtcMicros) -> Option<UtcMicros> {
+    let days = retention.records_days?;
+    Some(now.plus_us(-i64::from(days) * DAY_US))
+}
+
+/// What one commit took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordsGone {
+    pub records: u64,
+    pub batches: u64,
+    /// Batches, also those that stay for now. None: there are no more to be looked at.
+    pub looked_at: u64,
+}
+
+/// Records: events, gaps, states, counts. They are kept for as long as a picture that belongs to them.
+#[async_trait]
+pub trait RecordBook: Send + Sync {
+    /// Takes the records out of up to `at_most` batches.
+    async fn expire_records(
+        &self,
+        contract: ContractId,
+        cutoff: UtcMicros,
+        at_most: u32,
+        at: UtcMicros,
+    ) -> Result<RecordsGone>;
+    /// What stands beside the records and goes by its own age: counts of minutes, answers to commands, letters about events;
+    /// up to `at_most` of each. Answers how many, and the files that are to be deleted after the commit.
+    async fn expire_beside(
+        &self,
+        contract: ContractId,
+        cutoff: UtcMicros,
+        at_most: u32,
+        at: UtcMicros,
+    ) -> Result<(u64, Vec<Sha256>)>;
+    /// Of the time before this moment records were deleted as agreed; `None`: none ever were.
+    async fn records_before(&self, scope: ContractScope) -> Result<Option<UtcMicros>>;
 }
 
 #[async_trait]

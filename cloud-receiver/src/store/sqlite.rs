@@ -35,6 +35,7 @@ mod mail;
 mod notices;
 mod ranges;
 mod readers;
+mod records;
 mod retention;
 mod schema;
 mod sealed_batch;

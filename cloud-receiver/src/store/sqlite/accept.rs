@@ -10,7 +10,7 @@ pub(super) mod record;
 
 use super::links::{self, Arrival, Below};
 use super::sealed_batch::{self, BatchName};
-use super::{SqliteStore, epoch_bits, hash_at, id16, ranges, seq_bits, seq_of};
+use super::{SqliteStore, epoch_bits, hash_at, id16, ranges, records, seq_bits, seq_of};
 use crate::ingest::accept::{Accepted, Numbers, Refused, code};
 use crate::live::News;
 use crate::seal::SecretKey;
@@ -230,6 +230,12 @@ fn store_batch(
             &prepared.sealed_batch,
         ))?;
     let number = connection.last_insert_rowid();
+    records::note_age(
+        connection,
+        accepted.device,
+        number,
+        contents.to_device_us.min(at.0),
+    )?;
     links::of_successors(connection, &arrival)?;
     let range = SeqRange {
         first: batch.first_seq,

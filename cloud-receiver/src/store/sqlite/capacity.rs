@@ -55,7 +55,7 @@ fn of_contract(
         .query_row([id], |row| unsigned(row, 0))?;
     let (records, records_bytes, recent_records) = connection
         .prepare_cached(
-            "select coalesce(sum(b.last_seq - b.first_seq + 1), 0), coalesce(sum(length(b.sealed)), 0),
+            "select coalesce(sum(iif(length(b.sealed) > 0, b.last_seq - b.first_seq + 1, 0)), 0), coalesce(sum(length(b.sealed)), 0),
                     coalesce(sum(iif(b.no >= ?2, b.last_seq - b.first_seq + 1, 0)), 0)
              from device d join batch b on b.device = d.id where d.contract = ?1",
         )?
