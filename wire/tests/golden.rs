@@ -633,6 +633,8 @@ fn evidence() {
                 at_us: UtcMicros(11),
             }],
             not_arrived: vec![Sha256::of(b"picture")],
+            deleted: Vec::new(),
+            deleted_gaps: Vec::new(),
         }],
         files: vec![export::FileManifest {
             path: "index.html".into(),

@@ -48,6 +48,8 @@ struct DeviceReport {
     differences: Vec<DifferenceReport>,
     refused: Vec<RefusedReport>,
     explained_records: u64,
+    /// Deleted since as agreed; counted as received.
+    deleted_records: u64,
     lines_unknown_to_box: u64,
 }
 
@@ -189,6 +191,7 @@ fn report_of(
         refused,
         explained,
         unknown_to_box,
+        deleted,
     } = balance(device, rows, files_missing, on_box);
     let line = |(key, line): (Key, Line)| LineReport {
         hour: local::utc(UtcMicros(key.hour_us)),
@@ -214,6 +217,7 @@ fn report_of(
             .map(|(epoch, range, code)| RefusedReport { epoch, range, code })
             .collect(),
         explained_records: explained,
+        deleted_records: deleted,
         lines_unknown_to_box: unknown_to_box,
     }
 }
@@ -363,6 +367,13 @@ fn write_report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
                 out,
                 "  {} record numbers are empty, and gap records or refusals say why",
                 device.explained_records
+            )?;
+        }
+        if device.deleted_records > 0 {
+            writeln!(
+                out,
+                "  {} records deleted as agreed; they are counted as received",
+                device.deleted_records
             )?;
         }
         write_differences(out, device)?;

@@ -87,6 +87,12 @@ pub(super) async fn run(common: &Common, args: Args) -> anyhow::Result<()> {
         summary.bytes as f64 / 1e6,
         args.out.display(),
     );
+    if summary.deleted_records > 0 {
+        words += &format!(
+            "\n{} records of this time, and next to it, were deleted as agreed: only their numbers and hashes are in it",
+            summary.deleted_records
+        );
+    }
     for unreadable in &summary.unreadable {
         words += &format!(
             "\nNOT in it, because it cannot be read any more: {unreadable}; run \"cloud-receiver verify\""

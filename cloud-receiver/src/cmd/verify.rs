@@ -244,8 +244,13 @@ fn verify_export(args: &Args) -> anyhow::Result<Verdict> {
         facts.push(fact(
             "device",
             format!(
-                "{} at {}: {} records in {} batches, {} pictures",
-                device.device, device.site_name, report.records, report.batches, report.pictures
+                "{} at {}: {} records in {} batches, {} pictures{}",
+                device.device,
+                device.site_name,
+                report.records,
+                report.batches,
+                report.pictures,
+                deleted_words(report.deleted_records)
             ),
         ));
     }
@@ -285,6 +290,13 @@ fn tell_stamps(verdict: &mut Verdict, stamps: Stamps, believed: bool) {
     }
     verdict.findings.extend(stamps.findings);
     verdict.stamps = stamps.good;
+}
+
+fn deleted_words(records: u64) -> String {
+    match records {
+        0 => String::new(),
+        records => format!("; {records} records deleted as agreed"),
+    }
 }
 
 fn trust_words(trust: Trust) -> &'static str {
@@ -388,13 +400,14 @@ async fn verify_store(common: &Common, args: &Args) -> anyhow::Result<Verdict> {
         facts.push(fact(
             "device",
             format!(
-                "{} of {}/{}: {} records in {} batches and {} epochs",
+                "{} of {}/{}: {} records in {} batches and {} epochs{}",
                 device.device,
                 device.contract_name,
                 device.site_name,
                 checked.records,
                 checked.batches,
-                checked.epochs
+                checked.epochs,
+                deleted_words(checked.deleted_records)
             ),
         ));
     }

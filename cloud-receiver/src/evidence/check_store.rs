@@ -66,6 +66,8 @@ pub async fn check<S: EvidenceStore>(
         report.findings.extend(findings);
         report.devices.push((device, one));
     }
+    let unnoted = unnoted(sources, contract, &report.findings).await?;
+    report.findings.extend(unnoted);
     let silent = report
         .devices
         .iter()
@@ -75,6 +77,21 @@ pub async fn check<S: EvidenceStore>(
         .findings
         .sort_by_key(|finding| std::cmp::Reverse(finding.weight()));
     Ok(report)
+}
+
+/// More batches that are empty than the audit log says were emptied.
+async fn unnoted<S: EvidenceStore>(
+    sources: &Sources<S>,
+    contract: Option<ContractId>,
+    findings: &[Finding],
+) -> Result<Option<Finding>, StoreError> {
+    let batches = findings.iter().map(|finding| match finding {
+        Finding::RecordsDeleted { batches, .. } => *batches,
+        _ => 0,
+    });
+    let batches = batches.sum();
+    let noted = sources.store.deletions_noted(contract).await?;
+    Ok((batches > noted).then_some(Finding::DeletionUnnoted { batches, noted }))
 }
 
 /// The book of heads by itself, and against what comes from outside. Answers all, in order, for the devices.
@@ -210,11 +227,15 @@ async fn check_device<S: EvidenceStore>(
     let mut check = DeviceCheck::new(device.device, device.record_key, &device.boots);
     let mut findings = Vec::new();
     for page in rows.chunks(PAGE) {
-        let numbers = page.iter().map(|row| row.no).collect();
+        for row in page.iter().filter(|row| row.deleted) {
+            check.deleted(&row.as_deleted());
+        }
+        let held: Vec<_> = page.iter().filter(|row| !row.deleted).collect();
+        let numbers = held.iter().map(|row| row.no).collect();
         let opened = store
             .batch_bytes(device.contract, device.device, numbers)
             .await?;
-        for (row, bytes) in page.iter().zip(opened) {
+        for (row, bytes) in held.into_iter().zip(opened) {
             let place = format!("row {} of table batch", row.no);
             match bytes {
                 None => {
@@ -229,6 +250,9 @@ async fn check_device<S: EvidenceStore>(
                 }
             }
         }
+    }
+    for gap in &device.deleted_gaps {
+        check.deleted_gap(gap);
     }
     let mut report = check.finish(&Context {
         range: None,

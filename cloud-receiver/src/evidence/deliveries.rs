@@ -28,8 +28,11 @@ pub struct Key {
 /// What is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Records stored, or pictures that are here.
+    /// Records stored, or pictures that are here, with those deleted as agreed since.
     pub received: u64,
+    /// Of these, deleted as agreed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub deleted: u64,
     /// Pictures that a stored record names and that are not here.
     pub awaited: u64,
     /// Lost on the box, as gap records say, with those refused there before they were accepted.
@@ -39,6 +42,11 @@ pub struct Line {
     /// What the box says of itself, where it was asked.
     #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
     pub on_box: Option<BoxCounts>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The box's own counters of one line.
@@ -161,6 +169,8 @@ pub struct Balance {
     pub explained: u64,
     /// Lines that the receiver has and the box knows nothing of: its spool began later.
     pub unknown_to_box: u64,
+    /// Records deleted as agreed.
+    pub deleted: u64,
 }
 
 /// `files_missing`: pictures whose rows claim a blob that has no file.
@@ -222,6 +232,7 @@ pub fn balance(
         (refusal.epoch, range, refusal.code.clone())
     });
     Balance {
+        deleted: deleted_records(&lines),
         refused: refused.collect(),
         lines,
         differences,
@@ -243,6 +254,11 @@ fn lines_of(rows: &AuditRows) -> BTreeMap<Key, Line> {
     for row in rows.records.iter().chain(&rows.pictures_here) {
         lines.entry(key(row)).or_default().received += row.count;
     }
+    for row in &rows.deleted {
+        let line = lines.entry(key(row)).or_default();
+        line.received += row.count;
+        line.deleted += row.count;
+    }
     for row in &rows.pictures_awaited {
         lines.entry(key(row)).or_default().awaited += row.count;
     }
@@ -252,6 +268,14 @@ fn lines_of(rows: &AuditRows) -> BTreeMap<Key, Line> {
         *line.reasons.entry(reason.clone()).or_default() += row.count;
     }
     lines
+}
+
+/// Records: beside each of a picture, which is of kind media, the picture is counted once more under its class.
+fn deleted_records(lines: &BTreeMap<Key, Line>) -> u64 {
+    let of_records = lines
+        .iter()
+        .filter(|(key, _)| !MEDIA.contains(&key.class.as_str()) || key.class == "unknown");
+    of_records.map(|(_, line)| line.deleted).sum()
 }
 
 /// Holes that refusals or gap records account for, counted; and the others.
@@ -442,6 +466,7 @@ mod tests {
             cameras: vec![(CAMERA, "gate".into())],
             boots: Vec::new(),
             refused: Vec::new(),
+            deleted_gaps: Vec::new(),
             stored: stored
                 .iter()
                 .map(|(first, last)| {

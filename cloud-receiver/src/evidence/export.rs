@@ -82,6 +82,8 @@ pub struct Summary {
     pub pictures: u64,
     pub events: u64,
     pub bytes: u64,
+    /// Of the time range, but deleted since because their agreed time was over: the manifest has their numbers and hashes.
+    pub deleted_records: u64,
     /// What should have been in it, but could not be read: run `verify`.
     pub unreadable: Vec<String>,
 }
@@ -215,7 +217,13 @@ impl<S: EvidenceStore> Export<'_, S> {
         device: &EvidenceDevice,
         chosen: &Chosen,
     ) -> Result<(), ExportError> {
-        for part in chosen.rows.chunks(BATCHES_A_FILE) {
+        let (deleted, held): (Vec<&BatchRow>, Vec<&BatchRow>) =
+            chosen.rows.iter().partition(|row| row.deleted);
+        self.summary.deleted_records += deleted
+            .iter()
+            .map(|row| row.last.0 - row.first.0 + 1)
+            .sum::<u64>();
+        for part in held.chunks(BATCHES_A_FILE) {
             let numbers = part.iter().map(|row| row.no).collect();
             let store = &self.sources.store;
             let opened = store
@@ -362,6 +370,8 @@ fn manifest_of(
         not_arrived: not_arrived(&device.stored, chosen),
         goes_on: chosen.goes_on,
     });
+    let rows = || chosen.iter().flat_map(|chosen| &chosen.rows);
+    let deleted = || rows().filter(|row| row.deleted);
     DeviceManifest {
         device: device.device,
         site_name: device.site_name.clone(),
@@ -380,6 +390,11 @@ fn manifest_of(
         boots: device.boots.clone(),
         refused: device.refused.clone(),
         not_arrived: not_arrived_pictures,
+        deleted: deleted().map(BatchRow::as_deleted).collect(),
+        deleted_gaps: match deleted().next() {
+            Some(_) => device.deleted_gaps.clone(),
+            None => Vec::new(),
+        },
     }
 }
 

@@ -88,6 +88,11 @@ pub(super) fn render(
                     (events.len()) "件のイベント、画像" (summary.pictures) "枚、署名済み記録" (summary.records) "件"
                     br; span.en { (events.len()) " events, " (summary.pictures) " pictures, " (summary.records) " signed records" } }
                 (how_to_check(key))
+                @if summary.deleted_records > 0 {
+                    p { "この期間の前後を含む記録のうち" (summary.deleted_records) "件は、契約で定めた保存期間が過ぎたため削除されています。"
+                        br; span.en { "Of the records of this time and those next to it, " (summary.deleted_records)
+                            " were deleted as agreed, because their time was over." } }
+                }
                 @if events.is_empty() {
                     p { "この期間にイベントはありません。" br; span.en { "There are no events in this time." } }
                 } @else {

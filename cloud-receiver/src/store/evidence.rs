@@ -8,7 +8,7 @@ use super::Result;
 use async_trait::async_trait;
 use serde::Serialize;
 use wire::evidence::heads::Section;
-use wire::evidence::manifest::{Boot, Refusal};
+use wire::evidence::manifest::{Boot, DeletedBatch, DeletedGap, Refusal};
 use wire::{
     CameraId, ContractId, DeviceId, Epoch, EventId, Seq, SeqRange, Sha256, SiteId, UtcMicros,
     VerifyingKey,
@@ -28,8 +28,10 @@ pub struct EvidenceDevice {
     pub cameras: Vec<(CameraId, String)>,
     pub boots: Vec<Boot>,
     pub refused: Vec<Refusal>,
-    /// What the receiver's book says it has stored.
+    /// What the receiver's book says it has stored, deleted as agreed since or not.
     pub stored: Vec<(Epoch, SeqRange)>,
+    /// What gap records said that were deleted as agreed.
+    pub deleted_gaps: Vec<DeletedGap>,
 }
 
 impl EvidenceDevice {
@@ -61,6 +63,22 @@ pub struct BatchRow {
     pub sha256: Sha256,
     pub prev: Sha256,
     pub first_captured_us: UtcMicros,
+    /// Its records were deleted as agreed: there are no bytes of it any more.
+    pub deleted: bool,
+}
+
+impl BatchRow {
+    /// What is left of it, where its records were deleted.
+    pub fn as_deleted(&self) -> DeletedBatch {
+        DeletedBatch {
+            epoch: self.epoch,
+            first_seq: self.first,
+            last_seq: self.last,
+            sha256: self.sha256,
+            prev: self.prev,
+            first_us: self.first_captured_us,
+        }
+    }
 }
 
 /// A media record, and whether its blob is here.
@@ -158,6 +176,9 @@ pub struct AuditRows {
     pub gaps: Vec<(HourRow, String)>,
     /// Records that their batch's list of contents leaves out, and that no refusal explains.
     pub unindexed: Vec<(Epoch, Seq)>,
+    /// Records, by kind, and pictures, by class, that had been received and were deleted as agreed. What deleted gap records
+    /// said stands among the losses.
+    pub deleted: Vec<HourRow>,
 }
 
 /// A row of the book of heads.
@@ -229,6 +250,8 @@ pub trait EvidenceReads: Send + Sync {
     ) -> Result<(Vec<RecordIndex>, Vec<MediaIndex>, Vec<EventIndex>)>;
     /// Keys of pictures and events that no stored batch states: up to 100. No epoch where not even the batch is here.
     async fn rows_without_batch(&self, device: DeviceId) -> Result<Vec<(Option<Epoch>, Seq)>>;
+    /// Batches whose records were deleted as agreed, by the audit log.
+    async fn deletions_noted(&self, contract: Option<ContractId>) -> Result<u64>;
     /// Every blob row of a contract: hash, who brought it, length.
     async fn blob_rows(&self, contract: ContractId) -> Result<Vec<(Sha256, DeviceId, u64)>>;
     async fn audit_rows(

@@ -5,7 +5,7 @@ use super::anchor;
 use super::finding::{Finding, Known};
 use super::heads::Heads;
 use super::links::{Links, holes_and_breaks};
-use super::manifest::{Boot, Refusal};
+use super::manifest::{Boot, DeletedBatch, DeletedGap, Refusal};
 use super::pictures::{self, GapSeen, PictureSeen, Pictures};
 use crate::batch::{Batch, SignedBatch};
 use crate::digest::Sha256;
@@ -46,6 +46,8 @@ pub struct DeviceReport {
     pub epochs: u64,
     /// Hashes of all pictures that signed records name, whatever their time.
     pub named_pictures: HashSet<Sha256>,
+    /// Records of which, as agreed, only numbers and hashes are left; not counted above.
+    pub deleted_records: u64,
     /// Pictures that had to be here, and are.
     pub pictures: u64,
     /// Number of the newest heads that speak of this device.
@@ -89,6 +91,8 @@ pub struct DeviceCheck {
     pictures: Vec<PictureSeen>,
     findings: Vec<Finding>,
     records: u64,
+    deleted_batches: u64,
+    deleted_records: u64,
 }
 
 impl DeviceCheck {
@@ -108,7 +112,33 @@ impl DeviceCheck {
             pictures: Vec::new(),
             findings: Vec::new(),
             records: 0,
+            deleted_batches: 0,
+            deleted_records: 0,
         }
+    }
+
+    /// Puts in its place a batch whose records were deleted as agreed. The chain goes on by its hash; what is here of these
+    /// numbers counts before it.
+    pub fn deleted(&mut self, batch: &DeletedBatch) {
+        let at_us = batch.first_us.0;
+        let link = Link {
+            epoch: batch.epoch,
+            first: batch.first_seq,
+            last: batch.last_seq,
+            hash: batch.sha256,
+            prev: batch.prev,
+            span_us: Some((at_us, at_us)),
+        };
+        if batch.first_seq <= batch.last_seq && self.links.overlapping(&link).is_none() {
+            self.links.add(link);
+            self.deleted_batches += 1;
+            self.deleted_records += batch.last_seq.0 - batch.first_seq.0 + 1;
+        }
+    }
+
+    /// Notes losses that a gap record named which was deleted as agreed.
+    pub fn deleted_gap(&mut self, gap: &DeletedGap) {
+        self.gaps.push(GapSeen::of_deleted(gap));
     }
 
     /// Checks the next batch, in the order in which they stand. Answers it where it is genuine and new. `place`
@@ -272,13 +302,21 @@ impl DeviceCheck {
     /// Checks everything that needs all batches.
     pub fn finish(self, context: &Context<'_>) -> DeviceReport {
         let mut report = DeviceReport {
-            batches: self.links.len() as u64,
+            batches: self.links.len() as u64 - self.deleted_batches,
             records: self.records,
+            deleted_records: self.deleted_records,
             epochs: self.links.epochs().len() as u64,
             named_pictures: self.pictures.iter().map(|picture| picture.sha256).collect(),
             findings: self.findings,
             ..DeviceReport::default()
         };
+        if self.deleted_records > 0 {
+            report.findings.push(Finding::RecordsDeleted {
+                device: self.device,
+                records: self.deleted_records,
+                batches: self.deleted_batches,
+            });
+        }
         let mut gaps = self.gaps;
         let by_heads = anchor::check(self.device, &self.links, &self.damaged, context);
         report.newest_heads = by_heads.newest;

@@ -184,8 +184,12 @@ impl ExportCheck {
             .map(|device| (device.device, device))
             .collect();
         let mut devices = BTreeMap::new();
-        for (id, check) in std::mem::take(&mut self.devices) {
+        for (id, mut check) in std::mem::take(&mut self.devices) {
             let stated = by_id[&id];
+            stated.deleted.iter().for_each(|batch| check.deleted(batch));
+            for gap in &stated.deleted_gaps {
+                check.deleted_gap(gap);
+            }
             devices.insert(
                 id,
                 finish_device(check, stated, manifest, &heads, &self.pictures),

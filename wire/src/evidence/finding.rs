@@ -234,6 +234,17 @@ pub enum Finding {
         count: u64,
         reason: String,
     },
+    /// Only their numbers and hashes are left.
+    RecordsDeleted {
+        device: DeviceId,
+        records: u64,
+        batches: u64,
+    },
+    /// Batches are empty as if deleted as agreed, and the audit log does not tell of it.
+    DeletionUnnoted {
+        batches: u64,
+        noted: u64,
+    },
 }
 
 impl Finding {
@@ -241,6 +252,7 @@ impl Finding {
         match self {
             Finding::Refused { .. }
             | Finding::RecordsShed { .. }
+            | Finding::RecordsDeleted { .. }
             | Finding::PicturesShed { .. } => Weight::Note,
             Finding::RecordsNotArrived { .. }
             | Finding::ChainBroken {
@@ -578,6 +590,18 @@ impl fmt::Display for Finding {
             } => write!(
                 f,
                 "device {device}: {count} of class {class} lost on the box ({reason}), signed gap records say so"
+            ),
+            RecordsDeleted {
+                device,
+                records,
+                batches,
+            } => write!(
+                f,
+                "device {device}: {records} records in {batches} batches deleted as agreed, says the receiver; their numbers and hashes still fit the chain, what they said cannot be checked any more"
+            ),
+            DeletionUnnoted { batches, noted } => write!(
+                f,
+                "{batches} batches are empty as if deleted as agreed, and the audit log tells of {noted} only: records were taken out by another way"
             ),
         }
     }

@@ -67,6 +67,35 @@ pub struct DeviceManifest {
     /// Pictures that signed records of this export name, and that had not arrived when it was made.
     #[serde(default)]
     pub not_arrived: Vec<Sha256>,
+    /// Batches of the chosen part whose records the receiver deleted when their agreed time was over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<DeletedBatch>,
+    /// What gap records said that went with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted_gaps: Vec<DeletedGap>,
+}
+
+/// What is left of a batch whose records were deleted as agreed: its place in the chain, on the receiver's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedBatch {
+    pub epoch: Epoch,
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+    pub sha256: Sha256,
+    pub prev: Sha256,
+    /// Corrected capture time of its first record.
+    pub first_us: UtcMicros,
+}
+
+/// Losses that gap records named which were deleted as agreed, summed by the hour in which they began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedGap {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraId>,
+    pub class: String,
+    pub hour_us: UtcMicros,
+    pub count: u64,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Are the pictures here that signed records name, and what gap records say of those that are not.
 
 use super::finding::Finding;
+use super::manifest::DeletedGap;
 use crate::digest::Sha256;
 use crate::ids::{CameraId, DeviceId, Epoch, Seq};
 use crate::record::{GapRecord, MediaClass};
@@ -41,6 +42,17 @@ impl GapSeen {
             class: gap.class.clone(),
             from_us: gap.from_us.0,
             to_us: gap.to_us.0,
+            left: gap.count,
+            reason: gap.reason.clone(),
+        }
+    }
+
+    pub(super) fn of_deleted(gap: &DeletedGap) -> Self {
+        Self {
+            camera: gap.camera,
+            class: gap.class.clone(),
+            from_us: gap.hour_us.0,
+            to_us: gap.hour_us.plus_us(SLACK_US).0,
             left: gap.count,
             reason: gap.reason.clone(),
         }

@@ -248,6 +248,8 @@ fn seal(
             boots: Vec::new(),
             refused: Vec::new(),
             not_arrived: Vec::new(),
+            deleted: Vec::new(),
+            deleted_gaps: Vec::new(),
         }],
         files: files
             .iter()

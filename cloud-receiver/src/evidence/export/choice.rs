@@ -167,7 +167,7 @@ pub(super) async fn correct_times(
     }
     for row in rows
         .iter_mut()
-        .filter(|row| row.first_captured_us < IMPOSSIBLE_BEFORE)
+        .filter(|row| row.first_captured_us < IMPOSSIBLE_BEFORE && !row.deleted)
     {
         let bytes = store
             .batch_bytes(device.contract, device.device, vec![row.no])
@@ -223,6 +223,7 @@ mod tests {
             sha256: hash(no),
             prev: hash(no - 1),
             first_captured_us: UtcMicros(*at),
+            deleted: false,
         };
         (1..).zip(list).map(row).collect()
     }

@@ -12,7 +12,7 @@ use crate::store::{
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
-use wire::evidence::manifest::{Boot, Refusal};
+use wire::evidence::manifest::{Boot, DeletedGap, Refusal};
 use wire::{
     BootId, CameraId, ContractId, DeviceId, Epoch, EventId, Seq, SeqRange, Sha256, SiteId,
     UtcMicros, VerifyingKey,
@@ -48,6 +48,7 @@ fn evidence_devices(
             boots: Vec::new(),
             refused: Vec::new(),
             stored: Vec::new(),
+            deleted_gaps: Vec::new(),
         })
     })?;
     let mut devices = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -84,8 +85,29 @@ fn evidence_devices(
             id,
             |row| Ok((epoch_of(row.get(0)?), range_at(row, 1)?)),
         )?;
+        device.deleted_gaps = all(
+            connection,
+            "select camera, class, hour, number, reason from record_gone
+             where device = ?1 and reason <> '' order by hour, camera, class, reason",
+            id,
+            |row| {
+                Ok(DeletedGap {
+                    camera: gone_camera(row, 0)?,
+                    class: row.get(1)?,
+                    hour_us: UtcMicros(row.get::<_, i64>(2)? * HOUR_US),
+                    count: row.get::<_, i64>(3)?.cast_unsigned(),
+                    reason: row.get(4)?,
+                })
+            },
+        )?;
     }
     Ok(devices)
+}
+
+/// Empty: of the device itself.
+fn gone_camera(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<CameraId>> {
+    let bytes: Vec<u8> = row.get(index)?;
+    Ok(Uuid::from_slice(&bytes).ok().map(CameraId))
 }
 
 fn all<T>(
@@ -121,7 +143,7 @@ fn refusal_at(row: &Row<'_>) -> rusqlite::Result<Refusal> {
 fn batch_rows(connection: &Connection, device: DeviceId) -> Result<Vec<BatchRow>> {
     all(
         connection,
-        "select no, epoch, first_seq, last_seq, sha256, prev, first_captured_us
+        "select no, epoch, first_seq, last_seq, sha256, prev, first_captured_us, length(sealed) = 0
          from batch where device = ?1 order by epoch, first_seq",
         [id16(device.0)],
         |row| {
@@ -133,6 +155,7 @@ fn batch_rows(connection: &Connection, device: DeviceId) -> Result<Vec<BatchRow>
                 sha256: hash_at(row, 4)?,
                 prev: hash_at(row, 5)?,
                 first_captured_us: time_at(row, 6)?,
+                deleted: row.get(7)?,
             })
         },
     )
@@ -339,7 +362,7 @@ fn audit_rows(
         where b.contract = f.contract and b.sha256 = f.sha256 and b.missing_us is null))";
     let here = [pictures(HERE)?, files(FILE_HERE)?].concat();
     let awaited = [pictures(AWAITED)?, files(&format!("not {FILE_HERE}"))?].concat();
-    let gaps = hours(
+    let mut gaps = hours(
         &moment,
         "select camera, (from_device_us - ((from_device_us % 3600000000) + 3600000000) % 3600000000)
                     / 3600000000 as hour, class, sum(count), reason
@@ -347,6 +370,9 @@ fn audit_rows(
          group by camera, hour, class, reason order by hour, camera, class, reason",
         key,
     )?;
+    let gone = gone_hours(&moment, key)?;
+    let (deleted, lost): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(_, reason)| reason.is_none());
+    gaps.extend(lost);
     let listed = |condition: &str| -> Result<Vec<PictureRow>> {
         let mut statement = moment.prepare_cached(&format!(
             "{PICTURE} where m.device = ?1 and m.captured_device_us >= ?2
@@ -367,7 +393,31 @@ fn audit_rows(
             .map(|(row, reason)| (row, reason.unwrap_or_default()))
             .collect(),
         unindexed: unlisted(&moment, key)?,
+        deleted: deleted.into_iter().map(|(row, _)| row).collect(),
     })
+}
+
+/// What was deleted as agreed, by hour; with a reason what had been lost on the device.
+fn gone_hours(
+    connection: &Connection,
+    key: ([u8; 16], i64, i64),
+) -> Result<Vec<(HourRow, Option<String>)>> {
+    all(
+        connection,
+        "select camera, hour, class, number, nullif(reason, '') from record_gone
+         where device = ?1 and hour >= ?2 / 3600000000 and hour < ?3 / 3600000000 + (?3 % 3600000000 > 0)
+         order by hour, camera, class, reason",
+        key,
+        |row| {
+            let hour = HourRow {
+                camera: gone_camera(row, 0)?,
+                hour_us: row.get::<_, i64>(1)? * HOUR_US,
+                class: row.get(2)?,
+                count: row.get::<_, i64>(3)?.cast_unsigned(),
+            };
+            Ok((hour, row.get(4)?))
+        },
+    )
 }
 
 /// Records that the contents of a batch of that time leave out, but for those refused. Up to 100 batches' worth.
@@ -375,7 +425,7 @@ fn unlisted(connection: &Connection, key: ([u8; 16], i64, i64)) -> Result<Vec<(E
     let lacking: Vec<(Epoch, SeqRange)> = all(
         connection,
         "select b.epoch, b.first_seq, b.last_seq from batch b
-         where b.device = ?1 and b.to_device_us >= ?2 and b.from_device_us < ?3
+         where b.device = ?1 and b.to_device_us >= ?2 and b.from_device_us < ?3 and length(b.sealed) > 0
            and b.last_seq - b.first_seq + 1 >
                (select count(*) from record r where r.batch = b.no)
              + (select count(*) from rejection x where x.device = b.device and x.epoch = b.epoch
@@ -491,6 +541,20 @@ impl EvidenceReads for SqliteStore {
                     Ok((epoch.map(epoch_of), seq_of(row.get(1)?)))
                 },
             )
+        })
+        .await
+    }
+
+    async fn deletions_noted(&self, contract: Option<ContractId>) -> Result<u64> {
+        self.read(move |connection| {
+            let noted: i64 = connection.query_row(
+                "select coalesce(sum(detail ->> 'batches'), 0) from audit
+                 where action = 'retention.delete' and (?1 is null or contract = ?1)
+                   and contract not in (select contract from erasure)",
+                [contract.map(|id| id16(id.0))],
+                |row| row.get(0),
+            )?;
+            Ok(noted.cast_unsigned())
         })
         .await
     }
