@@ -7,6 +7,7 @@ use crate::clock::now;
 use crate::erasure::{self, Standing};
 use crate::office;
 use crate::office::ending::{self, end_of, last_day};
+use crate::office::terms::Kept;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Administration, ContractBook, ContractDetail, ContractRow, ErasureBook, ErasureRow, Retention,
@@ -16,7 +17,7 @@ use anyhow::{Context, ensure};
 use jiff::civil::Date;
 use serde::Serialize;
 use uuid::Uuid;
-use wire::{ContractId, MediaClass};
+use wire::ContractId;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -144,7 +145,7 @@ impl TermsArgs {
     }
 }
 
-/// For how many days pictures are kept, or "forever": as long as the contract lasts.
+/// For how many days pictures and records are kept, or "forever": as long as the contract lasts.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 struct KeepArgs {
     /// Days for which pictures of events are kept, or "forever".
@@ -159,6 +160,10 @@ struct KeepArgs {
     /// Days for which clips are kept, or "forever".
     #[arg(long, value_name = "DAYS", value_parser = days)]
     keep_clips: Option<Days>,
+    /// Days for which records are kept - events, counts, states, losses - or "forever". A record of a picture that is kept
+    /// for longer stays with it.
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    keep_records: Option<Days>,
 }
 
 /// Absent: for ever.
@@ -180,6 +185,7 @@ impl KeepArgs {
             self.keep_periodic,
             self.keep_requested,
             self.keep_clips,
+            self.keep_records,
         ];
         all.iter().all(Option::is_none)
     }
@@ -194,6 +200,7 @@ impl KeepArgs {
         set(&mut retention.periodic_days, self.keep_periodic);
         set(&mut retention.requested_days, self.keep_requested);
         set(&mut retention.clips_days, self.keep_clips);
+        set(&mut retention.records_days, self.keep_records);
     }
 }
 
@@ -347,10 +354,13 @@ async fn show(common: &Common, setup: &Setup, wanted: &str) -> anyhow::Result<()
 }
 
 /// What shortening deletes, as a question's first sentence.
-fn deleted(name: &str, shortened: &[(MediaClass, u32)]) -> String {
-    let each = shortened
-        .iter()
-        .map(|(class, days)| format!("{} pictures older than {days} days", class.as_str()));
+fn deleted(name: &str, shortened: &[(Kept, u32)]) -> String {
+    let each = shortened.iter().map(|(kept, days)| match kept {
+        Kept::Pictures(class) => format!("{} pictures older than {days} days", class.as_str()),
+        Kept::Records => format!(
+            "records older than {days} days - events, counts, states, losses - that belong to no picture which is kept"
+        ),
+    });
     format!(
         "Of \"{name}\" these are deleted for good, but for what a hold keeps: {}.",
         each.collect::<Vec<_>>().join(", ")
@@ -399,7 +409,8 @@ fn words(detail: &ContractDetail) -> anyhow::Result<String> {
          second factor     needed: {}\n\
          pictures in mail  {}\n\
          told of           silent for {} min; clock off by {} ms\n\
-         kept for          snapshots {}, periodic {}, requested {}, clips {}",
+         kept for          snapshots {}, periodic {}, requested {}, clips {}\n\
+         records           {}",
         detail.name,
         detail.id,
         terms.language,
@@ -413,6 +424,7 @@ fn words(detail: &ContractDetail) -> anyhow::Result<String> {
         kept(terms.retention.periodic_days),
         kept(terms.retention.requested_days),
         kept(terms.retention.clips_days),
+        kept_records(terms.retention.records_days),
     ))
 }
 
@@ -421,6 +433,16 @@ fn kept(days: Option<u32>) -> String {
         || "as long as the contract".into(),
         |days| format!("{days} days"),
     )
+}
+
+fn kept_records(days: Option<u32>) -> String {
+    match days {
+        None => kept(days),
+        Some(_) => format!(
+            "{}; with a picture that is kept for longer, as long as it",
+            kept(days)
+        ),
+    }
 }
 
 pub(super) async fn detail(store: &SqliteStore, wanted: &str) -> anyhow::Result<ContractDetail> {

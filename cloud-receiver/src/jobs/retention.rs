@@ -41,7 +41,10 @@ pub async fn run(
                 tracing::error!("pictures whose time is over stay for now: {error:#}");
             }
         }
-        match stop.run_until_cancelled(records(&blobs, &store, now())).await {
+        match stop
+            .run_until_cancelled(records(&blobs, &store, now()))
+            .await
+        {
             None => return,
             Some(Ok(0)) => {}
             Some(Ok(records)) => tracing::info!(

@@ -32,13 +32,31 @@ pub async fn add_contract(
     Ok(id)
 }
 
-/// Each class of pictures with the days for which it is kept; absent: as long as the contract lasts.
-pub fn kept(retention: &Retention) -> [(MediaClass, Option<u32>); 4] {
+/// What can be kept for a number of days of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    Pictures(MediaClass),
+    /// Events, counts and all other records; as long as a picture of theirs, if that is longer.
+    Records,
+}
+
+/// Each with the days for which it is kept; absent: as long as the contract lasts.
+pub fn kept(retention: &Retention) -> [(Kept, Option<u32>); 5] {
     [
-        (MediaClass::Snapshot, retention.snapshots_days),
-        (MediaClass::Periodic, retention.periodic_days),
-        (MediaClass::Requested, retention.requested_days),
-        (MediaClass::Clip, retention.clips_days),
+        (
+            Kept::Pictures(MediaClass::Snapshot),
+            retention.snapshots_days,
+        ),
+        (
+            Kept::Pictures(MediaClass::Periodic),
+            retention.periodic_days,
+        ),
+        (
+            Kept::Pictures(MediaClass::Requested),
+            retention.requested_days,
+        ),
+        (Kept::Pictures(MediaClass::Clip), retention.clips_days),
+        (Kept::Records, retention.records_days),
     ]
 }
 
@@ -79,8 +97,8 @@ pub fn check(terms: &Terms) -> Result<(), Refusal> {
     }
 }
 
-/// What would be kept for less long: older pictures of these classes are deleted soon after.
-pub fn shortened(before: &Retention, after: &Retention) -> Vec<(MediaClass, u32)> {
+/// What would be kept for less long: what is older of it is deleted soon after.
+pub fn shortened(before: &Retention, after: &Retention) -> Vec<(Kept, u32)> {
     let both = kept(before).into_iter().zip(kept(after));
     both.filter_map(|((_, before), (class, after))| {
         let after = after?;
@@ -103,20 +121,30 @@ mod tests {
             periodic_days,
             ..Retention::default()
         };
-        let check = |before, after, expected: &[(MediaClass, u32)]| {
+        let pictures = Kept::Pictures;
+        let check = |before, after, expected: &[(Kept, u32)]| {
             assert_eq!(shortened(&before, &after), expected);
         };
         check(days(None, None), days(None, None), &[]);
         check(
             days(None, None),
             days(Some(90), None),
-            &[(MediaClass::Snapshot, 90)],
+            &[(pictures(MediaClass::Snapshot), 90)],
         );
+        let records = |days| Retention {
+            records_days: days,
+            ..Retention::default()
+        };
+        check(records(Some(30)), records(None), &[]);
+        check(records(None), records(Some(30)), &[(Kept::Records, 30)]);
         check(days(Some(90), Some(7)), days(Some(91), None), &[]);
         check(
             days(Some(90), Some(7)),
             days(Some(89), Some(6)),
-            &[(MediaClass::Snapshot, 89), (MediaClass::Periodic, 6)],
+            &[
+                (pictures(MediaClass::Snapshot), 89),
+                (pictures(MediaClass::Periodic), 6),
+            ],
         );
     }
 

@@ -8,7 +8,7 @@ mod span;
 use super::PortalState;
 use super::layout::{self, Tab};
 use super::problem::Problem;
-use super::timeline::Choices;
+use super::timeline::{Choices, deleted_before};
 use super::visit::Visit;
 use super::words::{ChartWords, thousands};
 use crate::auth::session::Session;
@@ -57,6 +57,8 @@ pub async fn file(
 struct Chart {
     by: By,
     edges: Vec<UtcMicros>,
+    /// Before then records were deleted as agreed, and the chart reaches so far back.
+    deleted: Option<UtcMicros>,
     /// The name of each series, and what was counted.
     series: Vec<(String, Vec<u64>)>,
     choices: Choices,
@@ -71,11 +73,13 @@ impl Chart {
     ) -> Result<Self, Problem> {
         let (store, scope) = (&state.store, session.scope);
         let (edges, filter) = (asked.edges(visit), asked.filter());
-        let (counts, sites, classes) = tokio::try_join!(
+        let (counts, sites, classes, deleted) = tokio::try_join!(
             store.event_counts(scope, &filter, edges.clone(), asked.split()),
             store.overview(scope, visit.midnight_today()),
             store.classes(scope),
+            store.records_before(scope),
         )?;
+        let deleted = deleted.filter(|before| edges.first().is_some_and(|from| from < before));
         let choices = Choices {
             sites,
             classes,
@@ -90,6 +94,7 @@ impl Chart {
         Ok(Self {
             by: asked.by(),
             edges,
+            deleted,
             series,
             choices,
         })
@@ -151,6 +156,7 @@ fn page(visit: &Visit, asked: &Asked, chart: &Chart) -> Markup {
     let body = html! {
         div.section-head { h1 { (words.charts) } }
         (form(visit, asked, &chart.choices))
+        @if let Some(before) = chart.deleted { p.hint { (deleted_before(visit, before)) } }
         @if chart.series.is_empty() {
             div.empty { h2 { (words.nothing) } p { (words.nothing_hint) } }
         } @else {

@@ -32,7 +32,10 @@ pub async fn show(
 ) -> Result<Markup, Problem> {
     let id: EventId = id.parse().map_err(|_| Problem::NotFound)?;
     let detail = state.store.event(session.scope, id).await?;
-    let mut detail = detail.ok_or(Problem::NotFound)?;
+    let Some(mut detail) = detail else {
+        let before = state.store.records_before(session.scope).await?;
+        return Err(before.map_or(Problem::NotFound, |_| Problem::NotFoundAnyMore));
+    };
     if asked.is_narrowed() {
         let at = EventCursor {
             opened_at_us: detail.row.opened_at_us,

@@ -46,6 +46,7 @@ use crate::auth::password::Hashing;
 use crate::auth::session::OperatorSession;
 use crate::live::Live;
 use crate::office::Office;
+use crate::store::retention::RetentionReads;
 use crate::store::{
     AccountBooks, AccountKind, Accounts, Acting, AlertReads, AuditBook, ContractBook,
     CustomerReads, DeviceFileBook, EvidenceReads, NoticeReads, OperatorDesk, SecurityReads,
@@ -84,6 +85,7 @@ pub trait PortalStore:
     + Acting
     + SubscriptionBook
     + SecurityReads
+    + RetentionReads
 {
 }
 impl<T> PortalStore for T where
@@ -99,6 +101,7 @@ impl<T> PortalStore for T where
         + Acting
         + SubscriptionBook
         + SecurityReads
+        + RetentionReads
 {
 }
 

@@ -15,6 +15,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum Problem {
     NotFound,
+    /// It may have been here: of its contract, records were deleted as agreed.
+    NotFoundAnyMore,
     /// A form that another site may have sent.
     Forbidden,
     BadRequest,
@@ -31,7 +33,7 @@ impl Problem {
 
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NotFoundAnyMore => StatusCode::NOT_FOUND,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -55,6 +57,7 @@ impl Problem {
         let words = visit.words();
         let (title, text) = match self {
             Self::NotFound => (words.not_found, words.not_found_text),
+            Self::NotFoundAnyMore => (words.event_not_found, words.event_not_found_text),
             Self::Forbidden => (words.forbidden, words.forbidden_text),
             Self::BadRequest => (words.bad_request, words.bad_request_text),
             Self::Unauthorized => (words.sign_in_title, words.session_ended),

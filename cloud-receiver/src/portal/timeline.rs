@@ -59,11 +59,14 @@ pub async fn show(
     events.truncate(PAGE_EVENTS as usize);
     let reach = Reach::of(&visit, &asked, &filter, &events, is_more, searched_to);
     let window = strip::window(&visit, &filter);
-    let (gaps, strip, counts) = tokio::try_join!(
+    let (gaps, strip, counts, deleted) = tokio::try_join!(
         gaps_of(&state, session.scope, &visit, &filter, reach.window()),
         Strip::read(&state, session.scope, &visit, &filter),
         Counts::read(&state, session.scope, &visit, &filter, window),
+        state.store.records_before(session.scope),
     )?;
+    // Of the list, or of the strip above it.
+    let deleted = deleted.filter(|before| reach.from_us < *before || window.from_us < *before);
     let mut gaps: Vec<Gap> = gaps.into_iter().filter(|gap| reach.holds(gap)).collect();
     let hidden_gaps = gaps.len().saturating_sub(PAGE_GAPS);
     gaps.truncate(PAGE_GAPS);
@@ -75,6 +78,7 @@ pub async fn show(
         hidden_gaps,
         strip,
         counts,
+        deleted,
     };
     let choices = Choices {
         sites,
@@ -212,6 +216,14 @@ pub(super) struct Found {
     pub hidden_gaps: usize,
     pub strip: Strip,
     pub counts: Counts,
+    /// Before then records were deleted as agreed, and the page reaches so far back.
+    pub deleted: Option<UtcMicros>,
+}
+
+/// Nothing is said of what happened then: not that nothing did.
+pub(super) fn deleted_before(visit: &Visit, before: UtcMicros) -> String {
+    let date = visit.date(visit.date_of(before));
+    visit.lang.records_deleted_before(&date)
 }
 
 /// What the store would say of the filter and this event.
@@ -251,6 +263,7 @@ pub(super) fn page(visit: &Visit, asked: &Asked, choices: &Choices, found: &Foun
             @if asked.filter(visit).least_score_percent.is_some() { p.hint { (visit.words().strip_all_scores) } }
             (found.counts.draw(visit))
         }
+        @if let Some(before) = found.deleted { p.hint { (deleted_before(visit, before)) } }
         @if is_live { (live_list(visit, &items, asked, None)) } @else { (groups(visit, asked, &items)) }
         @if is_empty { (nothing_found(visit, asked)) }
         @if asked.before.is_empty() && !is_empty {

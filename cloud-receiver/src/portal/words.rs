@@ -369,6 +369,7 @@ catalogue! {
     deliveries: "配信の内訳" | "Deliveries";
     deliveries_add_up: "記録の番号はすべて揃っています" | "Every record number is accounted for";
     deliveries_missing: "届いていないもの" | "What has not arrived";
+    deliveries_deleted: "うち保存期間を過ぎて削除した記録" | "Of these, records deleted as agreed";
     deliveries_nothing: "この日の記録はありません" | "Nothing was recorded on this day";
     deliveries_hint: "時間帯は装置の時計によります。装置側の記録との突き合わせとファイルの有無は、コマンドで確かめられます。" | "Hours are those of the device's clock. The command compares with the device's own book as well, and looks for every file.";
     delivered: "受信済み" | "Received";
@@ -496,6 +497,8 @@ catalogue! {
 
     not_found: "ページが見つかりません" | "Page not found";
     not_found_text: "アドレスが違うか、すでに削除されたか、このアカウントでは表示できないものです。" | "The address is wrong, the item has been deleted, or this account may not see it.";
+    event_not_found: "このイベントは表示できません" | "This event cannot be shown";
+    event_not_found_text: "契約で定めた保存期間が過ぎたため削除されたか、アドレスが違うか、このアカウントでは表示できないものです。" | "It was deleted as agreed because its time was over, or the address is wrong, or this account may not see it.";
     forbidden: "この操作は受け付けられません" | "This request was refused";
     forbidden_text: "ほかのサイトから送られた可能性があるため、安全のために止めました。ページを開き直して、もう一度お試しください。" | "It may have been sent from another site, so it was stopped for your safety. Please open the page again and retry.";
     failed: "表示できませんでした" | "Something went wrong";

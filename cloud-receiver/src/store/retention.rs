@@ -78,6 +78,11 @@ pub trait RecordBook: Send + Sync {
         at_most: u32,
         at: UtcMicros,
     ) -> Result<(u64, Vec<Sha256>)>;
+}
+
+/// What pages ask.
+#[async_trait]
+pub trait RetentionReads: Send + Sync {
     /// Of the time before this moment records were deleted as agreed; `None`: none ever were.
     async fn records_before(&self, scope: ContractScope) -> Result<Option<UtcMicros>>;
 }

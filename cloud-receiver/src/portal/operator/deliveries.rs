@@ -106,6 +106,9 @@ fn summary(visit: &Visit, report: &DeviceReport, balance: &Balance) -> Markup {
             (layout::notice(kind, &verdict))
             dl.facts {
                 div { dt { (words.delivered) } dd.tabular { (thousands(sum(|line| line.received))) } }
+                @if balance.deleted > 0 {
+                    div { dt { (words.deliveries_deleted) } dd.tabular { (thousands(balance.deleted)) } }
+                }
                 div { dt { (words.gap_on_its_way) } dd.tabular { (thousands(sum(|line| line.awaited))) } }
                 div { dt { (words.gap_lost) } dd.tabular { (thousands(sum(|line| line.lost))) } }
                 div { dt { (words.rejected_records) } dd.tabular { (thousands(refused)) } }

@@ -1,8 +1,8 @@
-//! Changing what was agreed in a contract. Shortening what is kept deletes pictures, so it is asked for by name.
+//! Changing what was agreed in a contract. Shortening what is kept deletes, so it is asked for by name.
 
 use super::form::{self, area, complaint, field, input, office, text, tick, words};
 use crate::auth::session::OperatorSession;
-use crate::office::terms::{check, kept, shortened};
+use crate::office::terms::{Kept, check, kept, shortened};
 use crate::portal::PortalState;
 use crate::portal::layout::{self, Notice, Tab};
 use crate::portal::problem::Problem;
@@ -37,7 +37,7 @@ pub async fn act(
 ) -> Result<Response, Problem> {
     let office = office(&state, &session)?;
     let detail = form::contract(&office, &contract).await?;
-    let refused = |terms: &Terms, shorter: &[(MediaClass, u32)], why: Option<&str>| {
+    let refused = |terms: &Terms, shorter: &[(Kept, u32)], why: Option<&str>| {
         let page = page(&visit, &detail, terms, shorter, why);
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
@@ -80,15 +80,17 @@ fn asked(fields: &[(String, String)], before: &Terms) -> Option<Terms> {
     terms.retention.periodic_days = days("keep_periodic")?;
     terms.retention.requested_days = days("keep_requested")?;
     terms.retention.clips_days = days("keep_clips")?;
+    terms.retention.records_days = days("keep_records")?;
     Some(terms)
 }
 
-fn field_of(class: MediaClass) -> &'static str {
-    match class {
-        MediaClass::Snapshot => "keep_snapshots",
-        MediaClass::Periodic => "keep_periodic",
-        MediaClass::Requested => "keep_requested",
-        _ => "keep_clips",
+fn field_of(kept: Kept) -> &'static str {
+    match kept {
+        Kept::Records => "keep_records",
+        Kept::Pictures(MediaClass::Snapshot) => "keep_snapshots",
+        Kept::Pictures(MediaClass::Periodic) => "keep_periodic",
+        Kept::Pictures(MediaClass::Requested) => "keep_requested",
+        Kept::Pictures(_) => "keep_clips",
     }
 }
 
@@ -96,7 +98,7 @@ fn page(
     visit: &Visit,
     detail: &ContractDetail,
     terms: &Terms,
-    shorter: &[(MediaClass, u32)],
+    shorter: &[(Kept, u32)],
     why: Option<&str>,
 ) -> Markup {
     let w = words(visit);
@@ -118,16 +120,16 @@ fn page(
                 (input("number", "clock_off", w.clock_off, &terms.clock_off_ms.to_string(), None))
             }
             h2 { (w.keep_for) }
-            p.hint { (w.keep_hint) }
+            p.hint { (w.keep_hint) " " (w.keep_records_hint) }
             div.pair {
-                @for (class, days) in kept(&terms.retention) {
+                @for (what, days) in kept(&terms.retention) {
                     @let value = days.map_or_else(String::new, |days| days.to_string());
-                    (input("number", field_of(class), w.class(class), &value, None))
+                    (input("number", field_of(what), w.kept(what), &value, None))
                 }
             }
             @if !shorter.is_empty() {
                 (layout::notice(Notice::Wait, w.shortens))
-                ul.plain { @for (class, days) in shorter { li { (visit.lang.older_than(w.class(*class), *days)) } } }
+                ul.plain { @for (what, days) in shorter { li { (visit.lang.older_than(w.kept(*what), *days)) } } }
                 (form::name_to_type(visit, "typed", &detail.name))
             }
             p.deeds {

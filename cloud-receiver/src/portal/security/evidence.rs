@@ -207,17 +207,21 @@ fn deletion(shown: &Shown<'_>) -> Vec<Item> {
     };
     let mut items = vec![Item::good(period)];
     items.push(Item::good(lang.kept_for(kept(contract.terms.retention))));
+    if contract.terms.retention.records_days.is_some() {
+        items.push(Item::good(lang.kept_with_pictures()));
+    }
     items.push(counted(shown, words(shown).erasures, shown.facts.erased));
     items
 }
 
-/// Days of records, event pictures, periodic pictures, requested pictures.
-fn kept(retention: Retention) -> [Option<u32>; 4] {
+/// Days of records, event pictures, periodic pictures, requested pictures, clips.
+fn kept(retention: Retention) -> [Option<u32>; 5] {
     [
         retention.records_days,
         retention.snapshots_days,
         retention.periodic_days,
         retention.requested_days,
+        retention.clips_days,
     ]
 }
 

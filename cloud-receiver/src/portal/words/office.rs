@@ -134,14 +134,16 @@ topic! { OfficeWords;
     pictures_in_mail: "メールに小さな画像を付けてよい" | "Mails may carry a small picture";
     silent_after: "応答なしとみなすまでの分数" | "Minutes until it counts as silent";
     clock_off: "時計のずれとみなすミリ秒" | "Milliseconds by which a clock may be off";
-    keep_for: "保存日数" | "Days for which pictures are kept";
+    keep_for: "保存日数" | "Days for which it is kept";
     keep_hint: "空欄は契約期間中ずっと保存します。" | "Empty: as long as the contract.";
+    keep_records_hint: "画像の保存期間が記録より長い場合、その画像の記録とイベントは画像と同じ期間保存します。" | "Where a picture is kept for longer than records, its record and its event stay with it.";
+    kept_records: "記録（イベント、件数、状態など）" | "Records: events, counts, states";
     class_snapshot: "イベントの画像" | "Pictures of events";
     class_periodic: "定期画像" | "Periodic pictures";
     class_requested: "依頼した画像" | "Requested pictures";
     class_clip: "映像" | "Clips";
     class_other: "その他" | "Other";
-    shortens: "保存日数を短くすると、次の画像が完全に削除されます。元に戻すことはできません。" | "Keeping for less long deletes these for good. It cannot be undone.";
+    shortens: "保存日数を短くすると、次のものが完全に削除されます。元に戻すことはできません。" | "Keeping for less long deletes these for good. It cannot be undone.";
     type_name: "確認のため、契約の名前を入力してください" | "Type the contract's name to confirm";
     type_name_if_past: "過ぎた日にする場合は、確認のため契約の名前を入力してください" | "For a day that is past, type the contract's name to confirm";
     name_differs: "契約の名前が一致しません。何も変更していません。" | "This is not the contract's name. Nothing was done.";
@@ -233,6 +235,7 @@ topic! { OfficeWords;
 use super::sentences::plural;
 use super::{Lang, Words, thousands};
 use crate::office::Refusal;
+use crate::office::terms::Kept;
 use crate::portal::when::When;
 use crate::store::{AlertKind, Step};
 use std::borrow::Cow;
@@ -247,7 +250,14 @@ impl OfficeWords {
         }
     }
 
-    pub fn class(&self, class: MediaClass) -> &'static str {
+    pub fn kept(&self, what: Kept) -> &'static str {
+        match what {
+            Kept::Pictures(class) => self.class(class),
+            Kept::Records => self.kept_records,
+        }
+    }
+
+    fn class(&self, class: MediaClass) -> &'static str {
         match class {
             MediaClass::Snapshot => self.class_snapshot,
             MediaClass::Periodic => self.class_periodic,

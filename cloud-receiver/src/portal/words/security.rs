@@ -223,15 +223,16 @@ impl Lang {
         }
     }
 
-    /// Records, event pictures, periodic pictures, requested pictures.
-    pub fn kept_for(self, days: [Option<u32>; 4]) -> String {
+    /// Records, event pictures, periodic pictures, requested pictures, clips.
+    pub fn kept_for(self, days: [Option<u32>; 5]) -> String {
         let names = match self {
-            Lang::Ja => ["記録", "イベントの画像", "定期画像", "依頼した画像"],
+            Lang::Ja => ["記録", "イベントの画像", "定期画像", "依頼した画像", "映像"],
             Lang::En => [
                 "records",
                 "event pictures",
                 "periodic pictures",
                 "requested pictures",
+                "clips",
             ],
         };
         let one = |(name, days): (&str, Option<u32>)| match (self, days) {
@@ -244,6 +245,18 @@ impl Lang {
         match self {
             Lang::Ja => format!("保存期間: {}", all.join("、")),
             Lang::En => format!("Kept: {}", all.join(", ")),
+        }
+    }
+
+    /// Where there is a time for records.
+    pub fn kept_with_pictures(self) -> &'static str {
+        match self {
+            Lang::Ja => {
+                "画像の保存期間が記録より長い場合、その画像の記録とイベントは画像と同じ期間保存します。"
+            }
+            Lang::En => {
+                "Where a picture is kept for longer than records, its record and its event stay with it."
+            }
         }
     }
 

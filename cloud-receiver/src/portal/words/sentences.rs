@@ -16,6 +16,18 @@ impl Lang {
         }
     }
 
+    /// Records older than that were deleted as agreed.
+    pub fn records_deleted_before(self, date: &str) -> String {
+        match self {
+            Lang::Ja => format!(
+                "{date}より前の記録は、契約で定めた保存期間が過ぎたため削除されています。画像の保存期間がまだ残っているものなど、一部は引き続き表示されます。"
+            ),
+            Lang::En => format!(
+                "Records from before {date} were deleted as agreed, because their time was over. Some are still shown, such as those whose picture is kept for longer."
+            ),
+        }
+    }
+
     pub fn no_pictures_since(self, camera: &str, since: &str) -> String {
         let camera = self.camera_called(camera);
         match self {

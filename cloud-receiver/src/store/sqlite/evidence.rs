@@ -371,7 +371,8 @@ fn audit_rows(
         key,
     )?;
     let gone = gone_hours(&moment, key)?;
-    let (deleted, lost): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(_, reason)| reason.is_none());
+    let (deleted, lost): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|(_, reason)| reason.is_none());
     gaps.extend(lost);
     let listed = |condition: &str| -> Result<Vec<PictureRow>> {
         let mut statement = moment.prepare_cached(&format!(

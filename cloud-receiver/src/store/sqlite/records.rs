@@ -5,7 +5,7 @@
 
 use super::audit::append;
 use super::{SqliteStore, hash_at, id16};
-use crate::store::retention::{RecordBook, RecordsGone};
+use crate::store::retention::{RecordBook, RecordsGone, RetentionReads};
 use crate::store::{ContractScope, Note, Result};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -228,12 +228,10 @@ fn forget(connection: &Connection, candidate: &Candidate) -> Result<()> {
 fn put_off(connection: &Connection, candidate: &Candidate, cutoff: UtcMicros) -> Result<()> {
     forget(connection, candidate)?;
     connection
-        .prepare_cached("insert or ignore into record_age (device, look_us, batch) values (?1, ?2, ?3)")?
-        .execute((
-            candidate.device,
-            cutoff.plus_us(DAY_US).0,
-            candidate.batch,
-        ))?;
+        .prepare_cached(
+            "insert or ignore into record_age (device, look_us, batch) values (?1, ?2, ?3)",
+        )?
+        .execute((candidate.device, cutoff.plus_us(DAY_US).0, candidate.batch))?;
     Ok(())
 }
 
@@ -396,11 +394,16 @@ impl RecordBook for SqliteStore {
             .await?;
         self.write(move |connection| {
             let mut rows = 0;
-            for (kind, sql) in [("counts", COUNTS), ("answers", ANSWERS), ("letters", LETTERS)] {
-                let gone = connection
-                    .prepare_cached(sql)?
-                    .execute((id16(contract.0), cutoff.0, at_most))?
-                    as u64;
+            for (kind, sql) in [
+                ("counts", COUNTS),
+                ("answers", ANSWERS),
+                ("letters", LETTERS),
+            ] {
+                let gone = connection.prepare_cached(sql)?.execute((
+                    id16(contract.0),
+                    cutoff.0,
+                    at_most,
+                ))? as u64;
                 if gone > 0 {
                     note.add(kind, gone);
                 }
@@ -419,7 +422,10 @@ impl RecordBook for SqliteStore {
         })
         .await
     }
+}
 
+#[async_trait]
+impl RetentionReads for SqliteStore {
     async fn records_before(&self, scope: ContractScope) -> Result<Option<UtcMicros>> {
         self.read(move |connection| {
             let before: Option<i64> = connection
