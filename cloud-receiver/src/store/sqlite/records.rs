@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::{ContractId, DeviceId, Sha256, UtcMicros};
 
-const DAY_US: i64 = 24 * 3600 * 1_000_000;
+/// What is kept is looked at again after this: once a day, by a job that looks every hour.
+const PUT_OFF_US: i64 = 23 * 3600 * 1_000_000;
 /// Batches looked at before a commit; most that are kept were put off before.
-const LOOKED_AT_ONCE: u32 = 500;
+const LOOKED_AT_ONCE: u32 = 200;
 
 /// Says when a new batch is to be looked at.
 pub(super) fn note_age(
@@ -88,7 +89,7 @@ const KEPT: &[&str] = &[
     // Too young.
     "exists (select 1 from b, clock where not (b.received_us < ?2 or clock.synced and b.to_device_us < ?2))",
     // Held, by camera, place and time.
-    "exists (select 1 from b, clock join hold h on h.contract = b.contract
+    "exists (select 1 from b, clock cross join hold h on h.contract = b.contract
         where (h.camera is null or exists (select 1 from record r where r.batch = b.no and r.camera = h.camera))
           and (h.site is null or h.site = b.site
                or exists (select 1 from device_was_at w where w.device = b.device and w.site = h.site
@@ -108,7 +109,7 @@ const KEPT: &[&str] = &[
                 select 1 from state_change c where c.device = e.device and c.camera is null and c.state = 'started'
                 and c.at_us > e.ended_us)
            or exists (select 1 from b cross join media m on m.contract = b.contract and m.event = e.id and m.arrived = 1)
-           or exists (select 1 from b join hold h on h.contract = b.contract
+           or exists (select 1 from b cross join hold h on h.contract = b.contract
                 where (h.camera is null or h.camera = e.camera)
                   and (h.site is null or h.site = b.site
                        or exists (select 1 from device_was_at w where w.device = b.device and w.site = h.site
@@ -156,7 +157,7 @@ fn may_go(connection: &Connection, batch: i64, cutoff: UtcMicros) -> Result<bool
 }
 
 /// Takes the records out of a batch, and every row that was made of them. In this order: what others are found by goes last.
-const GO: &[&str] = &[
+pub(super) const GO: &[&str] = &[
     // What the balance counts.
     "insert into record_gone
      select device, (at_us - ((at_us % 3600000000) + 3600000000) % 3600000000) / 3600000000, camera, class, reason, sum(number)
@@ -231,7 +232,11 @@ fn put_off(connection: &Connection, candidate: &Candidate, cutoff: UtcMicros) ->
         .prepare_cached(
             "insert or ignore into record_age (device, look_us, batch) values (?1, ?2, ?3)",
         )?
-        .execute((candidate.device, cutoff.plus_us(DAY_US).0, candidate.batch))?;
+        .execute((
+            candidate.device,
+            cutoff.plus_us(PUT_OFF_US).0,
+            candidate.batch,
+        ))?;
     Ok(())
 }
 
@@ -263,8 +268,8 @@ fn settle(
         ..RecordsGone::default()
     };
     for (candidate, found) in looked {
-        // Looked at again: a hold or a picture may have come.
-        if *found && may_go(connection, candidate.batch, cutoff)? {
+        // Looked at again: a hold or a picture may have come, and what waits for another batch of its event may go now.
+        if (*found || gone.batches > 0) && may_go(connection, candidate.batch, cutoff)? {
             gone.records += go(connection, candidate)?;
             gone.batches += 1;
         } else {

@@ -4,6 +4,7 @@
 
 mod device_files;
 mod erasure;
+mod records;
 mod retention;
 mod rules;
 mod search;

@@ -5,7 +5,7 @@
 
 -- Batches that still have their records, by when to look whether they may go: not before the agreed time has passed since
 -- `look_us`. At first that is the capture of the newest record, or the arrival, if the clock ran ahead. A batch that holds
--- something that is kept is put off by a day: so an hour's look reads what may go, not all that is kept for longer.
+-- something that is kept is put off for a day: so an hour's look reads what may go, not all that is kept for longer.
 create table record_age (
     device      blob    not null references device (id),
     look_us     integer not null,
