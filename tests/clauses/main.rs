@@ -15,6 +15,7 @@ mod keys; // 10, 15: keys that change while it runs
 mod notices; // 12, 18: maintenance and incidents
 mod pages; // whether everybody can use every page
 mod portal; // what customers find there, and take home
+mod records; // 11: records whose agreed time is over
 mod story; // what most of these begin with
 mod told; // 19: what comes by mail by itself
 mod upgrade; // what an upgrade leaves as it was

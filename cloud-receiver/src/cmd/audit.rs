@@ -68,7 +68,16 @@ async fn records(common: &Common, wanted: &str) -> anyhow::Result<()> {
     let contract = devices.iter().find(|row| row.device == device);
     let contract = contract.context("the device is gone")?.contract;
     let mut out = BufWriter::new(io::stdout().lock());
-    for page in store.batch_rows(device).await?.chunks(PAGE) {
+    let (deleted, held): (Vec<BatchRow>, Vec<BatchRow>) = store
+        .batch_rows(device)
+        .await?
+        .into_iter()
+        .partition(|row| row.deleted);
+    let deleted: u64 = deleted.iter().map(|row| row.last.0 - row.first.0 + 1).sum();
+    if deleted > 0 {
+        eprintln!("Note: {deleted} records deleted as agreed; they are not listed.");
+    }
+    for page in held.chunks(PAGE) {
         let numbers = page.iter().map(|row| row.no).collect();
         let bytes = store.batch_bytes(contract, device, numbers).await?;
         for (row, bytes) in page.iter().zip(bytes) {

@@ -83,6 +83,11 @@ async fn terms_are_changed_and_shortening_what_is_kept_asks_for_the_name() {
             with("keep_snapshots", "30"),
             "イベントの画像: 30日より古いもの",
         ),
+        (with("keep_records", "0"), "数値が範囲の外です"),
+        (
+            with("keep_records", "30"),
+            "記録（イベント、件数、状態など）: 30日より古いもの",
+        ),
     ] {
         refused(&browser.post(&page, &form).await, why);
     }
@@ -112,6 +117,12 @@ async fn terms_are_changed_and_shortening_what_is_kept_asks_for_the_name() {
     assert_eq!(longer.status, StatusCode::SEE_OTHER);
     let kept = detail(&world, &customer).await.terms.retention;
     assert_eq!(kept.snapshots_days, Some(60));
+    let mut records = with("keep_records", "400");
+    records.push(("typed", "甲"));
+    let done = browser.post(&page, &records).await;
+    assert_eq!(done.status, StatusCode::SEE_OTHER);
+    let kept = detail(&world, &customer).await.terms.retention;
+    assert_eq!(kept.records_days, Some(400));
     assert_eq!(by(&world, "contract.set_terms").await.unwrap(), "operator");
 }
 

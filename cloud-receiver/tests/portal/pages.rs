@@ -7,6 +7,7 @@ use super::browser::{Browser, encode};
 use super::world::{MINUTE_US, Scene, World, now};
 use super::{Customer, customer};
 use cloud_receiver::evidence::check_export;
+use cloud_receiver::store::retention::RecordBook;
 use cloud_receiver::store::{LabelBook, Tagged};
 use reqwest::{Method, StatusCode};
 use wire::EventId;
@@ -123,6 +124,52 @@ async fn charts_count_what_happened_and_their_file_opens_in_excel() {
         !cameras.contains(",\"="),
         "no name begins a formula: {cameras}"
     );
+}
+
+#[tokio::test]
+async fn a_time_whose_records_were_deleted_as_agreed_says_so_and_looks_not_quiet() {
+    const DAY_MINUTES: i64 = 24 * 60;
+    let world = World::start().await;
+    let mut own = customer(&world, "甲").await;
+    let mut other = customer(&world, "乙").await;
+    let opened = now().plus_us(-60 * DAY_MINUTES * MINUTE_US);
+    let mut scene = Scene::new(own.camera, "person", opened);
+    scene.closed = Some(opened.plus_us(MINUTE_US));
+    let records = vec![scene.event_record()];
+    world.deliver(&mut own.device, records).await;
+    let old = scene.event;
+    let young = seen(&world, &mut own, "person", 5).await;
+    seen(&world, &mut other, "person", 5).await;
+    let mut browser = own.browser(&world).await;
+    let mut stranger = other.browser(&world).await;
+    let day = jiff::Timestamp::from_microsecond(opened.0).unwrap();
+    let day = day.in_tz("Asia/Tokyo").unwrap().date();
+    let then = format!("/events?day={day}");
+    let chart = format!("/charts?by=day&until={day}");
+    let says = "保存期間が過ぎたため削除されています";
+    for page in [&then, &chart] {
+        assert!(!browser.get(page).await.text().contains(says), "{page}");
+    }
+    let event = format!("/events/{old}");
+    assert_eq!(browser.get(&event).await.status, StatusCode::OK);
+
+    let cutoff = now().plus_us(-30 * DAY_MINUTES * MINUTE_US);
+    let gone = world.store.expire_records(own.contract, cutoff, 10, now());
+    assert_eq!(gone.await.unwrap().records, 1);
+    for page in [&then, &chart] {
+        let text = browser.get(page).await.text();
+        assert!(text.contains(says), "{page}: {text}");
+        assert!(!stranger.get(page).await.text().contains(says), "{page}");
+    }
+    let found = browser.get("/events").await.text();
+    assert_eq!(events_on(&found), [young.to_string()]);
+    let missing = browser.get(&event).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    let text = missing.text();
+    assert!(text.contains("契約で定めた保存期間が過ぎたため"), "{text}");
+    let foreign = stranger.get(&event).await;
+    assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+    assert!(!foreign.text().contains("保存期間"));
 }
 
 #[tokio::test]

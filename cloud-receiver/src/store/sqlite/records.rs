@@ -282,68 +282,117 @@ fn settle(
     Ok(gone)
 }
 
-/// Counts go by themselves, a row each: there are too many to find them by their batch. ?3: how many at most.
-pub(super) const COUNTS: &str = "
-    delete from minute_count where (contract, camera, minute_us, device, epoch, seq) in (
-        select c.contract, c.camera, c.minute_us, c.device, c.epoch, c.seq
-        from camera k cross join minute_count c on c.contract = k.contract and c.camera = k.id
-        where k.contract = ?1 and c.minute_us < ?2
-          and not exists (select 1 from hold h where h.contract = ?1 and h.site is null and h.from_us is null
-                and h.to_us is null and (h.camera is null or h.camera = k.id))
-          and (c.synced or ifnull((select received_us from batch b where b.device = c.device and b.epoch = c.epoch
-                and b.first_seq <= c.seq order by b.first_seq desc limit 1), 0) < ?2)
-          and not exists (select 1 from hold h where h.contract = ?1
-                and (h.camera is null or h.camera = c.camera)
-                and (h.site is null or h.site = (select site from device d where d.id = c.device)
-                    or exists (select 1 from device_was_at w where w.device = c.device and w.site = h.site
-                        and c.minute_us < w.until_us))
-                and (h.from_us is null or c.minute_us + 60000000 > h.from_us)
-                and (h.to_us is null or c.minute_us < h.to_us))
-        limit ?3)";
+/// Rows that go by their own age: how they are counted, which they are, and what is done to them.
+pub(super) struct Beside {
+    kind: &'static str,
+    /// Their keys; ?1 is the contract, ?2 the cutoff.
+    find: &'static str,
+    go: &'static str,
+}
 
-/// What devices said to commands. That one was given and what came of it stays.
-pub(super) const ANSWERS: &str = "
-    update command set sealed_detail = null where id in (
-        select c.id from device d cross join command c on c.device = d.id
-        where d.contract = ?1 and c.answered_us < ?2 and c.sealed_detail is not null
-          and not exists (select 1 from hold h where h.contract = ?1 and h.camera is null
-                and (h.site is null or h.site = d.site
-                    or exists (select 1 from device_was_at w where w.device = d.id and w.site = h.site))
-                and (h.from_us is null or c.answered_us >= h.from_us)
-                and (h.to_us is null or c.issued_us < h.to_us))
-        limit ?3)";
+impl Beside {
+    pub(super) fn is_any(&self) -> String {
+        format!("select exists ({})", self.find)
+    }
 
-/// Letters that told of events, once they were sent or given up. A hold that may cover one of them covers all.
-pub(super) const LETTERS: &str = "
-    delete from mail where no in (
-        select m.no from mail m
-        where m.contract = ?1 and m.kind = 'event' and m.created_us < ?2
-          and coalesce(m.taken_us, m.given_up_us) is not null
-          and not exists (select 1 from hold h where h.contract = ?1
-                and (h.from_us is null or m.created_us >= h.from_us))
-        limit ?3)";
+    /// ?3: how many at most.
+    pub(super) fn go(&self) -> String {
+        format!("{} in ({} limit ?3)", self.go, self.find)
+    }
+}
 
-/// Pictures that came after the record that names them had gone, and that no other record names.
-fn late_pictures(
+const LATE_PICTURES: &str = "late_pictures";
+
+pub(super) static BESIDE: [Beside; 4] = [
+    // By themselves: there are too many to find them by their batch.
+    Beside {
+        kind: "counts",
+        go: "delete from minute_count where (contract, camera, minute_us, device, epoch, seq)",
+        find: "select c.contract, c.camera, c.minute_us, c.device, c.epoch, c.seq
+            from camera k cross join minute_count c on c.contract = k.contract and c.camera = k.id
+            where k.contract = ?1 and c.minute_us < ?2
+              and not exists (select 1 from hold h where h.contract = ?1 and h.site is null and h.from_us is null
+                    and h.to_us is null and (h.camera is null or h.camera = k.id))
+              and (c.synced or ifnull((select received_us from batch b where b.device = c.device and b.epoch = c.epoch
+                    and b.first_seq <= c.seq order by b.first_seq desc limit 1), 0) < ?2)
+              and not exists (select 1 from hold h where h.contract = ?1
+                    and (h.camera is null or h.camera = c.camera)
+                    and (h.site is null or h.site = (select site from device d where d.id = c.device)
+                        or exists (select 1 from device_was_at w where w.device = c.device and w.site = h.site
+                            and c.minute_us < w.until_us))
+                    and (h.from_us is null or c.minute_us + 60000000 > h.from_us)
+                    and (h.to_us is null or c.minute_us < h.to_us))",
+    },
+    // What devices said to commands. That one was given and what came of it stays.
+    Beside {
+        kind: "answers",
+        go: "update command set sealed_detail = null where id",
+        find: "select c.id from device d cross join command c indexed by command_told on c.device = d.id
+            where d.contract = ?1 and c.answered_us < ?2 and c.sealed_detail is not null
+              and not exists (select 1 from hold h where h.contract = ?1 and h.camera is null
+                    and (h.site is null or h.site = d.site
+                        or exists (select 1 from device_was_at w where w.device = d.id and w.site = h.site))
+                    and (h.from_us is null or c.answered_us >= h.from_us)
+                    and (h.to_us is null or c.issued_us < h.to_us))",
+    },
+    // That told of events, once they were sent or given up. A hold that may cover one of them covers all.
+    Beside {
+        kind: "letters",
+        go: "delete from mail where no",
+        find: "select m.no from mail m indexed by mail_of_events
+            where m.contract = ?1 and m.kind = 'event' and m.created_us < ?2
+              and coalesce(m.taken_us, m.given_up_us) is not null
+              and not exists (select 1 from hold h where h.contract = ?1
+                    and (h.from_us is null or m.created_us >= h.from_us))",
+    },
+    // Pictures that came after the record that names them had gone, and that nothing else names. Their files go afterwards.
+    Beside {
+        kind: LATE_PICTURES,
+        go: "delete from blob where (contract, sha256)",
+        find: "select g.contract, g.sha256
+            from picture_gone g cross join blob b on b.contract = g.contract and b.sha256 = g.sha256
+            where g.contract = ?1 and ?2 is not null
+              and not exists (select 1 from media m where m.contract = ?1 and m.sha256 = g.sha256)
+              and not exists (select 1 from device_file f where f.contract = ?1 and f.sha256 = g.sha256)",
+    },
+];
+
+/// What of it there is at all; looked for beside the writer.
+fn kinds_beside(
     connection: &Connection,
     contract: ContractId,
-    at_most: u32,
-) -> Result<Vec<Sha256>> {
-    let mut statement = connection.prepare_cached(
-        "select g.sha256 from picture_gone g cross join blob b on b.contract = g.contract and b.sha256 = g.sha256
-         where g.contract = ?1
-           and not exists (select 1 from media m where m.contract = ?1 and m.sha256 = g.sha256)
-           and not exists (select 1 from device_file f where f.contract = ?1 and f.sha256 = g.sha256)
-         limit ?2",
-    )?;
-    let rows = statement.query_map((id16(contract.0), at_most), |row| hash_at(row, 0))?;
-    let late: Vec<Sha256> = rows.collect::<rusqlite::Result<_>>()?;
-    for sha256 in &late {
-        connection
-            .prepare_cached("delete from blob where contract = ?1 and sha256 = ?2")?
-            .execute((id16(contract.0), sha256.0))?;
+    cutoff: UtcMicros,
+) -> Result<Vec<&'static Beside>> {
+    let mut kinds = Vec::new();
+    for beside in &BESIDE {
+        let is_any: bool = connection
+            .prepare_cached(&beside.is_any())?
+            .query_row((id16(contract.0), cutoff.0), |row| row.get(0))?;
+        if is_any {
+            kinds.push(beside);
+        }
     }
-    Ok(late)
+    Ok(kinds)
+}
+
+/// How many went, and which files are to go after the commit.
+fn go_beside(
+    connection: &Connection,
+    beside: &Beside,
+    contract: ContractId,
+    cutoff: UtcMicros,
+    at_most: u32,
+) -> Result<(u64, Vec<Sha256>)> {
+    let key = (id16(contract.0), cutoff.0, at_most);
+    if beside.kind != LATE_PICTURES {
+        let gone = connection.prepare_cached(&beside.go())?.execute(key)?;
+        return Ok((gone as u64, Vec::new()));
+    }
+    let sql = format!("{} returning sha256", beside.go());
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(key, |row| hash_at(row, 0))?;
+    let files: Vec<Sha256> = rows.collect::<rusqlite::Result<_>>()?;
+    Ok((files.len() as u64, files))
 }
 
 #[async_trait]
@@ -394,36 +443,30 @@ impl RecordBook for SqliteStore {
         at_most: u32,
         at: UtcMicros,
     ) -> Result<(u64, Vec<Sha256>)> {
+        let kinds = self
+            .read(move |connection| kinds_beside(connection, contract, cutoff))
+            .await?;
+        if kinds.is_empty() {
+            return Ok((0, Vec::new()));
+        }
         let mut note = self
             .sealed(Note::new("retention.delete").of(contract))
             .await?;
         self.write(move |connection| {
-            let mut rows = 0;
-            for (kind, sql) in [
-                ("counts", COUNTS),
-                ("answers", ANSWERS),
-                ("letters", LETTERS),
-            ] {
-                let gone = connection.prepare_cached(sql)?.execute((
-                    id16(contract.0),
-                    cutoff.0,
-                    at_most,
-                ))? as u64;
+            let (mut rows, mut files) = (0, Vec::new());
+            for beside in kinds {
+                let (gone, late) = go_beside(connection, beside, contract, cutoff, at_most)?;
                 if gone > 0 {
-                    note.add(kind, gone);
+                    note.add(beside.kind, gone);
                 }
                 rows += gone;
+                files.extend(late);
             }
-            let late = late_pictures(connection, contract, at_most)?;
-            if !late.is_empty() {
-                note.add("late_pictures", late.len() as u64);
-            }
-            rows += late.len() as u64;
             if rows > 0 {
                 tell_before(connection, contract, cutoff)?;
                 append(connection, &note, at)?;
             }
-            Ok((rows, late))
+            Ok((rows, files))
         })
         .await
     }

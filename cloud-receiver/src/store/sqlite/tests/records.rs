@@ -527,14 +527,12 @@ async fn what_may_go_is_found_by_keys() {
     let may_go = rows::may_go_sql();
     let plans = bench.store.read(move |connection| {
         let mut plans = Vec::new();
-        let all = [
-            rows::CANDIDATES,
-            &may_go,
-            rows::COUNTS,
-            rows::ANSWERS,
-            rows::LETTERS,
-        ];
-        for sql in all.iter().chain(rows::GO) {
+        let mut all = vec![rows::CANDIDATES.to_owned(), may_go];
+        all.extend(rows::GO.iter().map(|sql| (*sql).to_owned()));
+        for beside in &rows::BESIDE {
+            all.extend([beside.is_any(), beside.go()]);
+        }
+        for sql in all {
             let mut statement = connection.prepare(&format!("explain query plan {sql}"))?;
             let steps = statement.query_map(
                 rusqlite::params_from_iter(vec![
@@ -544,7 +542,7 @@ async fn what_may_go_is_found_by_keys() {
                 |row| row.get::<_, String>(3),
             )?;
             let steps: Vec<String> = steps.collect::<rusqlite::Result<_>>()?;
-            plans.push(((*sql).to_owned(), steps));
+            plans.push((sql, steps));
         }
         Ok(plans)
     });
