@@ -33,6 +33,7 @@ fn served_until_empty(
     time.set(days * DAY_SECONDS)?;
     let mut command = Command::new(program("cloud-receiver")?);
     command.arg("serve").arg("--config").arg(receiver.config());
+    command.env("RUST_LOG", "warn");
     time.dress(&mut command);
     let log = folder.join("other-time.log");
     let mut process = Process::start("cloud-receiver", command, &log)?;
@@ -64,7 +65,11 @@ fn clause_11_records_go_when_their_agreed_time_is_over_and_the_rest_still_verifi
     for (number, (contract, site)) in [(HELD, "保全倉庫"), (OTHER, "記録倉庫")].iter().enumerate()
     {
         receiver.customer(contract, site, &format!("user-{number}"))?;
-        let box_ = enrolled(&receiver, &folder.path().join(format!("box-{number}")), site)?;
+        let box_ = enrolled(
+            &receiver,
+            &folder.path().join(format!("box-{number}")),
+            site,
+        )?;
         deliver(&box_, folder.path(), 60, number as u64 + 1)?;
     }
     receiver.stop()?;
@@ -87,7 +92,11 @@ fn clause_11_records_go_when_their_agreed_time_is_over_and_the_rest_still_verifi
         let terms = receiver.command(&[&set[..], &more[..]].concat())?;
         ensure!(terms["terms"]["retention"]["records_days"] == 30, "{terms}");
     }
-    says(&receiver, &["contract", "show", OTHER], &["records           30 days"])?;
+    says(
+        &receiver,
+        &["contract", "show", OTHER],
+        &["records           30 days"],
+    )?;
     receiver.command(&["hold", "add", "--contract", HELD, "--why", "照会のため"])?;
 
     let time = FakeTime::new(folder.path(), 0)?;
@@ -99,7 +108,10 @@ fn clause_11_records_go_when_their_agreed_time_is_over_and_the_rest_still_verifi
         "a hold keeps all"
     );
     let gone = counts(&receiver, OTHER).context("counts")?;
-    ensure!(gone["batch"].as_u64() > Some(0), "what is left of them: {gone}");
+    ensure!(
+        gone["batch"].as_u64() > Some(0),
+        "what is left of them: {gone}"
+    );
 
     says(&receiver, &["verify"], &["deleted as agreed", "GENUINE"])?;
     says(
@@ -107,14 +119,18 @@ fn clause_11_records_go_when_their_agreed_time_is_over_and_the_rest_still_verifi
         &["audit", "deliveries"],
         &["records deleted as agreed", "ADDS UP"],
     )?;
-    says(&receiver, &["audit", "list", "--json"], &["retention.delete"])?;
+    says(
+        &receiver,
+        &["audit", "list", "--json"],
+        &["retention.delete"],
+    )?;
     let export = folder.path().join("export.zip");
     let file = export.to_str().context("a path")?;
     let span = ["--from", "2020-01-01", "--to", "2100-01-01", "--out", file];
     let args = [&["export", "--contract", OTHER], &span[..]].concat();
     says(&receiver, &args, &["were deleted as agreed"])?;
     let key = receiver.command(&["heads", "key"])?;
-    let key = key.as_str().or(key["key"].as_str()).context("the key")?;
+    let key = key["receiver_key"].as_str().context("the key")?;
     let args = ["verify", "--export", file, "--receiver-key", key];
     says(&receiver, &args, &["deleted as agreed", "GENUINE"])?;
 
