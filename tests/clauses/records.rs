@@ -136,7 +136,7 @@ fn clause_11_records_go_when_their_agreed_time_is_over_and_the_rest_still_verifi
 
     let holds = receiver.command(&["hold", "list"])?;
     let id = holds[0]["id"].as_str().context("the hold")?;
-    receiver.command(&["hold", "remove", id])?;
+    receiver.command(&["hold", "remove", id, "--yes"])?;
     served_until_empty(&receiver, folder.path(), &time, 33, HELD)?;
     says(&receiver, &["verify"], &["deleted as agreed", "GENUINE"])?;
     says(&receiver, &["audit", "deliveries"], &["ADDS UP"])?;
