@@ -184,7 +184,7 @@ impl Default for Mail {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Notices {
-    /// A folder with the operator's own texts; empty: the built-in ones.
+    /// A folder with the operator's own texts; empty: `letters` in the data folder, where the operators' area puts them.
     pub templates: PathBuf,
     /// Address of the portal as customers reach it; empty: the first host and the port that the portal listens on.
     pub portal_url: String,
@@ -400,7 +400,7 @@ impl Config {
              # The file of all contracts' keys, wrapped under the master key; empty: beside the data folder.\n\
              key_backup = {}\n\n\
              # Mail to customers: a folder with texts of your own (\"notice templates --write DIR\" fills it; empty: the\n\
-             # built-in ones), and the portal's address as customers reach it (empty: the first host and its port).\n\
+             # folder \"letters\" in the data folder, where the operators' area puts them), and the portal's address as customers reach it (empty: the first host and its port).\n\
              [notices]\n\
              templates = {}\n\
              portal_url = {}\n\n\
@@ -465,6 +465,25 @@ impl Config {
             .map(PathBuf::from)
             .filter(|dir| crate::keys::Keys::exist(dir))
             .unwrap_or_else(|| self.key_dir.clone())
+    }
+
+    /// Where the operator's own texts of letters are kept, or will be.
+    pub fn letters_at(&self) -> PathBuf {
+        match &self.notices.templates {
+            none if none.as_os_str().is_empty() => self.data_dir.join("letters"),
+            given => given.clone(),
+        }
+    }
+
+    /// The same to read them from; empty where there are none. One that the configuration names must be there.
+    pub fn letters(&self) -> PathBuf {
+        let folder = self.letters_at();
+        let is_wanted = !self.notices.templates.as_os_str().is_empty();
+        if is_wanted || folder.is_dir() {
+            folder
+        } else {
+            PathBuf::new()
+        }
     }
 
     /// The key backup: not in the data folder, whose copies it is to outlive, and not among the secrets, because the

@@ -154,7 +154,7 @@ impl<'a> Stage<'a> {
         }
         for name in ["有限会社みどり商会", "株式会社あおば"] {
             run(&["contract", "end", name, "--on", "2026-01-31", "--yes"])?;
-            run(&["contract", "done", name])?;
+            run(&["contract", "done", name, "--yes"])?;
         }
         let why = "訴訟のため（法務部より依頼）";
         let hold = run(&[

@@ -10,8 +10,8 @@ use crate::office::ending::{self, end_of, last_day};
 use crate::office::terms::Kept;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Administration, ContractBook, ContractDetail, ContractRow, ErasureBook, ErasureRow, Retention,
-    Terms,
+    Administration, ContractBook, ContractDetail, ContractRow, Ending, ErasureBook, ErasureRow,
+    Retention, Terms,
 };
 use anyhow::{Context, ensure};
 use jiff::civil::Date;
@@ -65,6 +65,8 @@ pub(super) enum Verb {
         /// It is not done, after all.
         #[arg(long)]
         not_yet: bool,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Let the period run until another day.
     Extend {
@@ -226,8 +228,16 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             setup.store.set_until(detail.id, Some(until), now()).await?;
             show(common, &setup, &contract).await
         }
-        Verb::Done { contract, not_yet } => {
+        Verb::Done {
+            contract,
+            not_yet,
+            confirm,
+        } => {
             let id = by_name(&setup.store, &contract).await?.id;
+            let before = ending::ending_of(&setup.store, id).await?;
+            if !not_yet && ending::done_erases(&before, now()) {
+                confirm.ask(&erased_then(&before, &setup)?)?;
+            }
             ending::set_done(&setup.store, id, !not_yet, now()).await?;
             show(common, &setup, &contract).await
         }
@@ -259,6 +269,18 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             report(common, &detail, &words(&detail)?)
         }
     }
+}
+
+/// What saying that work is done sets going.
+fn erased_then(ending: &Ending, setup: &Setup) -> anyhow::Result<String> {
+    let name = &ending.name;
+    Ok(match ending::due_once_done(ending, &setup.config, now())? {
+        Some(due) => format!(
+            "The period of \"{name}\" is over: everything of it is erased by the end of {}.",
+            due.by
+        ),
+        None => format!("The period of \"{name}\" is over: everything of it is erased."),
+    })
 }
 
 /// What a contract is called, and where it stands.

@@ -338,7 +338,7 @@ fn templates(common: &Common, write: Option<PathBuf>) -> anyhow::Result<ExitCode
             let written = notice::write_templates(&folder)?;
             let words = format!(
                 "{} texts were written. Edit them, set \"templates\" in section [notices] to {}, and check with \
-                 \"notice templates\".",
+                 \"notice templates\"; or edit them in the operators' area.",
                 written.len(),
                 folder.display()
             );
@@ -346,7 +346,7 @@ fn templates(common: &Common, write: Option<PathBuf>) -> anyhow::Result<ExitCode
         }
         None => {
             let config = crate::config::Config::load(&common.config)?;
-            Templates::load(&config.notices.templates)?;
+            Templates::load(&config.letters())?;
             (Vec::new(), "The texts of letters are good.".to_owned())
         }
     };

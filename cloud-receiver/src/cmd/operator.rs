@@ -2,9 +2,9 @@
 
 use super::confirm::Confirm;
 use super::{Common, account, setup};
-use crate::auth::issue::Issued;
 use crate::clock::now;
-use crate::store::{AccountBooks, AccountKind, Administration};
+use crate::office::operators;
+use crate::store::{AccountBooks, AccountKind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -39,17 +39,13 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
     let book = store.accounts(AccountKind::Operator);
     match verb {
         Verb::Add { login_id } => {
-            account::judge_login_id(&login_id)?;
-            let issued = Issued::draw()?;
-            store.add_operator(&login_id, &issued.hash, now()).await?;
+            let issued = operators::add(&store, &login_id, now()).await?;
             account::print(common, &login_id, &issued, true)
         }
         Verb::List => account::list(common, &book.list(None).await?),
         Verb::ResetPassword { login_id } => {
             account::must_exist(&*book, "operator", &login_id).await?;
-            let issued = Issued::draw()?;
-            book.reset_password(&login_id, &issued.hash, true, now())
-                .await?;
+            let issued = operators::reset_password(&store, &login_id, now()).await?;
             account::print(common, &login_id, &issued, true)
         }
         Verb::ResetSecondFactor { login_id } => {

@@ -5,7 +5,10 @@
 
 mod templates;
 
-pub use templates::{Template, Templates, write_to as write_templates};
+pub use templates::{
+    ALL as TEMPLATES, Fault, Faulty, Template, Templates, Text, braced, file_name, own,
+    write_to as write_templates,
+};
 
 use crate::portal::when::When;
 use crate::portal::words::Lang;
@@ -147,7 +150,7 @@ pub fn written(
 }
 
 /// The time alone where the day is the same.
-fn end_of(when: &When, from: UtcMicros, to: UtcMicros) -> String {
+pub fn end_of(when: &When, from: UtcMicros, to: UtcMicros) -> String {
     if when.date_of(from) == when.date_of(to) {
         when.minute(to)
     } else {

@@ -4,7 +4,7 @@
 //! `{{name}}` stands for what is particular.
 
 use crate::portal::words::Lang;
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub enum Template {
     IncidentClosed,
 }
 
-const ALL: [Template; 5] = [
+pub const ALL: [Template; 5] = [
     Template::Maintenance,
     Template::MaintenanceUrgent,
     Template::MaintenanceCancelled,
@@ -27,7 +27,7 @@ const ALL: [Template; 5] = [
 ];
 
 impl Template {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Maintenance => "maintenance",
             Self::MaintenanceUrgent => "maintenance-urgent",
@@ -38,7 +38,7 @@ impl Template {
     }
 
     /// What may stand in it.
-    fn names(self) -> &'static [&'static str] {
+    pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Maintenance | Self::MaintenanceCancelled => &[
                 "contract", "from", "to", "what", "operator", "contact", "portal",
@@ -54,7 +54,7 @@ impl Template {
     }
 
     /// Without these a letter does not say what it must.
-    fn needed(self) -> &'static [&'static str] {
+    pub fn needed(self) -> &'static [&'static str] {
         match self {
             Self::Maintenance => &["from", "to", "what"],
             Self::MaintenanceUrgent => &["from", "to", "what", "why"],
@@ -64,7 +64,7 @@ impl Template {
         }
     }
 
-    fn built_in(self, lang: Lang) -> &'static str {
+    pub fn built_in(self, lang: Lang) -> &'static str {
         match (self, lang) {
             (Self::Maintenance, Lang::Ja) => include_str!("templates/maintenance.ja.txt"),
             (Self::Maintenance, Lang::En) => include_str!("templates/maintenance.en.txt"),
@@ -92,10 +92,44 @@ impl Template {
 #[derive(Clone, Debug)]
 pub struct Templates(BTreeMap<(Template, &'static str), Text>);
 
+/// One text, checked.
 #[derive(Clone, Debug)]
-struct Text {
+pub struct Text {
     subject: String,
     body: String,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("begins with the subject and an empty line; here there is no empty line")]
+    NoEmptyLine,
+    #[error("the subject is one line, followed by an empty one")]
+    Subject,
+    #[error("line {line}: {{{{{name}}}}} stands for nothing here; there are {}", braced(.known))]
+    Unknown {
+        line: usize,
+        name: String,
+        known: &'static [&'static str],
+    },
+    #[error("line {0}: \"{{{{\" without \"}}}}\" on the same line")]
+    Open(usize),
+    #[error("{{{{{0}}}}} is wanting: without it the letter does not say what it must")]
+    Wanting(&'static str),
+}
+
+/// As they stand in a text.
+pub fn braced(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("{{{{{name}}}}}")).collect();
+    names.join(", ")
+}
+
+/// A file with a text that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("template {}: {fault}", path.display())]
+pub struct Faulty {
+    pub path: PathBuf,
+    pub fault: Fault,
 }
 
 impl Templates {
@@ -108,8 +142,7 @@ impl Templates {
                 let own = own(folder, &name)?;
                 let source = own.as_deref().unwrap_or(template.built_in(lang));
                 let path = folder.join(&name);
-                let text = Text::parse(template, source)
-                    .with_context(|| format!("template {}", path.display()))?;
+                let text = Text::parse(template, source).map_err(|fault| Faulty { path, fault })?;
                 texts.insert((template, lang.code()), text);
             }
         }
@@ -123,11 +156,7 @@ impl Templates {
         lang: Lang,
         values: &BTreeMap<&'static str, String>,
     ) -> anyhow::Result<(String, String)> {
-        let text = &self.0[&(template, lang.code())];
-        // Nobody's words may end the subject's line.
-        let subject = filled(&text.subject, values)?;
-        let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok((subject, filled(&text.body, values)?))
+        self.0[&(template, lang.code())].fill(values)
     }
 }
 
@@ -149,11 +178,12 @@ pub fn write_to(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-fn file_name(template: Template, lang: Lang) -> String {
+pub fn file_name(template: Template, lang: Lang) -> String {
     format!("{}.{}.txt", template.word(), lang.code())
 }
 
-fn own(folder: &Path, name: &str) -> anyhow::Result<Option<String>> {
+/// The operator's own text, where there is one.
+pub fn own(folder: &Path, name: &str) -> anyhow::Result<Option<String>> {
     if folder.as_os_str().is_empty() {
         return Ok(None);
     }
@@ -172,56 +202,53 @@ fn own(folder: &Path, name: &str) -> anyhow::Result<Option<String>> {
 }
 
 impl Text {
-    fn parse(template: Template, source: &str) -> anyhow::Result<Self> {
+    pub fn parse(template: Template, source: &str) -> Result<Self, Fault> {
         let source = source.replace("\r\n", "\n");
-        let Some((subject, body)) = source.split_once("\n\n") else {
-            bail!("begins with the subject and an empty line; here there is no empty line");
-        };
-        ensure!(
-            !subject.trim().is_empty() && !subject.contains('\n'),
-            "the subject is one line, followed by an empty one"
-        );
+        let (subject, body) = source.split_once("\n\n").ok_or(Fault::NoEmptyLine)?;
+        if subject.trim().is_empty() || subject.contains('\n') {
+            return Err(Fault::Subject);
+        }
         let known = template.names();
-        for (number, line) in source.lines().enumerate() {
-            for name in names_in(line)
-                .map_err(|problem| anyhow::anyhow!("line {}: {problem}", number + 1))?
-            {
-                ensure!(
-                    known.contains(&name),
-                    "line {}: {{{{{name}}}}} stands for nothing here; there are {}",
-                    number + 1,
-                    known
-                        .iter()
-                        .map(|name| format!("{{{{{name}}}}}"))
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                );
+        for (index, text) in source.lines().enumerate() {
+            let line = index + 1;
+            let names = names_in(text).ok_or(Fault::Open(line))?;
+            if let Some(name) = names.into_iter().find(|name| !known.contains(name)) {
+                let name = name.to_owned();
+                return Err(Fault::Unknown { line, name, known });
             }
         }
-        for name in template.needed() {
-            ensure!(
-                source.contains(&format!("{{{{{name}}}}}")),
-                "{{{{{name}}}}} is wanting: without it the letter does not say what it must"
-            );
+        let wanting = |name: &&&str| !source.contains(&format!("{{{{{name}}}}}"));
+        if let Some(name) = template.needed().iter().find(wanting) {
+            return Err(Fault::Wanting(name));
         }
         Ok(Self {
             subject: subject.trim().to_owned(),
             body: format!("{}\n", body.trim()),
         })
     }
+
+    /// Subject and text.
+    pub fn fill(
+        &self,
+        values: &BTreeMap<&'static str, String>,
+    ) -> anyhow::Result<(String, String)> {
+        // Nobody's words may end the subject's line.
+        let subject = filled(&self.subject, values)?;
+        let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
+        Ok((subject, filled(&self.body, values)?))
+    }
 }
 
-fn names_in(line: &str) -> Result<Vec<&str>, &'static str> {
+/// `None`: one is begun and not ended.
+fn names_in(line: &str) -> Option<Vec<&str>> {
     let mut names = Vec::new();
     let mut rest = line;
     while let Some((_, after)) = rest.split_once("{{") {
-        let (name, after) = after
-            .split_once("}}")
-            .ok_or("\"{{\" without \"}}\" on the same line")?;
+        let (name, after) = after.split_once("}}")?;
         names.push(name);
         rest = after;
     }
-    Ok(names)
+    Some(names)
 }
 
 /// In one pass: what is put in is not looked through again.

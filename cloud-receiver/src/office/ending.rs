@@ -2,6 +2,7 @@
 
 use super::{Error, Refusal, Result, worded};
 use crate::config::Config;
+use crate::erasure::standing::Due;
 use crate::erasure::{self, Erasing, Standing};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
@@ -43,6 +44,33 @@ pub async fn extend(
     store.set_until(detail.id, Some(until), at).await?;
     detail.until_us = Some(until);
     Ok(())
+}
+
+/// When what a contract has must be erased once somebody says that work is done; `None` where it has no last day, work is
+/// done already, or it is on its way out.
+pub fn due_once_done(
+    ending: &Ending,
+    config: &Config,
+    at: UtcMicros,
+) -> anyhow::Result<Option<Due>> {
+    let (Some(until), None) = (ending.until_us, ending.done_us) else {
+        return Ok(None);
+    };
+    let done = Ending {
+        done_us: Some(at),
+        ..ending.clone()
+    };
+    let then = until.max(at);
+    let standing = Standing::of(&done, erasure::rules(&config.erasure), then)?;
+    Ok(match standing {
+        Standing::Due(due) | Standing::Held { due, .. } => Some(due),
+        _ => None,
+    })
+}
+
+/// Whether saying that work is done sets the erasure going, and must be asked for.
+pub fn done_erases(ending: &Ending, at: UtcMicros) -> bool {
+    ending.done_us.is_none() && ending.until_us.is_some_and(|until| until <= at)
 }
 
 /// Says that work is done, or is not after all. Said twice, the first time counts: the promise runs from there.

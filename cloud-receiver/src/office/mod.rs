@@ -8,16 +8,18 @@ pub mod backups;
 pub mod capacity;
 pub mod ending;
 pub mod labels;
+pub mod letters;
 pub mod notices;
+pub mod operators;
 pub mod terms;
 
 use crate::blob::Blobs;
 use crate::config::Config;
 use crate::erasure::Erasing;
 use crate::evidence::local;
-use crate::notice::{DAY_US, NOTICE_DAYS};
+use crate::notice::{DAY_US, Faulty, NOTICE_DAYS};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Actor, StoreError};
+use crate::store::{Actor, Conflict, StoreError};
 use jiff::civil::Date;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -67,6 +69,8 @@ pub enum Refusal {
     NobodyConcerned,
     #[error("this notice is over already; \"notice show {0}\" says since when")]
     NoticeOver(Uuid),
+    #[error("a login ID has 1 to 64 letters, digits, dots, dashes, underscores or @")]
+    LoginId,
     #[error("the tag is empty")]
     TagEmpty,
     #[error("a tag has at most {} signs, and no line breaks", labels::LONGEST_TAG)]
@@ -77,6 +81,18 @@ pub enum Refusal {
     BackupBusy,
     #[error("no backup was ever made; \"backup --out DIR\" makes the first, and says where")]
     NoBackupYet,
+    /// A text of the operator's own, as it was written or as it is on the disk.
+    #[error(transparent)]
+    Letter(#[from] Faulty),
+    #[error("{0}")]
+    Unwritable(String),
+    /// What is there now stands against it.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error("{0} exists already")]
+    Exists(&'static str),
+    #[error("{}", StoreError::LastOperator(.0.clone()))]
+    LastOperator(String),
 }
 
 /// The first moment that maintenance may begin at without being urgent, told now.
@@ -89,10 +105,21 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// With what led to it.
     #[error("{0:#}")]
     Failed(#[from] anyhow::Error),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(conflict) => Refusal::Conflict(conflict).into(),
+            StoreError::Exists(what) => Refusal::Exists(what).into(),
+            StoreError::LastOperator(login_id) => Refusal::LastOperator(login_id).into(),
+            other => Self::Store(other),
+        }
+    }
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -118,7 +118,7 @@ pub fn letters(
     contracts: &[ContractDetail],
     at: UtcMicros,
 ) -> Result<Letters> {
-    let templates = Templates::load(&config.notices.templates)?;
+    let templates = Templates::load(&config.letters())?;
     let sender = Sender::of(config);
     let letters = notice::letters(&templates, &sender, row, occasion, contracts, at)?;
     for mail in &letters.mail {

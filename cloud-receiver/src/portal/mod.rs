@@ -53,7 +53,7 @@ use crate::store::{
     SubscriptionBook,
 };
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Form, Path, State};
 use axum::routing::{MethodRouter, get, post};
 pub use export::Exports;
 use jiff::tz::TimeZone;
@@ -232,6 +232,7 @@ pub struct Route {
 /// All there is. What is not in here does not exist.
 pub fn routes() -> Vec<Route> {
     use Access::{Operator, Page, Part, Public};
+    use operator::operators::Deed as OperatorDeed;
     use operator::users::Deed;
     let route = |path, methods, access, handler| Route {
         path,
@@ -580,6 +581,44 @@ pub fn routes() -> Vec<Route> {
             deed(Deed::Remove),
         ),
         route(
+            "/operator/letters",
+            &["GET"],
+            Operator,
+            get(operator::letters::list),
+        ),
+        route(
+            "/operator/letters/{letter}",
+            &["GET", "POST"],
+            Operator,
+            get(operator::letters::show)
+                .post(operator::letters::act)
+                .layer(DefaultBodyLimit::max(operator::letters::FORM_LIMIT_BYTES)),
+        ),
+        route(
+            "/operator/operators",
+            &["GET", "POST"],
+            Operator,
+            get(operator::operators::list).post(operator::operators::add),
+        ),
+        route(
+            "/operator/operators/{login}/reset-password",
+            &["GET", "POST"],
+            Operator,
+            operator_deed(OperatorDeed::ResetPassword),
+        ),
+        route(
+            "/operator/operators/{login}/reset-second-factor",
+            &["GET", "POST"],
+            Operator,
+            operator_deed(OperatorDeed::ResetSecondFactor),
+        ),
+        route(
+            "/operator/operators/{login}/remove",
+            &["GET", "POST"],
+            Operator,
+            operator_deed(OperatorDeed::Remove),
+        ),
+        route(
             "/operator/audit",
             &["GET"],
             Operator,
@@ -631,6 +670,24 @@ fn deed(deed: operator::users::Deed) -> MethodRouter<PortalState> {
                     session: OperatorSession,
                     Path(login): Path<String>| {
         operator::users::act(deed, state, visit, session, login)
+    };
+    get(ask).post(act)
+}
+
+/// The same of an operator's account.
+fn operator_deed(deed: operator::operators::Deed) -> MethodRouter<PortalState> {
+    let ask = move |State(state): State<PortalState>,
+                    visit: Visit,
+                    session: OperatorSession,
+                    Path(login): Path<String>| {
+        operator::operators::ask(deed, state, visit, session, login)
+    };
+    let act = move |State(state): State<PortalState>,
+                    visit: Visit,
+                    session: OperatorSession,
+                    Path(login): Path<String>,
+                    Form(asked): Form<operator::operators::Typed>| {
+        operator::operators::act(deed, state, visit, session, login, asked)
     };
     get(ask).post(act)
 }

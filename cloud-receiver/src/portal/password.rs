@@ -4,7 +4,7 @@ use super::PortalState;
 use super::layout::{self, Notice, Tab};
 use super::problem::Problem;
 use super::visit::{ClientAddress, Visit, Who};
-use super::words::Words;
+use super::words::{DeskWords, Words};
 use crate::auth::login::{ChangeOutcome, PasswordChange};
 use crate::auth::password::Weakness;
 use crate::auth::session;
@@ -136,7 +136,10 @@ fn page(visit: &Visit, who: &Who, refused: Option<(Wrong, String)>) -> Markup {
             }
             // Customers sign out on their account page, once they may go there.
             @if who.is_in() && visit.door.kind == AccountKind::Operator {
-                p { a.button href=(visit.door.second_factor) { (words.factor_manage) } }
+                p.deeds {
+                    a.button href=(visit.door.second_factor) { (words.factor_manage) }
+                    a.button href="/operator/operators" { (DeskWords::of(visit.lang).operators) }
+                }
             }
             @if who.must_change_password || visit.door.kind == AccountKind::Operator {
                 form method="post" action=(visit.door.sign_out) { button.quiet type="submit" { (words.sign_out) } }

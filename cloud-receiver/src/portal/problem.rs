@@ -5,11 +5,14 @@
 
 use super::layout::{self, Tab};
 use super::visit::Visit;
+use super::words::OfficeWords;
 use crate::auth::login::LoginError;
+use crate::office::Refusal;
 use crate::store::StoreError;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub enum Problem {
     Unauthorized,
     /// As many as may be are at it already.
     Busy,
+    /// What an operator asked for is not done, and no form is there to say so on.
+    Refused(Box<Refusal>),
     Internal(Arc<str>),
 }
 
@@ -38,6 +43,7 @@ impl Problem {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(_) => StatusCode::CONFLICT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -56,13 +62,17 @@ impl Problem {
     pub fn page(&self, visit: &Visit) -> Markup {
         let words = visit.words();
         let (title, text) = match self {
-            Self::NotFound => (words.not_found, words.not_found_text),
-            Self::NotFoundAnyMore => (words.event_not_found, words.event_not_found_text),
-            Self::Forbidden => (words.forbidden, words.forbidden_text),
-            Self::BadRequest => (words.bad_request, words.bad_request_text),
-            Self::Unauthorized => (words.sign_in_title, words.session_ended),
-            Self::Busy => (words.busy, words.busy_text),
-            Self::Internal(_) => (words.failed, words.failed_text),
+            Self::NotFound => (words.not_found, words.not_found_text.into()),
+            Self::NotFoundAnyMore => (words.event_not_found, words.event_not_found_text.into()),
+            Self::Forbidden => (words.forbidden, words.forbidden_text.into()),
+            Self::BadRequest => (words.bad_request, words.bad_request_text.into()),
+            Self::Unauthorized => (words.sign_in_title, words.session_ended.into()),
+            Self::Busy => (words.busy, words.busy_text.into()),
+            Self::Refused(refusal) => {
+                let title = OfficeWords::of(visit.lang).refused_title;
+                (title, Cow::Owned(visit.lang.refused(refusal, visit)))
+            }
+            Self::Internal(_) => (words.failed, words.failed_text.into()),
         };
         let body = html! {
             div.problem {
@@ -88,6 +98,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Missing(_) => Self::NotFound,
+            StoreError::Conflict(conflict) => Self::Refused(Box::new(conflict.into())),
             error => Self::internal(error),
         }
     }

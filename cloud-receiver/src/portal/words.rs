@@ -26,15 +26,19 @@ macro_rules! topic {
 mod alerts;
 mod certificate;
 mod charts;
+mod desk;
 mod device_files;
 mod download;
 mod missing;
 mod office;
+mod office_said;
 mod reasons;
+mod refusals;
 mod security;
 mod sentences;
 
 pub use charts::ChartWords;
+pub use desk::DeskWords;
 pub use device_files::DeviceFileWords;
 pub use download::DownloadWords;
 pub use office::OfficeWords;
@@ -344,7 +348,7 @@ catalogue! {
     factor_remove_text: "やめるには、確認コードを入力してください。ほかのブラウザーはサインアウトされます。" | "To turn it off, enter a code. Other browsers are signed out.";
     factor_removed: "2段階認証をやめました。" | "Two-step verification is off.";
     factor_is_required: "この契約では2段階認証が必須です。スマートフォンを替える場合は、お問い合わせください。" | "Your contract requires it. Please contact us if you change your phone.";
-    factor_of_operator: "運用者には2段階認証が必須です。スマートフォンを替えるときは、cloud-receiver operator reset-second-factor で設定し直してください。" | "Operators always need it. For a new phone, have it reset with cloud-receiver operator reset-second-factor.";
+    factor_of_operator: "運用者には2段階認証が必須です。スマートフォンを替えるときは、「運用者のアカウント」のページか cloud-receiver operator reset-second-factor で解除してください。" | "Operators always need it. For a new phone, have it reset on the page of operators' accounts, or with cloud-receiver operator reset-second-factor.";
     this_browser: "このブラウザー" | "This browser";
     last_used: "最終利用" | "Last used";
     signed_in_at: "サインイン" | "Signed in";
@@ -578,6 +582,7 @@ mod tests {
         [
             ENTRIES,
             charts::ENTRIES,
+            desk::ENTRIES,
             device_files::ENTRIES,
             download::ENTRIES,
             office::ENTRIES,

@@ -101,9 +101,9 @@ pub enum StoreError {
     Missing(&'static str),
     #[error("{0} exists already")]
     Exists(&'static str),
-    /// What was asked does not fit what is there now; the words say why and what to do.
-    #[error("{0}")]
-    Conflict(String),
+    /// What was asked does not fit what is there now.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     #[error(
         "{0} is the last operator, and nobody could come in any more; add another one first: \"operator add\""
     )]
@@ -130,6 +130,24 @@ pub enum StoreError {
     },
 }
 
+/// Why it does not fit. A kind and no text, because the portal says it in the operator's language; as text it is the command
+/// line's wording, with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error(
+        "the contract is being erased, which cannot be undone; \"erase list\" shows how far it is"
+    )]
+    BeingErased,
+    #[error(
+        "{0} hold(s) keep what the contract has; \"hold list\" shows why, \"hold remove\" lifts one"
+    )]
+    Held(u64),
+    #[error("the contract goes on")]
+    GoesOn,
+    #[error("the key backup cannot be written: {0}")]
+    KeyBackup(String),
+}
+
 impl StoreError {
     /// The same once more: one failed commit is the answer to many.
     fn again(&self) -> Self {
@@ -145,7 +163,7 @@ impl StoreError {
 
 impl From<crate::keys::KeysError> for StoreError {
     fn from(error: crate::keys::KeysError) -> Self {
-        Self::Conflict(format!("the key backup cannot be written: {error}"))
+        Self::Conflict(Conflict::KeyBackup(error.to_string()))
     }
 }
 

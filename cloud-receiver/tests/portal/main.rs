@@ -12,7 +12,10 @@ mod headers;
 mod isolation;
 mod notifications;
 mod operator;
+mod operator_accounts;
 mod operator_area;
+mod operator_desk;
+mod operator_letters;
 mod operator_notices;
 mod operator_office;
 mod pages;
@@ -115,6 +118,7 @@ impl Customer {
             .replace("{contract}", &self.contract.to_string())
             .replace("{site}", &self.device.row.site.to_string())
             // Removing this customer's would end the walk.
+            .replace("{letter}", "maintenance.en")
             .replace("{login}", "nobody")
     }
 }

@@ -12,7 +12,7 @@ use wire::claim::ClaimCode;
 use wire::{DeviceId, SigningKey};
 
 /// What stands in the element of this id.
-fn text_of(page: &str, id: &str) -> String {
+pub fn text_of(page: &str, id: &str) -> String {
     let after = page.split(&format!("id=\"{id}\">")).nth(1).expect(id);
     after.split('<').next().unwrap().to_owned()
 }

@@ -173,9 +173,30 @@ async fn a_contract_is_added_ended_and_extended() {
         "{start}"
     );
     let done = format!("{ending}/done");
-    browser.post(&done, &[("done", "yes")]).await;
+    // It sets the erasure going: the page says until when, and asks.
+    let day = |page: &str| {
+        let (before, _) = page.split_once("までに").unwrap();
+        before
+            .rsplit(['、', 'は', '>', '」'])
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let due = day(&page);
+    assert!(due.starts_with("20") && due.ends_with(')'), "{due}: {page}");
+    for typed in ["", "旧商事"] {
+        let form = [("done", "yes"), ("typed", typed)];
+        refused(&browser.post(&done, &form).await, "名前が一致しません");
+    }
+    let set = self::by(&world, "contract.set_done").await;
+    assert_eq!(set, None, "nothing was said");
+    let said = [("done", "yes"), ("typed", "新規商事")];
+    assert_eq!(browser.post(&done, &said).await.location(), ending);
     let page = browser.get(&ending).await.text();
-    assert!(page.contains("までに消去されます"), "{page}");
+    assert!(
+        page.contains(&format!("は{due}までに消去されます")),
+        "{page}"
+    );
     browser.post(&done, &[("done", "no")]).await;
     assert_eq!(
         browser.post(&done, &[]).await.status,

@@ -246,10 +246,11 @@ pub async fn claim(
     visit: Visit,
     session: OperatorSession,
     Path(site): Path<String>,
-) -> Result<Markup, Problem> {
+) -> Result<Response, Problem> {
     let site: SiteId = site.parse().map_err(|_| Problem::NotFound)?;
     let claims = state.claims.as_ref().ok_or(Problem::NotFound)?;
-    let desk = state.store.acting(Actor::Operator(session.login_id));
+    let actor = Actor::Operator(session.login_id.clone());
+    let desk = state.store.acting(actor);
     let sites = desk.sites().await?;
     let site = sites.iter().find(|row| row.id == site);
     let site = site.ok_or(Problem::NotFound)?;
@@ -258,15 +259,14 @@ pub async fn claim(
         fingerprint: claims.fingerprint,
     };
     let expires = visit.now.plus_us(CLAIM_HOURS * HOUR_US);
-    desk.add_claim(code.secret_hash(), site.id, visit.now, expires)
-        .await?;
-    Ok(claim_page(
-        &visit,
-        site,
-        &code.to_string(),
-        &claims.url,
-        expires,
-    ))
+    let added = desk.add_claim(code.secret_hash(), site.id, visit.now, expires);
+    if let Err(why) = form::told(&visit, added.await)? {
+        let whole = whole(&state, &session, &site.contract.to_string()).await?;
+        let page = page(&visit, &whole, Some((&why, "")));
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
+    let page = claim_page(&visit, site, &code.to_string(), &claims.url, expires);
+    Ok(page.into_response())
 }
 
 fn claim_page(visit: &Visit, site: &SiteRow, code: &str, url: &str, expires: UtcMicros) -> Markup {

@@ -3,10 +3,11 @@
 use super::form::{self, complaint, input, office, text, words};
 use crate::auth::session::OperatorSession;
 use crate::erasure::Standing;
+use crate::erasure::standing::Due;
 use crate::office::Office;
 use crate::office::ending::{self, Plan, Wish, end_of, last_day};
 use crate::portal::PortalState;
-use crate::portal::layout::{self, Tab};
+use crate::portal::layout::{self, Notice, Tab};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
 use crate::portal::words::thousands;
@@ -22,6 +23,8 @@ use wire::ContractId;
 struct Whole {
     detail: ContractDetail,
     ending: Ending,
+    /// When it must be erased if somebody says now that work is done.
+    due_once_done: Option<Due>,
     plan: Plan,
     holds: Vec<Hold>,
     /// What a hold can be of.
@@ -33,6 +36,8 @@ async fn whole(office: &Office, visit: &Visit, contract: &str) -> Result<Whole, 
     let detail = form::contract(office, contract).await?;
     let (store, id) = (&office.store, detail.id);
     let (ending, standing) = ending::standing_of(store, &office.config, id, visit.now).await?;
+    let due_once_done = ending::due_once_done(&ending, &office.config, visit.now);
+    let due_once_done = due_once_done.map_err(Problem::internal)?;
     let plan = ending::plan(&office.erasing(), id, standing).await?;
     let mut holds = store.holds().await?;
     holds.retain(|hold| hold.contract == id);
@@ -46,6 +51,7 @@ async fn whole(office: &Office, visit: &Visit, contract: &str) -> Result<Whole, 
     Ok(Whole {
         detail,
         ending,
+        due_once_done,
         plan,
         holds,
         parts,
@@ -78,6 +84,19 @@ async fn refused(
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
+/// Back on the page, which says so where it was refused.
+async fn done_or_told(
+    office: &Office,
+    visit: &Visit,
+    contract: ContractId,
+    outcome: Result<(), impl Into<crate::office::Error>>,
+) -> Result<Response, Problem> {
+    match form::told(visit, outcome)? {
+        Ok(()) => Ok(back_to(contract)),
+        Err(why) => refused(office, visit, contract, &why).await,
+    }
+}
+
 fn back_to(contract: ContractId) -> Response {
     Redirect::to(&format!("/operator/contracts/{contract}/ending")).into_response()
 }
@@ -106,26 +125,24 @@ pub async fn period(
     let until = end_of(day, &detail.terms).map_err(Problem::internal)?;
     if detail.until_us.is_some_and(|before| until >= before) {
         let extended = ending::extend(&office.store, &mut detail, day, visit.now).await;
-        return match form::told(&visit, extended)? {
-            Ok(()) => Ok(back_to(detail.id)),
-            Err(why) => refused(&office, &visit, detail.id, &why).await,
-        };
+        return done_or_told(&office, &visit, detail.id, extended).await;
     }
     if until <= visit.now && !form::is_named(&asked.typed, &detail.name) {
         return refused(&office, &visit, detail.id, words(&visit).name_differs).await;
     }
-    office
-        .store
-        .set_until(detail.id, Some(until), visit.now)
-        .await?;
-    Ok(back_to(detail.id))
+    let (store, id) = (&office.store, detail.id);
+    let set = store.set_until(id, Some(until), visit.now).await;
+    done_or_told(&office, &visit, id, set).await
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Done {
     done: String,
+    typed: String,
 }
+
+/// As `contract done` does: where it sets the erasure going, the name is asked for.
 
 pub async fn done(
     State(state): State<PortalState>,
@@ -135,14 +152,20 @@ pub async fn done(
     Form(asked): Form<Done>,
 ) -> Result<Response, Problem> {
     let office = office(&state, &session)?;
-    let id = form::contract(&office, &contract).await?.id;
+    let detail = form::contract(&office, &contract).await?;
+    let id = detail.id;
     let done = match asked.done.as_str() {
         "yes" => true,
         "no" => false,
         _ => return Err(Problem::BadRequest),
     };
-    ending::set_done(&office.store, id, done, visit.now).await?;
-    Ok(back_to(id))
+    let before = ending::ending_of(&office.store, id).await?;
+    let erases = done && ending::done_erases(&before, visit.now);
+    if erases && !form::is_named(&asked.typed, &detail.name) {
+        return refused(&office, &visit, id, words(&visit).name_differs).await;
+    }
+    let said = ending::set_done(&office.store, id, done, visit.now).await;
+    done_or_told(&office, &visit, id, said).await
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,10 +249,7 @@ fn period_of(visit: &Visit, whole: &Whole, home: &str, is_erasing: bool) -> Mark
                 div { dt { (w.work_done) } dd.tabular { @match detail.done_us { Some(at) => { (w.done_on) " " (visit.full(at)) }, None => (w.not_done) } } }
             }
             @if !is_erasing {
-                form method="post" action={ (home) "/ending/done" } {
-                    @if detail.done_us.is_none() { button name="done" value="yes" { (w.say_done) } }
-                    @else { button name="done" value="no" { (w.say_not_done) } }
-                }
+                (done_form(visit, whole, home))
                 h3 { (w.set_last_day) }
                 form method="post" action={ (home) "/ending/period" } {
                     (input("date", "until", w.last_day_of, &value, Some(w.last_day_hint)))
@@ -239,6 +259,26 @@ fn period_of(visit: &Visit, whole: &Whole, home: &str, is_erasing: bool) -> Mark
                     }
                     button type="submit" { (w.set_last_day) }
                 }
+            }
+        }
+    }
+}
+
+/// Says when erasing is due from then on; where that is now, it asks.
+fn done_form(visit: &Visit, whole: &Whole, home: &str) -> Markup {
+    let w = words(visit);
+    let asks = ending::done_erases(&whole.ending, visit.now);
+    let by = whole.due_once_done.map(|due| visit.date(due.by));
+    html! {
+        form method="post" action={ (home) "/ending/done" } {
+            @if whole.ending.done_us.is_some() { button name="done" value="no" { (w.say_not_done) } }
+            @else {
+                @if let Some(by) = &by {
+                    @if asks { (layout::notice(Notice::Wait, &visit.lang.done_erases(by))) }
+                    @else { p.hint { (visit.lang.done_erases_later(by)) } }
+                }
+                @if asks { (form::name_to_type(visit, "done-typed", &whole.detail.name)) }
+                button.grave[asks] name="done" value="yes" { (w.say_done) }
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use crate::auth::session::OperatorSession;
 use crate::evidence::local;
+use crate::notice::Faulty;
 use crate::office::{self, Office, Refusal};
 use crate::portal::PortalState;
 use crate::portal::layout::{self, Notice};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
 use crate::portal::words::OfficeWords;
-use crate::store::{Actor, ContractBook, ContractDetail};
+use crate::store::{Actor, ContractBook, ContractDetail, StoreError};
 use jiff::civil::Date;
 use maud::{Markup, html};
 use wire::{ContractId, UtcMicros};
@@ -27,22 +28,37 @@ pub(super) async fn contract(office: &Office, id: &str) -> Result<ContractDetail
 impl From<office::Error> for Problem {
     fn from(error: office::Error) -> Self {
         match error {
-            office::Error::Refused(_) => Self::BadRequest,
+            office::Error::Refused(refusal) => Self::Refused(Box::new(refusal)),
             office::Error::Store(error) => error.into(),
-            office::Error::Failed(error) => Self::internal(format!("{error:#}")),
+            office::Error::Failed(error) => match refusal_in(&error) {
+                Some(refusal) => Self::Refused(Box::new(refusal)),
+                None => Self::internal(format!("{error:#}")),
+            },
         }
     }
 }
 
-/// Why it was refused, in the operator's language; anything else that went wrong is a problem.
+/// What stood against it, however much was said around it on the way.
+fn refusal_in(error: &anyhow::Error) -> Option<Refusal> {
+    if let Some(StoreError::Conflict(conflict)) = error.downcast_ref() {
+        return Some(conflict.clone().into());
+    }
+    let faulty: Option<&Faulty> = error.downcast_ref();
+    faulty.map(|faulty| faulty.clone().into())
+}
+
+/// Why it was refused, in the operator's language, for the page it was asked on; anything else that went wrong is a problem.
 pub(super) fn told<T>(
     visit: &Visit,
-    outcome: office::Result<T>,
+    outcome: Result<T, impl Into<office::Error>>,
 ) -> Result<Result<T, String>, Problem> {
-    match outcome {
-        Ok(done) => Ok(Ok(done)),
-        Err(office::Error::Refused(refusal)) => Ok(Err(says(visit, &refusal))),
-        Err(other) => Err(other.into()),
+    let error = match outcome {
+        Ok(done) => return Ok(Ok(done)),
+        Err(error) => error.into(),
+    };
+    match Problem::from(error) {
+        Problem::Refused(refusal) => Ok(Err(says(visit, &refusal))),
+        other => Err(other),
     }
 }
 

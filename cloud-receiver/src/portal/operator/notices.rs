@@ -8,7 +8,7 @@ use crate::portal::PortalState;
 use crate::portal::layout::{self, Notice, Tab};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
-use crate::portal::words::Lang;
+use crate::portal::words::{DeskWords, Lang};
 use crate::store::{ContractDetail, NoticeBook, NoticeKind, NoticeRow};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -31,6 +31,7 @@ pub async fn list(
             a.button href="/operator/notices/maintenance" { (w.notice_maintenance) }
             a.button href="/operator/notices/incident" { (w.notice_incident) }
             a.more href="/operator/mail" { (w.mail) }
+            a.more href="/operator/letters" { (DeskWords::of(visit.lang).letters) }
         }
         @if rows.is_empty() { div.empty { h2 { (w.notice_none) } } }
         ul.devices {
@@ -212,8 +213,8 @@ fn in_language(
     let contract = contracts.iter().find(fits).or(contracts.first());
     let mut contract = contract.ok_or(Problem::NotFound)?.clone();
     lang.code().clone_into(&mut contract.terms.language);
-    let templates = notice::Templates::load(&office.config.notices.templates);
-    let templates = templates.map_err(|error| Problem::internal(format!("{error:#}")))?;
+    let templates = notice::Templates::load(&office.config.letters());
+    let templates = templates.map_err(crate::office::Error::from)?;
     let sender = notice::Sender::of(&office.config);
     notice::written(&templates, &sender, row, occasion, &contract, visit.now)
         .map_err(|error| Problem::internal(format!("{error:#}")))

@@ -2,7 +2,7 @@
 
 use super::form::{self, office, text, words};
 use crate::auth::session::OperatorSession;
-use crate::office::{Office, Refusal, labels};
+use crate::office::{Office, labels};
 use crate::portal::PortalState;
 use crate::portal::layout::{self, Tab};
 use crate::portal::problem::Problem;
@@ -51,10 +51,10 @@ async fn refused(
     office: &Office,
     visit: &Visit,
     contract: ContractId,
-    refusal: &Refusal,
+    why: &str,
 ) -> Result<Response, Problem> {
     let whole = whole(office, &contract.to_string()).await?;
-    let page = page(visit, &whole, Some(&form::says(visit, refusal)));
+    let page = page(visit, &whole, Some(why));
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
@@ -74,12 +74,16 @@ pub async fn add_site(
 ) -> Result<Response, Problem> {
     let office = office(&state, &session)?;
     let detail = form::contract(&office, &contract).await?;
-    let name = match labels::name("--name", &asked.name) {
-        Ok(name) => name,
-        Err(refusal) => return refused(&office, &visit, detail.id, &refusal).await,
+    let added = match labels::name("--name", &asked.name) {
+        Ok(name) => office.store.add_site(detail.id, &name, visit.now).await,
+        Err(refusal) => {
+            return refused(&office, &visit, detail.id, &form::says(&visit, &refusal)).await;
+        }
     };
-    let site = office.store.add_site(detail.id, &name, visit.now).await?;
-    Ok(back(detail.id, &site.to_string()))
+    match form::told(&visit, added)? {
+        Ok(site) => Ok(back(detail.id, &site.to_string())),
+        Err(why) => refused(&office, &visit, detail.id, &why).await,
+    }
 }
 
 fn back(contract: ContractId, to: &str) -> Response {
@@ -99,7 +103,10 @@ pub async fn name_camera(
     let name = Some(asked.name.trim()).filter(|name| !name.is_empty());
     let name = match name.map(|name| labels::name("NAME", name)).transpose() {
         Ok(name) => name,
-        Err(refusal) => return refused(&office, &visit, camera.contract, &refusal).await,
+        Err(refusal) => {
+            let why = form::says(&visit, &refusal);
+            return refused(&office, &visit, camera.contract, &why).await;
+        }
     };
     office
         .store
@@ -181,7 +188,9 @@ async fn tag(
     }
     let tag = match labels::tag(&asked.tag) {
         Ok(tag) => tag,
-        Err(refusal) => return refused(office, visit, contract, &refusal).await,
+        Err(refusal) => {
+            return refused(office, visit, contract, &form::says(visit, &refusal)).await;
+        }
     };
     office.store.add_tag(contract, on, &tag, visit.now).await?;
     Ok(back(contract, &on.id().to_string()))

@@ -12,7 +12,7 @@ use crate::portal::PortalState;
 use crate::portal::layout::{self, Notice, Tab};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
-use crate::portal::words::{OfficeWords, thousands};
+use crate::portal::words::{DeskWords, OfficeWords, thousands};
 use crate::store::{ContractUsage, HeadsBook, HeadsRow};
 use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
@@ -55,7 +55,10 @@ async fn page(
         h1 { (w.receiver) }
         (form::complaint(why))
         @if let Some(text) = done { (layout::notice(Notice::Good, text)) }
-        p { a.more href="/operator/mail" { (w.mail) } }
+        p.deeds {
+            a.more href="/operator/mail" { (w.mail) }
+            a.more href="/operator/operators" { (DeskWords::of(visit.lang).operators) }
+        }
         div.columns {
             (capacity_of(visit, &capacity))
             section.sheet #backups { (backups_of(visit, office, &known)) }

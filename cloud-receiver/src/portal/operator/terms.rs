@@ -53,8 +53,11 @@ pub async fn act(
         let why = (!typed.is_empty()).then_some(words(&visit).name_differs);
         return refused(&terms, &shorter, why);
     }
-    office.store.set_terms(detail.id, &terms, visit.now).await?;
-    Ok(Redirect::to(&format!("/operator/contracts/{}", detail.id)).into_response())
+    let set = office.store.set_terms(detail.id, &terms, visit.now).await;
+    match form::told(&visit, set)? {
+        Ok(()) => Ok(Redirect::to(&format!("/operator/contracts/{}", detail.id)).into_response()),
+        Err(why) => refused(&terms, &[], Some(&why)),
+    }
 }
 
 /// What the form says; `None`: something that should be a number is none. What it has no field for stays.

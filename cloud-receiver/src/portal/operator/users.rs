@@ -1,7 +1,7 @@
 //! What an operator does to a customer's account: add it, issue a new password, take the second factor away, remove it.
 //! As the commands do, and each but the first is asked for on a page of its own.
 
-use super::contracts;
+use super::{contracts, form};
 use crate::auth::issue::{Issued, is_login_id, must_change_issued};
 use crate::auth::session::OperatorSession;
 use crate::portal::PortalState;
@@ -61,6 +61,20 @@ pub(super) fn row(visit: &Visit, user: &AccountListing) -> Markup {
     html! {
         li.account {
             h3 { (user.login_id) }
+            (facts(visit, user))
+            p.deeds {
+                @for deed in deeds {
+                    a.button href={ "/operator/users/" (user.login_id) "/" (deed.path()) } { (deed.word(words)) }
+                }
+            }
+        }
+    }
+}
+
+/// What is known of an account, of either kind.
+pub(super) fn facts(visit: &Visit, user: &AccountListing) -> Markup {
+    let words = visit.words();
+    html! {
             dl.facts {
                 div {
                     dt { (words.last_sign_in) }
@@ -76,12 +90,6 @@ pub(super) fn row(visit: &Visit, user: &AccountListing) -> Markup {
                 div { dt { (words.sessions) } dd.tabular { (thousands(user.sessions)) } }
                 @if user.must_change_password { div { dt { (words.password) } dd { (words.has_issued_password) } } }
             }
-            p.deeds {
-                @for deed in deeds {
-                    a.button href={ "/operator/users/" (user.login_id) "/" (deed.path()) } { (deed.word(words)) }
-                }
-            }
-        }
     }
 }
 
@@ -90,13 +98,21 @@ pub(super) fn add_form(visit: &Visit, contract: ContractId, typed: &str) -> Mark
     html! {
         h3 { (words.add_user) }
         form method="post" action={ "/operator/contracts/" (contract) "/users" } {
-            div.field {
-                label for="login_id" { (words.login_id) }
-                input #login_id name="login_id" value=(typed) autocomplete="off" autocapitalize="none" spellcheck="false"
-                    maxlength="64" required aria-describedby="login-id-rules" aria-invalid=[(!typed.is_empty()).then_some("true")];
-                p.hint #login-id-rules { (words.login_id_rules) }
-            }
+            (login_id_field(visit, typed))
             button.primary type="submit" { (words.add_user) }
+        }
+    }
+}
+
+/// `typed`: one that was refused.
+pub(super) fn login_id_field(visit: &Visit, typed: &str) -> Markup {
+    let words = visit.words();
+    html! {
+        div.field {
+            label for="login_id" { (words.login_id) }
+            input #login_id name="login_id" value=(typed) autocomplete="off" autocapitalize="none" spellcheck="false"
+                maxlength="64" required aria-describedby="login-id-rules" aria-invalid=[(!typed.is_empty()).then_some("true")];
+            p.hint #login-id-rules { (words.login_id_rules) }
         }
     }
 }
@@ -132,7 +148,8 @@ pub async fn add(
     match added.await {
         Ok(()) => Ok(issued_page(&visit, id, login_id, &issued, must_change).into_response()),
         Err(StoreError::Exists(_)) => Ok(refused(words.login_id_taken)),
-        Err(error) => Err(error.into()),
+        Err(error) => form::told(&visit, Err::<Response, _>(error))
+            .map(|told| told.unwrap_or_else(|why| refused(&why))),
     }
 }
 
@@ -210,7 +227,6 @@ pub async fn act(
     Ok(Redirect::to(&format!("/operator/contracts/{contract}#users")).into_response())
 }
 
-/// Shown in this answer and never again.
 fn issued_page(
     visit: &Visit,
     contract: ContractId,
@@ -219,17 +235,41 @@ fn issued_page(
     must_change: bool,
 ) -> Markup {
     let words = visit.words();
+    let back = format!("/operator/contracts/{contract}#users");
+    let hint = must_change.then_some(words.must_change_text);
+    issued_sheet(
+        visit,
+        Tab::Contracts,
+        &back,
+        login_id,
+        issued,
+        words.shown_once,
+        hint,
+    )
+}
+
+/// Shown in this answer and never again.
+pub(super) fn issued_sheet(
+    visit: &Visit,
+    tab: Tab,
+    back: &str,
+    login_id: &str,
+    issued: &Issued,
+    shown_once: &str,
+    hint: Option<&str>,
+) -> Markup {
+    let words = visit.words();
     let body = html! {
         h1 { (words.issued_title) }
         div.sheet {
-            (layout::notice(Notice::Wait, words.shown_once))
+            (layout::notice(Notice::Wait, shown_once))
             dl.facts {
                 div { dt { (words.login_id) } dd.code { (login_id) } }
                 div { dt { (words.password) } dd.code #issued { (issued.password) } }
             }
-            @if must_change { p.hint { (words.must_change_text) } }
+            @if let Some(hint) = hint { p.hint { (hint) } }
         }
-        p { a.button href={ "/operator/contracts/" (contract) "#users" } { (words.go_on) } }
+        p { a.button href=(back) { (words.go_on) } }
     };
-    layout::page(visit, Tab::Contracts, words.issued_title, &body)
+    layout::page(visit, tab, words.issued_title, &body)
 }

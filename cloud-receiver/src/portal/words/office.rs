@@ -229,14 +229,18 @@ topic! { OfficeWords;
     refused_name: "名前を入力してください。改行は使えません。" | "Please give a name, without line breaks.";
     refused_time: "日時を読み取れません。" | "This is no time.";
     refused_day: "日付を読み取れません。" | "This is no day.";
+    refused_title: "この操作はできません" | "This cannot be done";
+    refused_being_erased: "この契約は消去中です。消去は取り消せないため、何も変更できません。" | "The contract is being erased, which cannot be undone: nothing of it can be changed any more.";
+    refused_goes_on: "契約がまだ終わっていないため、消去できません。最終日と作業の完了を確かめてください。" | "The contract goes on: it is not to be erased. Please check its last day and whether work is done.";
+    refused_key_backup: "鍵の控えを書き込めませんでした。保存先の空きと権限を確かめてください。" | "The copy of the keys could not be written. Please check the room and the rights of its folder.";
+    refused_unwritable: "ファイルを書き込めませんでした。フォルダーの権限と空きを確かめてください。" | "The file could not be written. Please check the rights of its folder and the room on the disk.";
+    refused_exists: "同じ名前のものがすでにあります。" | "There is one of this name already.";
+    refused_last_operator: "最後の運用者は削除できません。先に別の運用者を追加してください。" | "The last operator cannot be removed: nobody could come in any more. Please add another one first.";
     refused_busy: "別のバックアップの作成か検査が進行中です。" | "Another backup is being made or checked.";
 }
 
-use super::sentences::plural;
-use super::{Lang, Words, thousands};
-use crate::office::Refusal;
+use super::Words;
 use crate::office::terms::Kept;
-use crate::portal::when::When;
 use crate::store::{AlertKind, Step};
 use std::borrow::Cow;
 use wire::MediaClass;
@@ -316,212 +320,5 @@ impl OfficeWords {
             other => return format!("{} ({other})", self.other).into(),
         };
         known.into()
-    }
-}
-
-impl Lang {
-    /// Why something is not done.
-    pub fn refused(self, refusal: &Refusal, when: &When) -> String {
-        let w = OfficeWords::of(self);
-        let plain = match refusal {
-            Refusal::Address(address) => {
-                return match self {
-                    Lang::Ja => format!("「{address}」はメールアドレスではありません。"),
-                    Lang::En => format!("\"{address}\" is no mail address."),
-                };
-            }
-            Refusal::RunsAlready(day) => {
-                let day = when.date(*day);
-                return match self {
-                    Lang::Ja => format!("契約はすでに{day}までです。"),
-                    Lang::En => format!("The contract runs until {day} already."),
-                };
-            }
-            Refusal::Held(holds, name) => return self.is_held(name, *holds),
-            Refusal::TooSoon { at, .. } => {
-                let earliest = when.to_minute(crate::office::earliest(*at));
-                return match self {
-                    Lang::Ja => format!(
-                        "14日前までの予告をお約束しています。{earliest}以降にするか、待てない理由を入力してください。"
-                    ),
-                    Lang::En => format!(
-                        "Customers are promised 14 days. Choose {earliest} or later, or say why it cannot wait."
-                    ),
-                };
-            }
-            Refusal::Zone(_) => w.refused_zone,
-            Refusal::Language => w.refused_language,
-            Refusal::OutOfRange(_) => w.refused_range,
-            Refusal::NotDue(..) | Refusal::Wordless(_) => w.refused_wordless,
-            Refusal::HoldEndsBeforeItBegins | Refusal::EndsBeforeItBegins => w.refused_order,
-            Refusal::Past(_) => w.refused_past,
-            Refusal::Future(_) => w.refused_future,
-            Refusal::EndedWhen => w.refused_ended,
-            Refusal::NobodyConcerned => w.refused_nobody,
-            Refusal::NoticeOver(_) => w.refused_over,
-            Refusal::TagEmpty | Refusal::TagLong => w.refused_tag,
-            Refusal::Nameless(_) => w.refused_name,
-            Refusal::BackupBusy => w.refused_busy,
-            Refusal::NoBackupYet => w.backup_first,
-        };
-        plain.to_owned()
-    }
-
-    pub fn is_silent_since(self, site: &str, contract: &str, since: Option<&str>) -> String {
-        match (self, since) {
-            (Lang::Ja, Some(since)) => {
-                format!("{site}（{contract}）の装置から{since}以降、応答がありません。")
-            }
-            (Lang::Ja, None) => format!("{site}（{contract}）の装置から一度も応答がありません。"),
-            (Lang::En, Some(since)) => {
-                format!("The device at {site} ({contract}) has not responded since {since}.")
-            }
-            (Lang::En, None) => format!("The device at {site} ({contract}) was never heard."),
-        }
-    }
-
-    pub fn alerts_are_open(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("カメラと時計の異常が{count}件続いています。"),
-            Lang::En => format!(
-                "{} with cameras and clocks open.",
-                plural(count, "alert", "alerts")
-            ),
-        }
-    }
-
-    pub fn is_due(self, name: &str, by: &str, days_left: u32) -> String {
-        match self {
-            Lang::Ja => {
-                format!("「{name}」のデータは{by}までに消去されます（残り{days_left}営業日）。")
-            }
-            Lang::En => format!(
-                "What \"{name}\" has is erased by {by} ({} left).",
-                plural(days_left as usize, "business day", "business days")
-            ),
-        }
-    }
-
-    pub fn is_held(self, name: &str, holds: u64) -> String {
-        match self {
-            Lang::Ja => format!("「{name}」の消去は、{holds}件の保全により止まっています。"),
-            Lang::En => format!(
-                "{} the erasure of \"{name}\".",
-                plural(holds as usize, "hold blocks", "holds block")
-            ),
-        }
-    }
-
-    pub fn awaits_work(self, name: &str) -> String {
-        match self {
-            Lang::Ja => {
-                format!("「{name}」の期間は終わりましたが、作業の完了が記録されていません。")
-            }
-            Lang::En => {
-                format!("The period of \"{name}\" is over; nobody said that work is done.")
-            }
-        }
-    }
-
-    pub fn is_erasing(self, name: &str, step: &str) -> String {
-        match self {
-            Lang::Ja => format!("「{name}」を消去しています（次の手順: {step}）。"),
-            Lang::En => format!("\"{name}\" is being erased (next: {step})."),
-        }
-    }
-
-    pub fn mails_failed(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("{count}通のメールを送れませんでした。"),
-            Lang::En => format!("{} could not be sent.", plural(count, "mail", "mails")),
-        }
-    }
-
-    pub fn mails_failing(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("{count}通のメールが送れず、再試行しています。"),
-            Lang::En => format!(
-                "{} not taken yet, and tried again.",
-                plural(count, "mail is", "mails are")
-            ),
-        }
-    }
-
-    pub fn disk_is(self, level: &str, full: Option<&str>) -> String {
-        match (self, full) {
-            (Lang::Ja, Some(full)) => {
-                format!("ディスクの空き: {level}。{full}ごろに空きがなくなる見込みです。")
-            }
-            (Lang::Ja, None) => format!("ディスクの空き: {level}。"),
-            (Lang::En, Some(full)) => format!("The disk: {level}. It is full about {full}."),
-            (Lang::En, None) => format!("The disk: {level}."),
-        }
-    }
-
-    pub fn certificate_runs_out(self, site: &str, contract: &str, at: &str) -> String {
-        match self {
-            Lang::Ja => {
-                format!("{site}（{contract}）の装置の証明書が更新されていません（期限 {at}）。")
-            }
-            Lang::En => format!(
-                "The certificate of the device at {site} ({contract}) was not renewed (until {at})."
-            ),
-        }
-    }
-
-    pub fn backup_is_old(self, days: i64) -> String {
-        match self {
-            Lang::Ja => format!("最新のバックアップは{days}日前のものです。"),
-            Lang::En => format!("The newest backup is {days} days old."),
-        }
-    }
-
-    pub fn backup_has_problems(self, problems: u64) -> String {
-        match self {
-            Lang::Ja => format!(
-                "バックアップの検査で{}件の問題が見つかりました。",
-                thousands(problems)
-            ),
-            Lang::En => format!(
-                "The check of the backup found {}.",
-                plural(problems as usize, "problem", "problems")
-            ),
-        }
-    }
-
-    pub fn pictures_are_gone(self, count: u64) -> String {
-        let count = thousands(count);
-        match self {
-            Lang::Ja => format!("受信済みの画像{count}件のファイルが失われています。"),
-            Lang::En => format!("The files of {count} stored pictures are gone."),
-        }
-    }
-
-    pub fn older_than(self, what: &str, days: u32) -> String {
-        match self {
-            Lang::Ja => format!("{what}: {days}日より古いもの"),
-            Lang::En => format!("{what}: older than {days} days"),
-        }
-    }
-
-    pub fn remove_tag(self, tag: &str, from: &str) -> String {
-        match self {
-            Lang::Ja => format!("{from}からタグ「{tag}」を外す"),
-            Lang::En => format!("Take the tag \"{tag}\" off {from}"),
-        }
-    }
-
-    pub fn mail_outcomes(self, taken: usize, lost: usize, waiting: usize) -> String {
-        match self {
-            Lang::Ja => format!("送信済み {taken}通 · 送れなかった {lost}通 · 待ち {waiting}通"),
-            Lang::En => format!("{taken} taken · {lost} given up · {waiting} waiting"),
-        }
-    }
-
-    pub fn recipients(self, count: usize) -> String {
-        match self {
-            Lang::Ja => format!("{count}件の宛先"),
-            Lang::En => plural(count, "recipient", "recipients"),
-        }
     }
 }

@@ -63,6 +63,7 @@ impl ContractBook for SqliteStore {
             .of(id)
             .with_personal("terms", json);
         self.write_noted(note, at, move |connection| {
+            super::erasure::must_not_be_erased(connection, id)?;
             connection.execute(
                 "update contract set sealed_terms = ?2 where id = ?1",
                 (id16(id.0), sealed),

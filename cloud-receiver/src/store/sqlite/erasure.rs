@@ -5,7 +5,8 @@ use super::{SqliteStore, changes, held, id16, optional_time_at, time_at, uuid_at
 use crate::keys::{KeyBackup, KeyBackupFile};
 use crate::seal::random;
 use crate::store::{
-    Ending, ErasureBook, ErasureRow, Hold, KeyBook, NewErasure, Note, Result, Step, StoreError,
+    Conflict, Ending, ErasureBook, ErasureRow, Hold, KeyBook, NewErasure, Note, Result, Step,
+    StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -32,9 +33,7 @@ pub(super) fn must_not_be_erased(connection: &Connection, contract: ContractId) 
         .prepare_cached("select exists (select 1 from erasure where contract = ?1)")?
         .query_row([id16(contract.0)], |row| row.get(0))?;
     if is_erased {
-        return Err(StoreError::Conflict(
-            "the contract is being erased, which cannot be undone; \"erase list\" shows how far it is".into(),
-        ));
+        return Err(Conflict::BeingErased.into());
     }
     Ok(())
 }
@@ -134,14 +133,11 @@ fn begin(
     let found = all.into_iter().find(|ending| ending.contract == contract);
     let ending = found.ok_or(StoreError::Missing("contract"))?;
     if ending.holds > 0 {
-        return Err(StoreError::Conflict(format!(
-            "{} hold(s) keep what the contract has; \"hold list\" shows why, \"hold remove\" lifts one",
-            ending.holds
-        )));
+        return Err(Conflict::Held(ending.holds).into());
     }
     let is_over = ending.until_us.is_some_and(|until| until <= at) && ending.done_us.is_some();
     if new.must_be_over && !is_over {
-        return Err(StoreError::Conflict("the contract goes on".into()));
+        return Err(Conflict::GoesOn.into());
     }
     let certificate = Certificate {
         v: erasure::VERSION,

@@ -1,0 +1,48 @@
+//! Words of the operators' pages about operators themselves, letters, keys, and what is signed and sent.
+
+topic! { DeskWords;
+    operators: "運用者のアカウント" | "Operators' accounts";
+    operators_hint: "運用者には2段階認証が必須です。新しい運用者は、最初のサインインのときにパスワードを変更し、2段階認証を設定します。" | "Operators always need two-step verification. A new one changes the password and sets it up at the first sign-in.";
+    operator_add: "運用者を追加" | "Add an operator";
+    operator_remove: "運用者を削除" | "Remove the operator";
+    operator_remove_text: "この運用者は使えなくなり、サインイン中のブラウザーもすぐに終了します。元に戻すことはできません。" | "The operator can come in no more. Every signed-in browser is signed out at once, and this cannot be undone.";
+    operator_factor_text: "スマートフォンをなくした運用者のために、2段階認証を解除します。サインイン中のブラウザーはすべて終了し、次のサインインで設定し直します。ご本人であることを確かめてから行ってください。" | "Takes two-step verification away, for an operator who has lost the phone. Every signed-in browser is signed out, and another is set up at the next sign-in. Please make sure who asks for it.";
+    operator_you: "あなた" | "You";
+    operator_is_you: "これはあなた自身のアカウントです。実行すると、このブラウザーもすぐにサインアウトされます。" | "This is your own account. You are signed out here, too, as soon as it is done.";
+    operator_type: "確認のため、ログインIDを入力してください" | "Type the login ID to confirm";
+    operator_differs: "ログインIDが一致しません。何も変更していません。" | "This is not the login ID. Nothing was done.";
+    letters: "お知らせの文面" | "Letters";
+    letters_hint: "お客様に送るメールのひな形です。{{ }} の部分には、送るときに実際の内容が入ります。" | "What mails to customers are made of. Each {{ }} is filled in when a letter is sent.";
+    letter_maintenance: "メンテナンスの予告" | "Maintenance";
+    letter_maintenance_urgent: "緊急メンテナンス" | "Urgent maintenance";
+    letter_maintenance_cancelled: "メンテナンスの中止" | "Maintenance cancelled";
+    letter_incident: "障害" | "Incident";
+    letter_incident_closed: "障害の復旧" | "Incident over";
+    letter_built_in: "標準の文面" | "As delivered";
+    letter_own: "変更済み" | "Your own";
+    letter_wrong: "誤りがあります" | "Has a mistake";
+    letter_edit: "編集" | "Edit";
+    letter_text: "文面（1行目が件名、2行目は空行）" | "Text: the first line is the subject, the second is empty";
+    letter_fields: "使える項目" | "What can be filled in";
+    letter_needed: "必須" | "needed";
+    letter_preview: "プレビュー" | "Preview";
+    letter_previewed: "まだ保存していません。見本の内容を入れると次のようになります。" | "Not saved yet. With sample contents it reads so.";
+    letter_saved: "保存しました。次に送るお知らせから使われます。" | "Saved. The next notice uses it.";
+    letter_reset: "標準の文面に戻す" | "Back to the text as delivered";
+    letter_reset_text: "変更した文面は失われ、標準の文面に戻ります。" | "Your own text is lost; the one as delivered is used again.";
+    letter_was_reset: "標準の文面に戻しました。" | "The text as delivered is used again.";
+    letter_again: "続けて編集" | "Edit further";
+    field_contract: "契約の名前" | "The contract's name";
+    field_from: "開始または発生の日時" | "When it begins or began";
+    field_to: "終了の日時" | "When it ends";
+    field_closed: "復旧の日時" | "When it was over";
+    field_what: "内容とお客様への影響" | "What it is and what it means";
+    field_why: "14日待てない理由" | "Why it cannot wait 14 days";
+    field_operator: "運用者の名前" | "The operator's name";
+    field_contact: "お問い合わせ先" | "Where to turn to";
+    field_portal: "ポータルのアドレス" | "The portal's address";
+    sample_contract: "株式会社見本" | "Sample Ltd.";
+    sample_what: "画像の表示が10分ほど遅れます。" | "Pictures come about ten minutes late.";
+    sample_why: "安全上の問題を早く直すためです。" | "A security problem must be mended soon.";
+    operator_shown_once: "パスワードの表示は今回だけです。ご本人に安全な方法でお渡しください。" | "The password is shown this once. Please hand it over in a safe way.";
+}
