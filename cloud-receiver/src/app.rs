@@ -160,12 +160,13 @@ impl App {
         )
         .at(config.portal_url());
         state.claims = Some(Arc::new(claims));
-        state.office = Some(Arc::new(Office::new(
+        let office = Office::new(
             self.store.clone(),
             config.clone(),
             Arc::clone(&parts.blobs),
             Arc::clone(&parts.evidence_key),
-        )));
+        );
+        state.office = Some(Arc::new(office.with_ca(Arc::clone(&parts.ca))));
         state.region = residency::declared(&config.data_dir)?.map(Arc::from);
         self.tasks.spawn(jobs::sign_ins::run(
             self.store.clone(),

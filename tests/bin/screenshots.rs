@@ -131,12 +131,16 @@ async fn customer_pages(
     camera.take("not-found").await
 }
 
+/// Over, and nobody has said that work is done.
+const ENDED: &str = "やまと商店";
+
 /// What the operators' area has to tell: ended contracts, a hold, an erasure, notices, a backup.
 struct Stage<'a> {
     receiver: &'a Receiver,
     password: String,
     contract: String,
     held: String,
+    ended: String,
     erasure: String,
     hold: String,
     notice: String,
@@ -149,9 +153,11 @@ impl<'a> Stage<'a> {
             let found = value[key].as_str().map(str::to_owned);
             found.with_context(|| format!("no {key} in {value}"))
         };
-        for name in ["有限会社みどり商会", "株式会社あおば", "旧契約"] {
+        for name in ["有限会社みどり商会", "株式会社あおば", "旧契約", ENDED] {
             run(&["contract", "add", "--name", name])?;
         }
+        run(&["contract", "end", ENDED, "--on", "2026-01-31", "--yes"])?;
+        run(&["operator", "add", "--login-id", "sato"])?;
         for name in ["有限会社みどり商会", "株式会社あおば"] {
             run(&["contract", "end", name, "--on", "2026-01-31", "--yes"])?;
             run(&["contract", "done", name, "--yes"])?;
@@ -186,7 +192,9 @@ impl<'a> Stage<'a> {
                 .map(str::to_owned)
         };
         let held = id_of(&|name| name == "有限会社みどり商会").context("the held contract")?;
-        let contract = id_of(&|name| !["有限会社みどり商会", "株式会社あおば"].contains(&name));
+        let ended = id_of(&|name| name == ENDED).context("the ended contract")?;
+        let others = ["有限会社みどり商会", "株式会社あおば", ENDED];
+        let contract = id_of(&|name| !others.contains(&name));
         let contract = contract.context("the contract with cameras")?;
         run(&[
             "contract",
@@ -223,6 +231,7 @@ impl<'a> Stage<'a> {
             password: issued.context("what init printed")?.to_owned(),
             contract,
             held,
+            ended,
             erasure: text(&erasures[0], "id")?,
             hold: text(&hold, "id")?,
             notice: text(&notice["notice"], "id")?,
@@ -278,6 +287,7 @@ impl<'a> Stage<'a> {
         let Self {
             contract,
             held,
+            ended,
             erasure,
             hold,
             notice,
@@ -291,6 +301,7 @@ impl<'a> Stage<'a> {
             ("terms", format!("/contracts/{contract}/terms")),
             ("ending", format!("/contracts/{contract}/ending")),
             ("ending-held", format!("/contracts/{held}/ending")),
+            ("ending-asks", format!("/contracts/{ended}/ending")),
             ("places", format!("/contracts/{contract}/places")),
             ("hold-remove", format!("/holds/{hold}/remove")),
             ("erasures", "/erasures".into()),
@@ -300,6 +311,12 @@ impl<'a> Stage<'a> {
             ("notice-end", format!("/notices/{notice}/end")),
             ("notice-maintenance", "/notices/maintenance".into()),
             ("notice-incident", "/notices/incident".into()),
+            ("letters", "/letters".into()),
+            ("letter", "/letters/maintenance.ja".into()),
+            ("operators", "/operators".into()),
+            ("operator-remove", "/operators/sato/remove".into()),
+            ("keys", "/keys".into()),
+            ("account", "/password".into()),
             ("mail", "/mail".into()),
             ("mail-one", "/mail/1".into()),
             ("receiver", "/receiver".into()),

@@ -71,8 +71,7 @@ impl Story {
     fn end_and_done(&self) -> Result<Value> {
         self.receiver
             .command(&["contract", "end", NAME, "--on", "2026-01-31", "--yes"])?;
-        self.receiver
-            .command(&["contract", "done", NAME, "--yes"])
+        self.receiver.command(&["contract", "done", NAME, "--yes"])
     }
 
     /// Waits for the certificate.

@@ -116,3 +116,60 @@ fn clause_15_changes_of_keys_and_devices_are_written_down() {
     let chain = run(&receiver, &["audit", "verify"]);
     assert_eq!(chain["problems"], Value::Array(Vec::new()));
 }
+
+/// A page of the operators, over a connection that may have ended with the receiver before.
+async fn page(operator: &Operator, path: &str) -> String {
+    wait::until_async("the page", Duration::from_secs(10), || async {
+        operator.page(path).await.ok()
+    })
+    .await
+    .expect("a page")
+}
+
+#[tokio::test]
+async fn clause_10_the_operators_area_tells_how_far_a_change_of_keys_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut receiver = receiver(folder.path());
+    let code = receiver.claim("本社").expect("a code");
+    let agent = Agent::configure(&folder.path().join("agent"), &[], "").expect("an agent");
+    let url = receiver.portal_url();
+    agent.enroll(&url, &code).expect("it enrolls");
+    let operator = Operator::first_sign_in(&receiver).await.expect("comes in");
+    let at_rest = page(&operator, "/operator/keys").await;
+    let print = |status: &Value, which: &str| {
+        let found = status[which]["fingerprint"].as_str();
+        found.expect("a fingerprint").to_owned()
+    };
+    let first = print(&run(&receiver, &["ca", "status"]), "current");
+    assert!(
+        at_rest.contains(&first) && at_rest.contains("ca rotate"),
+        "{at_rest}"
+    );
+    assert!(!at_rest.contains("再起動してください"), "{at_rest}");
+
+    let rotated = run(&receiver, &["ca", "rotate"]);
+    let second = print(&rotated, "current");
+    let told = page(&operator, "/operator/keys").await;
+    assert!(told.contains("CAがコマンドで変更されました。"), "{told}");
+    assert!(told.contains(&first) && !told.contains(&second), "{told}");
+    receiver.stop().expect("it stops");
+    receiver.serve().expect("it serves with the new one");
+    let told = page(&operator, "/operator/keys").await;
+    assert!(told.contains(&first) && told.contains(&second), "{told}");
+    for words in ["前のCA", "切り替えている途中", "本社"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("再起動してください"), "{told}");
+
+    run(&receiver, &["ca", "retire", "--lock-out"]);
+    let told = page(&operator, "/operator/keys").await;
+    assert!(told.contains("CAがコマンドで変更されました。"), "{told}");
+    // The master key, meanwhile.
+    let before = run(&receiver, &["key", "rotate"]);
+    let told = page(&operator, "/operator/keys").await;
+    let id = before["master_key"].as_str().expect("an id");
+    assert!(
+        told.contains(id) && told.contains("マスター鍵が変更されました。"),
+        "{told}"
+    );
+}

@@ -208,13 +208,7 @@ impl Login {
             came_in(accounts, login_id, address, now).await?;
             return Ok(CodeOutcome::In { token, before });
         }
-        let failed = SignIn {
-            at: now,
-            address,
-            outcome: SignInOutcome::WrongCode,
-        };
-        accounts.record_sign_in(login_id, failed).await?;
-        tracing::warn!(user = %login_id, %address, "wrong code for {login_id} from {address}");
+        note_wrong_code(accounts, login_id, address, now).await?;
         tokio::time::sleep_until(started + FAILURE_TAKES).await;
         Ok(CodeOutcome::Wrong)
     }
@@ -238,6 +232,8 @@ impl Login {
             self.throttle().succeeded(&key, address, &source);
             return Ok(None);
         }
+        // Somebody at a browser that was left open may be trying: seen like any other wrong code.
+        note_wrong_code(accounts, login_id, address, now).await?;
         Ok(Some(0))
     }
 
@@ -450,6 +446,23 @@ async fn uses_up(
         }
         None => Ok(false),
     }
+}
+
+/// It counts as a failed sign-in, and stands in the audit log.
+async fn note_wrong_code(
+    accounts: &(impl Accounts + ?Sized),
+    login_id: &str,
+    address: IpAddr,
+    now: UtcMicros,
+) -> Result<(), LoginError> {
+    let failed = SignIn {
+        at: now,
+        address,
+        outcome: SignInOutcome::WrongCode,
+    };
+    accounts.record_sign_in(login_id, failed).await?;
+    tracing::warn!(user = %login_id, %address, "wrong code for {login_id} from {address}");
+    Ok(())
 }
 
 async fn came_in(

@@ -9,10 +9,10 @@ use crate::ca::Ca;
 use crate::clock::now;
 use crate::config::Config;
 use crate::evidence::local::utc;
-use crate::jobs::succession::is_behind;
 use crate::keys::KeyFolder;
 use crate::live::Live;
-use crate::store::{Administration, AuditBook, DeviceListing, KeyBook, Note, OpenClaims};
+use crate::office::authority::{Authority, Change, Holder};
+use crate::store::{AuditBook, Note};
 use crate::tls;
 use anyhow::{Context, bail};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use wire::{DeviceId, UtcMicros};
+use wire::UtcMicros;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -48,35 +48,6 @@ pub(super) async fn run(common: &Common, verb: Verb) -> anyhow::Result<()> {
             report(common, &progress, &progress.words())
         }
         Verb::Retire { lock_out } => retire(common, lock_out).await,
-    }
-}
-
-/// What people and programs are told of one CA.
-#[derive(Debug, Serialize)]
-struct Authority {
-    fingerprint: String,
-    until_us: UtcMicros,
-    /// Of a CA before: when it was succeeded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    succeeded_us: Option<UtcMicros>,
-}
-
-impl Authority {
-    fn of(ca: &Ca) -> anyhow::Result<(Self, Option<Self>)> {
-        let current = Self {
-            fingerprint: ca.fingerprint().to_string(),
-            until_us: ca.not_after()?,
-            succeeded_us: None,
-        };
-        let before = match ca.before() {
-            None => None,
-            Some(before) => Some(Self {
-                fingerprint: before.fingerprint().to_string(),
-                until_us: before.not_after()?,
-                succeeded_us: Some(before.since()?),
-            }),
-        };
-        Ok((current, before))
     }
 }
 
@@ -128,16 +99,6 @@ async fn rotate(common: &Common) -> anyhow::Result<()> {
     report(common, &Rotated { current, before }, &words)
 }
 
-/// A device, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Holder {
-    device: DeviceId,
-    contract: String,
-    site: String,
-    certificate_until_us: UtcMicros,
-    heard_us: Option<UtcMicros>,
-}
-
 /// What the receiver that runs has taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,16 +114,9 @@ enum Running {
 /// How far a change of the CA is.
 #[derive(Debug, Serialize)]
 struct Progress {
-    current: Authority,
-    /// Absent where no other CA is trusted.
-    before: Option<Authority>,
+    #[serde(flatten)]
+    change: Change,
     running: Running,
-    /// Devices whose newest certificate is of the present CA.
-    followed: usize,
-    /// Devices in service whose newest certificate is of another one, and has not expired.
-    behind: Vec<Holder>,
-    /// Claim codes that name the CA before.
-    codes: OpenClaims,
     can_retire: bool,
     #[serde(skip)]
     at: UtcMicros,
@@ -171,33 +125,13 @@ struct Progress {
 impl Progress {
     async fn look(common: &Common) -> anyhow::Result<Self> {
         let setup = setup(common)?;
-        let at = now();
-        let ca = &setup.keys.ca;
-        let (current, before) = Authority::of(ca)?;
-        let devices = setup.store.devices().await?;
-        let (followed, behind) = divided(&devices, ca, at);
-        let succeeded = before.as_ref().and_then(|before| before.succeeded_us);
-        let codes = match succeeded {
-            // Known to the second only: one code too many is better than one that is void.
-            Some(since) => {
-                let made_before = since.plus_us(1_000_000);
-                setup.store.open_claims(made_before, at).await?
-            }
-            None => OpenClaims {
-                count: 0,
-                until_us: None,
-            },
-        };
+        let (at, ca) = (now(), &setup.keys.ca);
+        let change = Change::of(&setup.store, ca, at).await?;
         let running = running(&setup.config, ca).await?;
-        let is_needed = !behind.is_empty() || codes.count > 0;
         Ok(Self {
-            can_retire: before.is_some() && !is_needed && running != Running::Outdated,
-            current,
-            before,
+            can_retire: change.is_done() && running != Running::Outdated,
+            change,
             running,
-            followed,
-            behind,
-            codes,
             at,
         })
     }
@@ -205,10 +139,10 @@ impl Progress {
     fn words(&self) -> String {
         let mut lines = vec![format!(
             "CA        {}  until {}",
-            self.current.fingerprint,
-            utc(self.current.until_us)
+            self.change.current.fingerprint,
+            utc(self.change.current.until_us)
         )];
-        if let Some(before) = &self.before {
+        if let Some(before) = &self.change.before {
             lines.push(format!(
                 "before    {}  until {}; succeeded on {}, still trusted",
                 before.fingerprint,
@@ -224,10 +158,10 @@ impl Progress {
                 Running::Silent => "does not answer; is it running?",
             }
         ));
-        let (followed, behind) = (self.followed, self.behind.len());
+        let (followed, behind) = (self.change.followed, self.change.behind.len());
         let mut devices = format!("devices   {followed} hold a certificate of this CA");
         if behind > 0 {
-            devices += &match self.before {
+            devices += &match self.change.before {
                 Some(_) => format!(", {behind} still one of the CA before:"),
                 None => format!(
                     "; {behind} are LOCKED OUT, as theirs is of a CA that was retired. Enroll them again:"
@@ -235,8 +169,13 @@ impl Progress {
             };
         }
         lines.push(devices);
-        lines.extend(self.behind.iter().map(|holder| self.describe(holder)));
-        if self.codes.count > 0 {
+        lines.extend(
+            self.change
+                .behind
+                .iter()
+                .map(|holder| self.describe(holder)),
+        );
+        if self.change.codes.count > 0 {
             lines.push(self.describe_codes());
         }
         if self.can_retire {
@@ -260,30 +199,12 @@ impl Progress {
     }
 
     fn describe_codes(&self) -> String {
-        let until = self.codes.until_us.map(utc).unwrap_or_default();
+        let until = self.change.codes.until_us.map(utc).unwrap_or_default();
         format!(
             "codes     not used yet, and name the CA before: {}; the last expires on {until}",
-            self.codes.count
+            self.change.codes.count
         )
     }
-}
-
-/// How many devices in service hold a certificate of this CA, and which are behind.
-fn divided(devices: &[DeviceListing], ca: &Ca, at: UtcMicros) -> (usize, Vec<Holder>) {
-    let is_here = |device: &&DeviceListing| {
-        device.revoked_us.is_none() && device.certificate.serial.is_of(ca.fingerprint())
-    };
-    let behind = devices
-        .iter()
-        .filter(|device| is_behind(device, ca, at))
-        .map(|device| Holder {
-            device: device.device,
-            contract: device.contract.clone(),
-            site: device.site.clone(),
-            certificate_until_us: device.certificate.not_after_us,
-            heard_us: device.heard_us,
-        });
-    (devices.iter().filter(is_here).count(), behind.collect())
 }
 
 /// Looks at what the portal's listener presents.
@@ -324,7 +245,7 @@ async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
     let store = open_store(&config, &keys, Live::default())?;
     let ca = keys.ca;
     let progress = Progress::look(common).await?;
-    let Some(before) = &progress.before else {
+    let Some(before) = &progress.change.before else {
         bail!("no CA before the present one is trusted; there is nothing to retire");
     };
     if progress.running == Running::Outdated {
@@ -335,11 +256,12 @@ async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
     let is_needed = !progress.can_retire;
     if is_needed && !lock_out {
         let mut lines: Vec<_> = progress
+            .change
             .behind
             .iter()
             .map(|one| progress.describe(one))
             .collect();
-        if progress.codes.count > 0 {
+        if progress.change.codes.count > 0 {
             lines.push(format!("    {}", progress.describe_codes()));
         }
         bail!(
@@ -351,14 +273,14 @@ async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
     folder.retire_ca(&ca)?;
     let note = Note::new("ca.retire")
         .on(&before.fingerprint)
-        .with("locked_out", progress.behind.len());
+        .with("locked_out", progress.change.behind.len());
     store.note(super::console(), note, now()).await?;
     let mut words = format!(
         "The CA {} is trusted no longer. Now restart the receiver, and make a new sealed copy of {}.",
         before.fingerprint,
         config.key_dir.display()
     );
-    for holder in &progress.behind {
+    for holder in &progress.change.behind {
         words += &format!(
             "\n  locked out: {}  {}/{}; enroll it again: \"device claim\", then on the device \"edge-agent enroll --again\"",
             holder.device, holder.contract, holder.site
@@ -366,8 +288,8 @@ async fn retire(common: &Common, lock_out: bool) -> anyhow::Result<()> {
     }
     let retired = Retired {
         retired: before.fingerprint.clone(),
-        locked_out: progress.behind,
-        current: progress.current,
+        locked_out: progress.change.behind,
+        current: progress.change.current,
     };
     report(common, &retired, &words)
 }

@@ -319,6 +319,11 @@ async fn read(setup: &Setup, row: &DeviceFileRow) -> anyhow::Result<Bytes> {
             setup.config.device_files.keep_days
         ),
         Some(file) if file.arrived => file,
+        Some(_) if row.is_overdue(now()) => {
+            bail!(
+                "its file has not come within a day; see what the device has yet to send (\"device list\"), and ask again"
+            )
+        }
         Some(_) => bail!("its file has not arrived yet; try again in a minute"),
         None => {
             bail!("the device has sent no file: \"device files\" shows what became of the request")
@@ -395,6 +400,10 @@ fn line(row: &DeviceFileRow, at: UtcMicros) -> String {
         (_, Some(file)) if file.expired_us.is_some() => "deleted, its time was over".to_owned(),
         (_, Some(file)) if file.arrived => {
             format!("here, {} kB: {detail}", file.bytes.div_ceil(1000))
+        }
+        (_, Some(_)) if row.is_overdue(at) => {
+            "answered, but its file has not come within a day: see what the device has yet to send (\"device list\"), and ask again"
+                .to_owned()
         }
         (_, Some(_)) => "answered; its file is on the way".to_owned(),
         (Outcome::Waiting, None) => "waits for the device".to_owned(),

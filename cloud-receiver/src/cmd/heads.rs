@@ -2,8 +2,9 @@
 
 use super::{Common, print, report, setup};
 use crate::clock::now;
-use crate::evidence::heads::{self, Asked, Sent, file_name, stamp_file_name};
+use crate::evidence::heads::{Asked, Sent, file_name, stamp_file_name};
 use crate::evidence::local;
+use crate::office;
 use crate::store::{HeadsBook, HeadsRow};
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -50,9 +51,8 @@ struct Made {
 async fn make_now(common: &Common) -> anyhow::Result<ExitCode> {
     let setup = setup(common)?;
     let (store, key) = (&setup.store, &setup.keys.evidence);
-    let row = heads::make(store, key, now()).await?;
-    let asked = heads::stamp(store, &setup.config.heads).await?;
-    let sent = heads::send(store, key, &setup.config.heads, &setup.config.mail).await?;
+    let made = office::heads::make_now(store, key, &setup.config, now()).await?;
+    let (row, asked, sent) = (made.row, made.time_stamps, made.sent);
     let mut words = format!(
         "Heads no. {} are signed: {} ({}).",
         row.number,

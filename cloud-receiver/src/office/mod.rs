@@ -4,16 +4,20 @@
 //! What was asked for and is not done is a [`Refusal`]: a kind, because the portal says it in the operator's language. As
 //! text it is the command line's wording, with the option that mends it.
 
+pub mod authority;
 pub mod backups;
 pub mod capacity;
 pub mod ending;
+pub mod heads;
 pub mod labels;
 pub mod letters;
 pub mod notices;
 pub mod operators;
+pub mod secrets;
 pub mod terms;
 
 use crate::blob::Blobs;
+use crate::ca::Ca;
 use crate::config::Config;
 use crate::erasure::Erasing;
 use crate::evidence::local;
@@ -75,6 +79,8 @@ pub enum Refusal {
     TagEmpty,
     #[error("a tag has at most {} signs, and no line breaks", labels::LONGEST_TAG)]
     TagLong,
+    #[error("there is no event {0}; its id is in the address of its page")]
+    NoSuchEvent(String),
     #[error("{0}: the name is empty, or has line breaks")]
     Nameless(&'static str),
     #[error("another backup is being made or checked; wait for its end")]
@@ -132,6 +138,10 @@ pub struct Office {
     pub config: Arc<Config>,
     pub blobs: Arc<Blobs>,
     pub key: Arc<SigningKey>,
+    /// The one that this program serves with.
+    pub ca: Option<Arc<Ca>>,
+    /// How full it was when somebody last looked.
+    kept: Arc<capacity::Kept>,
     /// One backup at a time, made or checked.
     backup_turn: Arc<Semaphore>,
 }
@@ -148,7 +158,17 @@ impl Office {
             config: Arc::new(config),
             blobs,
             key,
+            ca: None,
+            kept: Arc::default(),
             backup_turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    #[must_use]
+    pub fn with_ca(self, ca: Arc<Ca>) -> Self {
+        Self {
+            ca: Some(ca),
+            ..self
         }
     }
 

@@ -125,7 +125,10 @@ async fn send(
     let note = Note::new("export.download")
         .of(scope.contract())
         .with("from_us", wanted.from.0)
-        .with("to_us", wanted.to.0);
+        .with("to_us", wanted.to.0)
+        .with("site", wanted.site.map(|id| id.to_string()))
+        .with("device", wanted.device.map(|id| id.to_string()))
+        .with("camera", wanted.camera.map(|id| id.to_string()));
     let actor = Actor::User(session.login_id.clone());
     state.store.note(actor, note, visit.now).await?;
     let task = tokio::spawn(async move {

@@ -467,6 +467,12 @@ pub fn routes() -> Vec<Route> {
             post(operator::places::add_site),
         ),
         route(
+            "/operator/contracts/{contract}/event-tags",
+            &["POST"],
+            Operator,
+            post(operator::places::tag_event),
+        ),
+        route(
             "/operator/sites/{site}/tags",
             &["POST"],
             Operator,
@@ -543,6 +549,24 @@ pub fn routes() -> Vec<Route> {
             &["POST"],
             Operator,
             post(operator::receiver::backup),
+        ),
+        route(
+            "/operator/receiver/measure",
+            &["POST"],
+            Operator,
+            post(operator::receiver::measure),
+        ),
+        route(
+            "/operator/keys",
+            &["GET"],
+            Operator,
+            get(operator::keys::show),
+        ),
+        route(
+            "/operator/receiver/heads",
+            &["POST"],
+            Operator,
+            post(operator::heads::make),
         ),
         route(
             "/operator/contracts/{contract}",

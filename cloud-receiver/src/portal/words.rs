@@ -29,6 +29,7 @@ mod charts;
 mod desk;
 mod device_files;
 mod download;
+mod keys;
 mod missing;
 mod office;
 mod office_said;
@@ -41,6 +42,7 @@ pub use charts::ChartWords;
 pub use desk::DeskWords;
 pub use device_files::DeviceFileWords;
 pub use download::DownloadWords;
+pub use keys::KeyWords;
 pub use office::OfficeWords;
 pub use reasons::Blindness;
 pub use security::{Clause, SecurityWords, clauses};
@@ -585,6 +587,7 @@ mod tests {
             desk::ENTRIES,
             device_files::ENTRIES,
             download::ENTRIES,
+            keys::ENTRIES,
             office::ENTRIES,
             security::ENTRIES,
         ]

@@ -34,7 +34,18 @@ pub struct DeviceFile {
     pub expired_us: Option<UtcMicros>,
 }
 
+/// A box's line may be slow, and pictures of events go first; what has not come a day after it was named or was due hardly will.
+const ARRIVES_WITHIN_US: i64 = 24 * 3600 * 1_000_000;
+
 impl DeviceFileRow {
+    /// The device has named its file, and its bytes should be here long since.
+    pub fn is_overdue(&self, at: UtcMicros) -> bool {
+        self.file.as_ref().is_some_and(|file| {
+            let from = file.received_us.max(self.state.deadline_us);
+            !file.arrived && file.expired_us.is_none() && at.since_us(from) > ARRIVES_WITHIN_US
+        })
+    }
+
     /// To be noted before its bytes are given to anybody.
     pub fn reading(&self) -> Note {
         Note::new("device_file.read")
@@ -81,4 +92,53 @@ pub trait DeviceFileBook: Send + Sync {
         at_most: u32,
         at: UtcMicros,
     ) -> Result<Vec<Sha256>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_file_that_was_named_and_does_not_come_is_overdue_after_a_day() {
+        const DAY_US: i64 = 24 * 3600 * 1_000_000;
+        let row = |arrived, expired_us, deadline_us| DeviceFileRow {
+            device: DeviceId(Uuid::nil()),
+            contract: ContractId(Uuid::nil()),
+            request: "log_excerpt".into(),
+            asked_us: UtcMicros(1),
+            state: CommandState {
+                id: CommandId(Uuid::nil()),
+                deadline_us: UtcMicros(deadline_us),
+                sent_us: None,
+                answered_us: None,
+                outcome: Some("done".into()),
+                detail: None,
+            },
+            file: Some(DeviceFile {
+                sha256: Sha256::ZERO,
+                bytes: 1,
+                content_type: String::new(),
+                received_us: UtcMicros(100),
+                arrived,
+                expired_us,
+            }),
+        };
+        let named = row(false, None, 50);
+        assert!(!named.is_overdue(UtcMicros(100 + DAY_US)));
+        assert!(named.is_overdue(UtcMicros(101 + DAY_US)));
+        let long = row(false, None, 500);
+        assert!(
+            !long.is_overdue(UtcMicros(101 + DAY_US)),
+            "it had until then"
+        );
+        assert!(!row(true, None, 50).is_overdue(UtcMicros(2 * DAY_US)));
+        let gone = row(false, Some(UtcMicros(7)), 50);
+        assert!(!gone.is_overdue(UtcMicros(2 * DAY_US)));
+        let unnamed = DeviceFileRow {
+            file: None,
+            ..named
+        };
+        assert!(!unnamed.is_overdue(UtcMicros(2 * DAY_US)));
+    }
 }

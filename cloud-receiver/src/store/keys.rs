@@ -24,6 +24,8 @@ pub trait KeyBook: Send + Sync {
     /// Brings every commit home and empties the log beside the database, in which keys stand as they were wrapped
     /// before. `false`: somebody read for too long; later commits do it.
     async fn empty_log(&self) -> Result<bool>;
+    /// Whether the database is under the master key that this program started with.
+    async fn is_under_our_key(&self) -> Result<bool>;
     /// Of those that were made before a moment.
     async fn open_claims(&self, made_before: UtcMicros, at: UtcMicros) -> Result<OpenClaims>;
 }

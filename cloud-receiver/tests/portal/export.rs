@@ -10,7 +10,7 @@ use super::world::{MINUTE_US, Scene, World, gap, now};
 use super::{SIZE, customer};
 use cloud_receiver::evidence::check_export;
 use cloud_receiver::portal::words::Lang;
-use cloud_receiver::store::EvidenceReads;
+use cloud_receiver::store::{AuditBook, AuditFilter, AuditRow, EvidenceReads};
 use reqwest::StatusCode;
 
 async fn download(browser: &mut Browser, address: &str) -> Answer {
@@ -66,6 +66,24 @@ async fn the_export_of_a_customer_verifies_and_holds_the_own_contract_only() {
             checked.report.findings
         );
         assert_eq!(checked.report.manifest.contract, own.contract);
+    }
+    // The log says what was taken, the choice of a place included.
+    let filter = AuditFilter {
+        action: Some("export.download".into()),
+        ..AuditFilter::default()
+    };
+    let [of_camera, of_event, of_all] =
+        <[_; 3]>::try_from(world.store.audit_newest(&filter, None, 10).await.unwrap()).unwrap();
+    let chosen = |row: &AuditRow, what: &str| {
+        let detail: serde_json::Value = serde_json::from_str(&row.detail).unwrap();
+        detail[what].as_str().map(str::to_owned)
+    };
+    let (camera, device) = (own.camera.to_string(), own.device.row.device.to_string());
+    assert_eq!(chosen(&of_camera, "camera"), Some(camera.clone()));
+    assert_eq!(chosen(&of_event, "camera"), Some(camera));
+    assert_eq!(chosen(&of_event, "device"), Some(device));
+    for what in ["site", "camera", "device"] {
+        assert_eq!(chosen(&of_all, what), None, "{what}");
     }
     // Nothing of another's, and nothing of nobody's.
     for address in [

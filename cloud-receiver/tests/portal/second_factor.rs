@@ -7,7 +7,9 @@ use super::world::{World, code_of, now};
 use super::{PASSWORD, customer};
 use cloud_receiver::auth::totp::{Secret, step_at};
 use cloud_receiver::portal::{Access, routes};
-use cloud_receiver::store::{AccountBooks, AccountKind, Administration, ContractBook, Terms};
+use cloud_receiver::store::{
+    AccountBooks, AccountKind, Administration, AuditBook, AuditFilter, ContractBook, Terms,
+};
 use reqwest::StatusCode;
 
 /// The secret that a page shows to be typed.
@@ -196,6 +198,16 @@ async fn a_contract_can_require_it_and_a_user_may_choose_it() {
         .post("/second-factor/remove", &[("code", "1")])
         .await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let filter = AuditFilter {
+        action: Some("sign_in.fail_code".into()),
+        ..AuditFilter::default()
+    };
+    let noted = world.store.audit_newest(&filter, None, 10).await.unwrap();
+    assert_eq!(
+        noted.len(),
+        1,
+        "the wrong code stands in the log: {noted:?}"
+    );
     let next = secret.code(step_at(now()) + 1);
     let removed = browser
         .post("/second-factor/remove", &[("code", &*next)])

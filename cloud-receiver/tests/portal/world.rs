@@ -104,8 +104,10 @@ impl World {
             key: key.clone(),
         };
         let mut config = Config::new(dir.path().to_owned(), dir.path().join("keys"));
+        config.heads.path = dir.path().join("heads");
         config.erasure.key_backup = dir.path().join("copies/contract-keys.json");
         let office = Office::new((*store).clone(), config, blobs.clone(), key);
+        let office = office.with_ca(Arc::new(keys.ca));
         let mut state = PortalState::new(
             store.clone(),
             blobs.clone(),

@@ -143,7 +143,6 @@ pub struct Done {
 }
 
 /// As `contract done` does: where it sets the erasure going, the name is asked for.
-
 pub async fn done(
     State(state): State<PortalState>,
     visit: Visit,

@@ -174,6 +174,7 @@ fn state(visit: &Visit, row: &DeviceFileRow, what: &str) -> Markup {
                 a.more href=(address) download=(row.file_name()) aria-label=(label) { (words.download) }
                 " " span.tabular { (visit.lang.size(file.bytes)) }
             }
+            @else if row.is_overdue(visit.now) { (mark(true, words.overdue)) br; span.hint { (words.overdue_hint) } }
             @else { (mark(false, words.on_the_way)) }
         };
     }

@@ -7,6 +7,7 @@ use crate::portal::PortalState;
 use crate::portal::layout::{self, Tab};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
+use crate::portal::words::DeskWords;
 use crate::store::{Administration, CameraRow, ContractDetail, LabelBook, SiteRow, TagRow, Tagged};
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
@@ -171,6 +172,38 @@ pub async fn tag_site(
     .await
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct EventTagging {
+    /// Its id, or the address of its page.
+    event: String,
+    tag: String,
+    /// Takes it away.
+    remove: String,
+}
+
+/// As `tag add --event` and `tag remove --event` do.
+pub async fn tag_event(
+    State(state): State<PortalState>,
+    visit: Visit,
+    session: OperatorSession,
+    Path(contract): Path<String>,
+    Form(asked): Form<EventTagging>,
+) -> Result<Response, Problem> {
+    let office = office(&state, &session)?;
+    let contract = form::contract(&office, &contract).await?.id;
+    let event = labels::event(&office.store, contract, &asked.event).await;
+    let event = match form::told(&visit, event)? {
+        Ok(event) => event,
+        Err(why) => return refused(&office, &visit, contract, &why).await,
+    };
+    let tagging = Tagging {
+        tag: asked.tag,
+        remove: asked.remove,
+    };
+    tag(&office, &visit, contract, Tagged::Event(event), &tagging).await
+}
+
 /// As `tag add` and `tag remove` do. Done already is done.
 async fn tag(
     office: &Office,
@@ -204,6 +237,7 @@ fn page(visit: &Visit, whole: &Whole, why: Option<&str>) -> Markup {
         h1 { (w.places) }
         (form::complaint(why))
         @for site in &whole.sites { (site_of(visit, whole, site)) }
+        (event_tags(visit, whole, &home))
         section.sheet {
             h2 { (w.add_site) }
             form method="post" action={ (home) "/sites" } {
@@ -213,6 +247,45 @@ fn page(visit: &Visit, whole: &Whole, why: Option<&str>) -> Markup {
         }
     };
     layout::page(visit, Tab::Contracts, w.places, &body)
+}
+
+/// Which events carry a tag, and a form for one more. Events are named by their id: what is on them is the customer's.
+fn event_tags(visit: &Visit, whole: &Whole, home: &str) -> Markup {
+    let (w, desk) = (words(visit), DeskWords::of(visit.lang));
+    let action = format!("{home}/event-tags");
+    let carried = || {
+        let events = |row: &&TagRow| matches!(row.on, Tagged::Event(_));
+        whole.tags.iter().filter(events)
+    };
+    html! {
+        section.sheet #event-tags {
+            h2 { (desk.event_tags) }
+            @if carried().next().is_some() {
+                ul.browsers {
+                    @for row in carried() {
+                        @let id = row.on.id().to_string();
+                        li id={ "place-" (id) } {
+                            b { (row.tag) }
+                            span.code { (id) }
+                            form method="post" action=(action) {
+                                input type="hidden" name="event" value=(id);
+                                button name="remove" value=(row.tag) aria-label=(visit.lang.remove_tag(&row.tag, &id)) { (w.tag_remove) }
+                            }
+                        }
+                    }
+                }
+                p.hint { (desk.event_newest) }
+            }
+            form method="post" action=(action) {
+                (text("event", desk.event_address, "", Some(desk.event_tags_hint)))
+                div.field {
+                    label for="event-tag" { (w.tags) }
+                    input #event-tag name="tag" maxlength=(labels::LONGEST_TAG) autocomplete="off" required;
+                }
+                button type="submit" { (w.tag_add) }
+            }
+        }
+    }
 }
 
 fn site_of(visit: &Visit, whole: &Whole, site: &SiteRow) -> Markup {

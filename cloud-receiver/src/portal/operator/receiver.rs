@@ -2,31 +2,38 @@
 //! its backups.
 
 use super::form::{self, field, office, words};
+use super::heads;
 use crate::auth::session::OperatorSession;
 use crate::capacity::{Forecast, Level};
-use crate::evidence::local;
 use crate::office::Office;
 use crate::office::backups::{self, Deed, Known, Noted};
-use crate::office::capacity::{Capacity, measured};
+use crate::office::capacity::Capacity;
 use crate::portal::PortalState;
 use crate::portal::layout::{self, Notice, Tab};
 use crate::portal::problem::Problem;
 use crate::portal::visit::Visit;
-use crate::portal::words::{DeskWords, OfficeWords, thousands};
-use crate::store::{ContractUsage, HeadsBook, HeadsRow};
+use crate::portal::words::{DeskWords, KeyWords, OfficeWords, thousands};
+use crate::store::{ContractUsage, HeadsBook};
 use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use std::time::Duration;
 
+/// Enough for whoever has little; whoever has much sees what there is.
+const VIEW_PATIENCE: Duration = Duration::from_secs(1);
+const ASKED_PATIENCE: Duration = Duration::from_secs(15);
 const GB: u64 = 1_000_000_000;
-/// Of the signed heads.
-const MOST_HEADS: usize = 10;
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Arrival {
+    /// A backup.
     begun: Option<String>,
+    /// Measuring anew was asked for, and goes on.
+    measuring: Option<String>,
+    /// The number of signed heads that were just asked for; 0: they are not there yet.
+    heads: Option<u64>,
 }
 
 pub async fn show(
@@ -36,39 +43,44 @@ pub async fn show(
     Query(arrival): Query<Arrival>,
 ) -> Result<Markup, Problem> {
     let office = office(&state, &session)?;
-    let begun = arrival.begun.map(|_| words(&visit).backup_begun);
-    page(&state, &visit, &office, begun, None).await
+    page(&state, &visit, &office, &arrival, None).await
 }
 
 async fn page(
     state: &PortalState,
     visit: &Visit,
     office: &Office,
-    done: Option<&str>,
+    arrival: &Arrival,
     why: Option<&str>,
 ) -> Result<Markup, Problem> {
     let w = words(visit);
-    let capacity = measured(&office.store, &office.config.data_dir, visit.now).await?;
+    let heads_go_out = crate::office::heads::go_out(&office.config);
+    let measured = office.capacity(visit.now, VIEW_PATIENCE).await;
     let heads = office.store.heads().await?;
     let known = backups::known(&office.store).await?;
     let body = html! {
         h1 { (w.receiver) }
         (form::complaint(why))
-        @if let Some(text) = done { (layout::notice(Notice::Good, text)) }
+        @if arrival.measuring.is_some() { (layout::notice(Notice::Wait, w.being_measured)) }
+        @if arrival.begun.is_some() { (layout::notice(Notice::Good, w.backup_begun)) }
         p.deeds {
             a.more href="/operator/mail" { (w.mail) }
+            a.more href="/operator/keys" { (KeyWords::of(visit.lang).keys) }
             a.more href="/operator/operators" { (DeskWords::of(visit.lang).operators) }
         }
         div.columns {
-            (capacity_of(visit, &capacity))
+            @match &measured {
+                Some(capacity) => (capacity_of(visit, capacity)),
+                None => (being_measured(visit)),
+            }
             section.sheet #backups { (backups_of(visit, office, &known)) }
         }
-        (per_contract(visit, &capacity.contracts))
+        @if let Some(capacity) = &measured { (per_contract(visit, &capacity.contracts)) }
         section.sheet {
             h2 { (w.region) }
             p { @match &state.region { Some(region) => span.code { (region) }, None => (w.region_unknown) } }
         }
-        (heads_of(visit, &heads))
+        (heads::section(visit, &heads, arrival.heads, heads_go_out))
     };
     Ok(layout::page(visit, Tab::Receiver, w.receiver, &body))
 }
@@ -111,6 +123,7 @@ fn capacity_of(visit: &Visit, capacity: &Capacity) -> Markup {
                     other => span.mark-bad { (layout::icon_bad()) (level(w, other)) },
                 }
             }
+            (as_of(visit, capacity))
             dl.facts {
                 div {
                     dt { (w.disk_free) }
@@ -130,6 +143,40 @@ fn capacity_of(visit: &Visit, capacity: &Capacity) -> Markup {
             }
         }
     }
+}
+
+/// It takes seconds where there is much: a page does not wait for it.
+fn being_measured(visit: &Visit) -> Markup {
+    let w = words(visit);
+    html! {
+        section.sheet #capacity {
+            h2 { (w.capacity) }
+            (layout::notice(Notice::Wait, w.being_measured))
+        }
+    }
+}
+
+fn as_of(visit: &Visit, capacity: &Capacity) -> Markup {
+    let w = words(visit);
+    let at = capacity.now.at_us;
+    html! {
+        form.row method="post" action="/operator/receiver/measure" {
+            p.hint { (w.measured_at) " " span.tabular { (visit.full(at)) } " (" (layout::age(visit, at)) ")" }
+            button { (w.measure_now) }
+        }
+    }
+}
+
+/// Measures anew, because somebody wants to know it as of now.
+pub async fn measure(
+    State(state): State<PortalState>,
+    visit: Visit,
+    session: OperatorSession,
+) -> Result<Redirect, Problem> {
+    let office = office(&state, &session)?;
+    let is_done = office.measure(visit.now, ASKED_PATIENCE).await;
+    let waits = if is_done { "" } else { "?measuring=1" };
+    Ok(Redirect::to(&format!("/operator/receiver{waits}#capacity")))
 }
 
 fn per_contract(visit: &Visit, contracts: &[ContractUsage]) -> Markup {
@@ -230,43 +277,6 @@ fn generations(visit: &Visit, office: &Office, made: &Noted) -> Markup {
     }
 }
 
-fn heads_of(visit: &Visit, heads: &[HeadsRow]) -> Markup {
-    let w = words(visit);
-    html! {
-        section.sheet {
-            h2 { (w.heads) }
-            p.hint { (w.heads_hint) }
-            @if heads.is_empty() { p { (w.heads_none) } }
-            @else {
-                div.wide-table tabindex="0" {
-                    table.audit {
-                        thead { tr { th scope="col" { (w.number) } th scope="col" { (w.made) } th scope="col" { (w.went_out) } } }
-                        tbody { @for row in heads.iter().rev().take(MOST_HEADS) { (head(visit, row)) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn head(visit: &Visit, row: &HeadsRow) -> Markup {
-    let w = words(visit);
-    let is_out = row.written_us.is_some() || row.mailed_us.is_some();
-    html! {
-        tr {
-            td.tabular { (row.number) }
-            td.tabular { (visit.full(row.at_us)) }
-            td {
-                @if !is_out { span.mark-wait { (layout::icon_pending()) (w.not_out) } }
-                @if row.written_us.is_some() { span.mark-good { (layout::icon_good()) (w.written) } " " }
-                @if row.mailed_us.is_some() { span.mark-good { (layout::icon_good()) (w.mailed) } " " }
-                @if let Some(stamp) = &row.stamp { span.mark-good { (layout::icon_good()) (w.stamped) } " " span.hint.tabular { (local::time(stamp.at_us)) } }
-                @for problem in [&row.problem, &row.stamp_problem].into_iter().flatten() { div.hint.code { (problem) } }
-            }
-        }
-    }
-}
-
 /// Makes a backup, or checks the newest; the answer does not wait for it.
 pub async fn backup(
     State(state): State<PortalState>,
@@ -284,7 +294,7 @@ pub async fn backup(
     match form::told(&visit, begun)? {
         Ok(()) => Ok(Redirect::to("/operator/receiver?begun=1#backups").into_response()),
         Err(why) => {
-            let page = page(&state, &visit, &office, None, Some(&why)).await?;
+            let page = page(&state, &visit, &office, &Arrival::default(), Some(&why)).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
     }

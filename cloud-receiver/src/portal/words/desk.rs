@@ -11,6 +11,18 @@ topic! { DeskWords;
     operator_is_you: "これはあなた自身のアカウントです。実行すると、このブラウザーもすぐにサインアウトされます。" | "This is your own account. You are signed out here, too, as soon as it is done.";
     operator_type: "確認のため、ログインIDを入力してください" | "Type the login ID to confirm";
     operator_differs: "ログインIDが一致しません。何も変更していません。" | "This is not the login ID. Nothing was done.";
+    heads_now: "今すぐ署名して送る" | "Sign and send now";
+    heads_made: "署名し、外部に送りました。" | "Signed and sent out.";
+    heads_on_the_way: "署名しました。外部への送信が続いています。このページを開き直すと結果が表示されます。" | "Signed. Sending goes on; open this page again to see what came of it.";
+    heads_failed: "署名しましたが、外部に送れませんでした。自動でもう一度送ります。" | "Signed, but it was not sent out. It is tried again by itself.";
+    heads_stay: "署名しましたが、送り先がないためデータベースの中にだけあります。設定ファイルの [heads] に path か mail_to を指定してください。" | "Signed, but kept in the database only, where it proves little. Please set path or mail_to in section [heads] of the configuration.";
+
+    event_tags: "イベントのタグ" | "Tags of events";
+    event_tags_hint: "お客様から伺ったイベントのページのアドレスか、IDを入力してください。イベントの画像は、この画面では見られません。" | "The address of the event's page as the customer tells it, or its ID. Pictures of events are not shown here.";
+    event_address: "イベントのアドレスかID" | "Address or ID of the event";
+    event_unknown: "この契約に、そのイベントはありません。アドレスかIDを確かめてください。" | "This contract has no such event. Please check its address or ID.";
+    event_newest: "タグごとに、新しいイベントから表示しています。" | "Of each tag, the newest events are shown.";
+
     letters: "お知らせの文面" | "Letters";
     letters_hint: "お客様に送るメールのひな形です。{{ }} の部分には、送るときに実際の内容が入ります。" | "What mails to customers are made of. Each {{ }} is filled in when a letter is sent.";
     letter_maintenance: "メンテナンスの予告" | "Maintenance";

@@ -14,6 +14,8 @@ topic! { DeviceFileWords;
     nothing: "まだ取り寄せていません" | "Nothing was asked for yet";
     waiting: "装置の応答を待っています" | "Waiting for the device";
     on_the_way: "装置が応答しました。ファイルの到着を待っています" | "The device has answered; its file is on the way";
+    overdue: "装置は応答しましたが、1日たってもファイルが届いていません" | "The device has answered, but its file has not come within a day";
+    overdue_hint: "装置の一覧で「送信待ち」が減っているかを確かめ、もう一度取り寄せてください。あとから届いた場合は、ここでダウンロードできます。" | "Please see in the list of devices whether what it has yet to send gets less, and ask for it again. Should it still come, it can be downloaded here.";
     failed: "装置で作成できませんでした" | "The device could not make it";
     refused: "装置が依頼を断りました" | "The device refused the request";
     unanswered: "装置から応答がありませんでした" | "The device did not answer";

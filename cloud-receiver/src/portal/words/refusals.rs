@@ -1,7 +1,7 @@
 //! Why something is not done, as the operators' area says it. The command line has wording of its own (`office::Refusal`).
 
 use super::sentences::plural;
-use super::{Lang, OfficeWords};
+use super::{DeskWords, Lang, OfficeWords};
 use crate::notice::{Fault, braced};
 use crate::office::Refusal;
 use crate::portal::when::When;
@@ -82,6 +82,7 @@ impl Lang {
             Refusal::NobodyConcerned => w.refused_nobody,
             Refusal::NoticeOver(_) => w.refused_over,
             Refusal::LoginId => self.words().login_id_rules,
+            Refusal::NoSuchEvent(_) => DeskWords::of(self).event_unknown,
             Refusal::TagEmpty | Refusal::TagLong => w.refused_tag,
             Refusal::Nameless(_) => w.refused_name,
             Refusal::BackupBusy => w.refused_busy,

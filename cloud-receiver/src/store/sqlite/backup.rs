@@ -35,6 +35,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "keys are in the key backup: destroyed there, they are gone everywhere",
     ),
     ("master_key", "the key backup says under which one it is"),
+    ("audit_count", "counts itself anew as the log is put back"),
     ("session", "whoever had signed out would be signed in again"),
     (
         "operator_session",

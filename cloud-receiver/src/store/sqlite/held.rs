@@ -91,6 +91,10 @@ pub(super) const KEPT: &[(&str, &str)] = &[
         "audit",
         "what was done stays provable; what names a person is sealed under the key that is gone",
     ),
+    (
+        "audit_count",
+        "how often each kind of thing was done: counts of the log that stays",
+    ),
     ("capacity_level", "of the receiver as a whole"),
     ("capacity_sample", "of the receiver as a whole"),
     ("control", "a counter"),

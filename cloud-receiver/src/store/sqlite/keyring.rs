@@ -283,6 +283,12 @@ impl KeyBook for SqliteStore {
         .await
     }
 
+    async fn is_under_our_key(&self) -> Result<bool> {
+        let ours = MasterId::of(&self.keyring.master);
+        self.read(move |connection| Ok(master_id(connection)? == Some(ours)))
+            .await
+    }
+
     async fn open_claims(&self, made_before: UtcMicros, at: UtcMicros) -> Result<OpenClaims> {
         self.read(move |connection| {
             Ok(connection.query_row(

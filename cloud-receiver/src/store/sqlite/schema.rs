@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0009_device_files.sql"),
     include_str!("../migrations/sqlite/0010_operator_key.sql"),
     include_str!("../migrations/sqlite/0011_records.sql"),
+    include_str!("../migrations/sqlite/0012_audit_count.sql"),
 ];
 
 /// How long a connection waits for another process's transaction.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit_count;
 mod device_files;
 mod erasure;
 mod records;

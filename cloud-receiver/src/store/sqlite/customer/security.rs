@@ -112,7 +112,7 @@ fn heads(connection: &Connection) -> Result<Option<HeadsFacts>> {
 
 fn audited(connection: &Connection, contract: [u8; 16]) -> Result<Vec<Audited>> {
     let mut statement = connection.prepare_cached(
-        "select action, count(*), max(at_us) from audit where contract = ?1 group by action order by action",
+        "select action, count, last_us from audit_count where contract = ?1 order by action",
     )?;
     let rows = statement.query_map([contract], |row| {
         Ok(Audited {
