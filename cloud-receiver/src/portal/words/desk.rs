@@ -53,7 +53,7 @@ topic! { DeskWords;
     field_operator: "運用者の名前" | "The operator's name";
     field_contact: "お問い合わせ先" | "Where to turn to";
     field_portal: "ポータルのアドレス" | "The portal's address";
-    sample_contract: "株式会社見本" | "Sample Ltd.";
+    sample_contract: "株式会社見本" | "Sample Company";
     sample_what: "画像の表示が10分ほど遅れます。" | "Pictures come about ten minutes late.";
     sample_why: "安全上の問題を早く直すためです。" | "A security problem must be mended soon.";
     operator_shown_once: "パスワードの表示は今回だけです。ご本人に安全な方法でお渡しください。" | "The password is shown this once. Please hand it over in a safe way.";
