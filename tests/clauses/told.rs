@@ -5,6 +5,7 @@ use crate::story;
 use anyhow::{Context, Result, ensure};
 use e2e::agent::Agent;
 use e2e::customer::{Customer, client};
+use e2e::mail::Mail;
 use e2e::receiver::Account;
 use e2e::wait;
 use std::time::Duration;
@@ -41,6 +42,24 @@ fn scene(people: &[&str]) -> Result<Scene> {
     })
 }
 
+/// The operator may also be told that this machine's disk is nearly full.
+fn await_those(
+    office: &Office,
+    count: usize,
+    patience: Duration,
+    which: impl Fn(&Mail) -> bool,
+) -> Result<Vec<Mail>> {
+    wait::until(format!("{count} messages"), patience, || {
+        let mut mails = office.server.mails().ok()?;
+        mails.retain(|mail| which(mail));
+        (mails.len() >= count).then_some(mails)
+    })
+}
+
+fn of_the_box(office: &Office, count: usize, patience: Duration) -> Result<Vec<Mail>> {
+    await_those(office, count, patience, |mail| mail.text.contains("本社"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clause_19_a_box_that_falls_silent_is_told_of_once() -> Result<()> {
     let Scene {
@@ -56,7 +75,7 @@ async fn clause_19_a_box_that_falls_silent_is_told_of_once() -> Result<()> {
             .run(&[&["contract", "set", "株式会社例"][..], &terms].concat())?;
         anyhow::Ok(scene)
     })?;
-    let mails = tokio::task::block_in_place(|| office.server.await_mails(2, SILENCE))?;
+    let mails = tokio::task::block_in_place(|| of_the_box(&office, 2, SILENCE))?;
     ensure!(mails.len() == 2, "one to each: {mails:?}");
     for (name, words) in [("soumu", "本社"), ("operator", "株式会社例")] {
         let mail = mails
@@ -90,7 +109,12 @@ async fn a_user_is_told_of_events_by_mail_until_the_mails_link_stops_it() -> Res
     let page = "/account/notifications";
     let wish = "address=rei%40example.jp&rhythm=at_once&cool_down=5&language=ja";
     ensure!(customer.post(page, wish).await?.status().is_redirection());
-    let mails = tokio::task::block_in_place(|| office.server.await_mails(1, PATIENCE))?;
+    let to_rei = |count, patience| {
+        tokio::task::block_in_place(|| {
+            await_those(&office, count, patience, |mail| mail.folder == "rei")
+        })
+    };
+    let mails = to_rei(1, PATIENCE)?;
     let confirm = link(&mails[0].text, "/mail/confirm/")?;
     // A mail program that looks at links changes nothing; the button does, and nobody need be signed in.
     let somebody = client(&office.receiver)?;
@@ -112,7 +136,7 @@ async fn a_user_is_told_of_events_by_mail_until_the_mails_link_stops_it() -> Res
     press(&confirm).await?;
 
     tokio::task::block_in_place(|| story::deliver(&agent, folder.path(), 10, 2))?;
-    let mails = tokio::task::block_in_place(|| office.server.await_mails(2, 2 * PATIENCE))?;
+    let mails = to_rei(2, 2 * PATIENCE)?;
     let told = mails.iter().find(|mail| mail.text.contains("/mail/stop/"));
     let told = told.context("a mail that can be stopped")?;
     ensure!(

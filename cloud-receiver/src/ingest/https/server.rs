@@ -15,6 +15,9 @@ use tower::ServiceExt;
 
 /// A peer that does not finish sending a request's head by then is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stop waits for answers in flight, and for a peer to agree to the end: a phone that sleeps never does. What is
+/// cut is asked for again, downloads from where they broke.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Requests at the same time on one HTTP/2 connection, and what each may send before it is read. Together they fit
 /// the connection's window: an upload that waits its turn, unread, never blocks one that has it.
@@ -29,7 +32,7 @@ pub struct Peer {
     pub presented: Option<Presented>,
 }
 
-/// Serves one connection until it ends, or until `stop` and the requests in flight have been answered.
+/// Serves one connection until it ends, or until `stop`: then requests in flight are answered for a few seconds more.
 pub async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
     let (_, tls) = accepted.stream.get_ref();
     let peer = Peer {
@@ -60,7 +63,10 @@ pub async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) 
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(GOODBYE_WITHIN, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
         }
     };
     if let Err(error) = ended {
