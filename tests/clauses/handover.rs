@@ -77,8 +77,8 @@ async fn clause_11_a_box_handed_to_the_next_customer_takes_nothing_along() -> Re
         hand_over(&mut site)?;
         anyhow::Ok(next)
     })?;
-    // It delivers to the next: that it runs, at least.
-    wait::until("the box is heard of", PATIENCE, || {
+    // It delivers to the next: that it runs, at least. It says what it holds once a minute.
+    wait::until("the box is heard of", PATIENCE * 3, || {
         let devices = site.receiver.command(&["device", "list"]).ok()?;
         (devices[0]["spool"]["pending_records"] == 0).then_some(())
     })?;
