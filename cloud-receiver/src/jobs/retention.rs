@@ -38,7 +38,9 @@ pub async fn run(
                 "{pictures} pictures were deleted whose agreed time was over"
             ),
             Some(Err(error)) => {
-                tracing::error!("pictures whose time is over stay for now: {error:#}");
+                tracing::error!(
+                    "pictures whose time is over stay until the next try, in an hour: {error:#}"
+                );
             }
         }
         match stop
@@ -52,12 +54,16 @@ pub async fn run(
                 "{records} records were deleted whose agreed time was over"
             ),
             Some(Err(error)) => {
-                tracing::error!("records whose time is over stay for now: {error:#}");
+                tracing::error!(
+                    "records whose time is over stay until the next try, in an hour: {error:#}"
+                );
             }
         }
         let files = stop.run_until_cancelled(device_files(&blobs, &store, files, now()));
         if let Some(Err(error)) = files.await {
-            tracing::error!("logs of devices whose time is over stay for now: {error:#}");
+            tracing::error!(
+                "logs of devices whose time is over stay until the next try, in an hour: {error:#}"
+            );
         }
         let waited = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
         if waited.is_none() {
@@ -66,19 +72,21 @@ pub async fn run(
     }
 }
 
+/// Contracts that are not being erased: what is goes anyway, and its terms are gone.
+async fn kept(store: &SqliteStore) -> anyhow::Result<Vec<ContractId>> {
+    let endings = store.endings().await?;
+    let kept = endings.iter().filter(|ending| ending.step.is_none());
+    Ok(kept.map(|ending| ending.contract).collect())
+}
+
 /// How many went. What is wrong with one contract keeps no other from its turn.
 pub(crate) async fn once(blobs: &Blobs, store: &SqliteStore, at: UtcMicros) -> anyhow::Result<u64> {
     let mut pictures = 0;
-    for ending in store.endings().await? {
-        // What is being erased goes anyway, and its terms are gone.
-        if ending.step.is_some() {
-            continue;
-        }
-        let contract = ending.contract;
+    for contract in kept(store).await? {
         if let Err(error) = of_contract(blobs, store, contract, at, &mut pictures).await {
             tracing::error!(
                 contract.id = %contract,
-                "pictures of contract {contract} whose time is over stay for now: {error:#}"
+                "pictures of contract {contract} whose time is over stay until the next try, in an hour: {error:#}"
             );
         }
     }
@@ -92,15 +100,11 @@ pub(crate) async fn records(
     at: UtcMicros,
 ) -> anyhow::Result<u64> {
     let mut records = 0;
-    for ending in store.endings().await? {
-        if ending.step.is_some() {
-            continue;
-        }
-        let contract = ending.contract;
+    for contract in kept(store).await? {
         if let Err(error) = records_of(blobs, store, contract, at, &mut records).await {
             tracing::error!(
                 contract.id = %contract,
-                "records of contract {contract} whose time is over stay for now: {error:#}"
+                "records of contract {contract} whose time is over stay until the next try, in an hour: {error:#}"
             );
         }
     }
@@ -155,12 +159,8 @@ pub(crate) async fn device_files(
 ) -> anyhow::Result<u64> {
     let before = at.plus_us(-i64::from(files.keep_days) * DAY_US);
     let mut count = 0;
-    for ending in store.endings().await? {
-        if ending.step.is_some() {
-            continue;
-        }
+    for contract in kept(store).await? {
         loop {
-            let contract = ending.contract;
             let gone = store
                 .expire_device_files(contract, before, AT_ONCE, at)
                 .await?;

@@ -232,7 +232,6 @@ pub struct Route {
 /// All there is. What is not in here does not exist.
 pub fn routes() -> Vec<Route> {
     use Access::{Operator, Page, Part, Public};
-    use operator::operators::Deed as OperatorDeed;
     use operator::users::Deed;
     let route = |path, methods, access, handler| Route {
         path,
@@ -628,19 +627,19 @@ pub fn routes() -> Vec<Route> {
             "/operator/operators/{login}/reset-password",
             &["GET", "POST"],
             Operator,
-            operator_deed(OperatorDeed::ResetPassword),
+            operator_deed(Deed::ResetPassword),
         ),
         route(
             "/operator/operators/{login}/reset-second-factor",
             &["GET", "POST"],
             Operator,
-            operator_deed(OperatorDeed::ResetSecondFactor),
+            operator_deed(Deed::ResetSecondFactor),
         ),
         route(
             "/operator/operators/{login}/remove",
             &["GET", "POST"],
             Operator,
-            operator_deed(OperatorDeed::Remove),
+            operator_deed(Deed::Remove),
         ),
         route(
             "/operator/audit",
@@ -699,7 +698,7 @@ fn deed(deed: operator::users::Deed) -> MethodRouter<PortalState> {
 }
 
 /// The same of an operator's account.
-fn operator_deed(deed: operator::operators::Deed) -> MethodRouter<PortalState> {
+fn operator_deed(deed: operator::users::Deed) -> MethodRouter<PortalState> {
     let ask = move |State(state): State<PortalState>,
                     visit: Visit,
                     session: OperatorSession,

@@ -54,7 +54,7 @@ pub fn records_cutoff(retention: &Retention, now: UtcMicros) -> Option<UtcMicros
 pub struct RecordsGone {
     pub records: u64,
     pub batches: u64,
-    /// Batches, also those that stay for now. None: there are no more to be looked at.
+    /// Batches, also those that stay. None: there are no more to be looked at.
     pub looked_at: u64,
 }
 

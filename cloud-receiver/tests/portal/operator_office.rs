@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::browser::Answer;
 use super::operator::operator;
+use super::operator_desk::refused;
 use super::world::{MINUTE_US, World, now};
 use super::{Customer, DEADLINE, customer};
 use cloud_receiver::erasure::Turn;
@@ -29,16 +29,6 @@ pub async fn by(world: &World, action: &str) -> Option<String> {
     };
     let rows = world.store.audit_newest(&filter, None, 1).await.unwrap();
     rows.first().and_then(|row| row.actor_name.clone())
-}
-
-fn refused(answer: &Answer, why: &str) {
-    assert_eq!(
-        answer.status,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "{}",
-        answer.text()
-    );
-    assert!(answer.text().contains(why), "{why}: {}", answer.text());
 }
 
 async fn detail(world: &World, customer: &Customer) -> ContractDetail {

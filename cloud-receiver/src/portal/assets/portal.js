@@ -226,9 +226,10 @@ async function updateEventPage() {
 // Fetches this page again and takes over its changing parts.
 function reloadParts() {
   return once("all parts", async () => {
-    const next = await wholePage();
+    const parts = document.querySelectorAll("[data-part], .cameras, [data-event-page]");
+    const next = parts.length && (await wholePage());
     if (!next) return;
-    for (const part of document.querySelectorAll("[data-part], .cameras, [data-event-page]")) {
+    for (const part of parts) {
       const twin = part.dataset.part
         ? next.querySelector(`[data-part="${part.dataset.part}"]`)
         : next.querySelectorAll(part.matches(".cameras") ? ".cameras" : "[data-event-page]")[

@@ -2,7 +2,7 @@
 //! shown once, given another, freed of a lost phone, or removed - by its login ID typed, and never the last one.
 
 use super::form::{self, complaint, office};
-use super::users;
+use super::users::{self, Deed};
 use crate::auth::issue::Issued;
 use crate::auth::session::OperatorSession;
 use crate::office::{Office, operators};
@@ -20,39 +20,19 @@ use serde::Deserialize;
 
 const ADDRESS: &str = "/operator/operators";
 
-/// What is done to an account, each at an address of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    ResetPassword,
-    ResetSecondFactor,
-    Remove,
+fn word(deed: Deed, words: &Words, desk: &DeskWords) -> &'static str {
+    match deed {
+        Deed::ResetPassword => words.reissue_password,
+        Deed::ResetSecondFactor => words.reset_second_factor,
+        Deed::Remove => desk.operator_remove,
+    }
 }
 
-impl Deed {
-    pub const ALL: [Self; 3] = [Self::ResetPassword, Self::ResetSecondFactor, Self::Remove];
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::ResetPassword => "reset-password",
-            Self::ResetSecondFactor => "reset-second-factor",
-            Self::Remove => "remove",
-        }
-    }
-
-    fn word(self, words: &Words, desk: &DeskWords) -> &'static str {
-        match self {
-            Self::ResetPassword => words.reissue_password,
-            Self::ResetSecondFactor => words.reset_second_factor,
-            Self::Remove => desk.operator_remove,
-        }
-    }
-
-    fn meaning(self, words: &Words, desk: &DeskWords) -> &'static str {
-        match self {
-            Self::ResetPassword => words.reissue_password_text,
-            Self::ResetSecondFactor => desk.operator_factor_text,
-            Self::Remove => desk.operator_remove_text,
-        }
+fn meaning(deed: Deed, words: &Words, desk: &DeskWords) -> &'static str {
+    match deed {
+        Deed::ResetPassword => words.reissue_password_text,
+        Deed::ResetSecondFactor => desk.operator_factor_text,
+        Deed::Remove => desk.operator_remove_text,
     }
 }
 
@@ -143,7 +123,7 @@ fn row(visit: &Visit, account: &AccountListing, is_own: bool, is_last: bool) -> 
             (users::facts(visit, account))
             p.deeds {
                 @for deed in Deed::ALL.into_iter().filter(fits) {
-                    @let word = deed.word(words, w);
+                    @let word = word(deed, words, w);
                     a.button href={ (ADDRESS) "/" (account.login_id) "/" (deed.path()) }
                         aria-label={ (word) ": " (account.login_id) } { (word) }
                 }
@@ -178,7 +158,7 @@ fn question(
     why: Option<&str>,
 ) -> Markup {
     let (w, all) = (words(visit), visit.words());
-    let title = deed.word(all, w);
+    let title = word(deed, all, w);
     let login_id = &account.login_id;
     let removes = deed == Deed::Remove;
     let body = html! {
@@ -187,7 +167,7 @@ fn question(
             (complaint(why))
             div.sheet {
                 dl.facts { div { dt { (all.login_id) } dd { (login_id) } } }
-                p { (deed.meaning(all, w)) }
+                p { (meaning(deed, all, w)) }
                 @if *login_id == session.login_id { (layout::notice(Notice::Wait, w.operator_is_you)) }
                 form method="post" action={ (ADDRESS) "/" (login_id) "/" (deed.path()) } {
                     @if removes {

@@ -26,7 +26,9 @@ pub enum Deed {
 }
 
 impl Deed {
-    fn path(self) -> &'static str {
+    pub(super) const ALL: [Self; 3] = [Self::ResetPassword, Self::ResetSecondFactor, Self::Remove];
+
+    pub(super) fn path(self) -> &'static str {
         match self {
             Self::ResetPassword => "reset-password",
             Self::ResetSecondFactor => "reset-second-factor",
@@ -54,8 +56,7 @@ impl Deed {
 /// One account in the list of a contract.
 pub(super) fn row(visit: &Visit, user: &AccountListing) -> Markup {
     let words = visit.words();
-    let deeds = [Deed::ResetPassword, Deed::ResetSecondFactor, Deed::Remove];
-    let deeds = deeds
+    let deeds = Deed::ALL
         .into_iter()
         .filter(|deed| *deed != Deed::ResetSecondFactor || user.has_second_factor);
     html! {
